@@ -1,0 +1,34 @@
+#ifndef varfield_application_h
+#define varfield_application_h
+
+#include <string>
+#include <vector>
+
+namespace varfield
+{
+  /// How the program ends.
+  enum ExitCode : int
+  {
+    converged     = 0,
+    failure       = 1,
+    bad_input     = 2,
+    stopped_early = 3,
+    not_converged = 4
+  };
+
+  /// What the user asked for on the command line.
+  struct Command
+  {
+    std::string action = "run"; ///< run, check, verify, synthesize, template
+    std::string file;
+    std::vector<std::string> overrides; ///< "Section/Name=value"
+  };
+
+  /// Does it. Collective over MPI_COMM_WORLD. UserError, ComputationError.
+  int execute(const Command &command);
+
+  /// All plugins with a sentence each, for --help.
+  std::string plugin_help();
+} // namespace varfield
+
+#endif

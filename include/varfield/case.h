@@ -1,0 +1,111 @@
+#ifndef varfield_case_h
+#define varfield_case_h
+
+#include <varfield/elbo.h>
+#include <varfield/inverse_problem.h>
+#include <varfield/map.h>
+#include <varfield/optimizer.h>
+#include <varfield/parameters.h>
+
+namespace varfield
+{
+  struct OutputSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    std::string directory   = "output";
+    bool overwrite          = false;
+    unsigned int n_draws    = 3;
+    unsigned int n_modes    = 4;
+    unsigned int exact_variance_limit = 20000;
+    unsigned int variance_probes      = 1000;
+  };
+
+  struct InferenceSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    std::string method = "variational"; ///< map, laplace or variational
+    Choice<Family> family{"Family", "low rank"};
+    Choice<Optimizer> optimizer{"Optimizer", "natural gradient"};
+    MapSolver map;
+    CurvatureSettings curvature;
+    double elbo_error          = 0.05;
+    unsigned int minimum_draws = 200, maximum_draws = 2000;
+    double time_budget         = 0.;
+  };
+
+  /// What synthetic data are made from.
+  struct SynthesisSettings
+  {
+    std::map<std::string, std::string> truth, truth_file; ///< of every field: the coefficient k, or empty
+    unsigned int draw = 0;
+  };
+
+  /// A problem as the parameter file describes it, from text to the posterior density.
+  ///
+  /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates. What
+  /// is built is destroyed in the opposite order, and before MPI ends.
+  template <int dim>
+  class Case
+  {
+  public:
+    /// Collective over `world`. UserError.
+    Case(MPI_Comm world, const std::vector<Assignment> &assignments);
+    /// UserError for settings that contradict each other.
+    void check();
+    /// Mesh, spaces, priors, observation operator, density. `values_needed` as in Measurements::read. Collective.
+    void build(bool values_needed = true);
+
+    const dealii::ParameterHandler &parameters() const { return prm_; }
+    const std::string &title() const { return title_; }
+    std::uint64_t seed() const { return seed_; }
+    const OutputSettings &output() const { return output_; }
+    const InferenceSettings &inference() const { return inference_; }
+    const SampleGroups &groups() const { return *groups_; }
+    const Mesh<dim> &mesh() const { return mesh_; }
+    const FieldSet<dim> &fields() const { return fields_; }
+    const Measurements<dim> &measurements() const { return *measurements_; }
+    const ForwardModel<dim> &model() const { return model_; }
+    const InverseProblem<dim> &density() const { return *density_; }
+
+    /// Owned degrees of freedom of the true field i where the parameter file gives it, else nothing. Collective.
+    std::optional<Vector> truth(unsigned int i) const;
+    /// A parameter vector from the truths that are given and, for the other fields, a draw of the prior. Collective.
+    Vector truth_or_draw() const;
+    /// Lines that describe the problem, for the terminal.
+    std::vector<std::string> describe() const;
+
+  private:
+    void declare(const std::vector<Assignment> &assignments);
+    void declare_inference();
+    Vector synthetic_draw() const;
+
+    const MPI_Comm world_;
+    std::string title_;
+    unsigned int dimension_ = dim, n_groups_ = 1;
+    std::uint64_t seed_ = 1;
+    OutputSettings output_;
+    InferenceSettings inference_;
+    SynthesisSettings synthesis_;
+    SolverSettings solver_;
+    std::string field_names_ = "m", experiment_names_, measurement_names_ = "data";
+    std::vector<std::unique_ptr<Field<dim>>> declared_fields_;
+    std::vector<Experiment> declared_experiments_;
+    std::vector<std::unique_ptr<MeasurementSet<dim>>> declared_sets_;
+    dealii::ParameterHandler prm_;
+
+    // In the order in which they are built; destroyed the other way round.
+    std::unique_ptr<SampleGroups> groups_;
+    Mesh<dim> mesh_;
+    FieldSet<dim> fields_;
+    std::unique_ptr<Measurements<dim>> measurements_;
+    ForwardModel<dim> model_;
+    std::unique_ptr<InverseProblem<dim>> density_;
+  };
+
+  /// The value of `Dimension` in a parameter file, 2 where it is not given. UserError.
+  unsigned int dimension_of(const std::vector<Assignment> &assignments);
+} // namespace varfield
+
+#endif

@@ -1,0 +1,58 @@
+#ifndef varfield_elbo_h
+#define varfield_elbo_h
+
+#include <functional>
+#include <varfield/family.h>
+
+namespace varfield
+{
+  /// A mean with its Monte-Carlo standard error.
+  struct Estimate
+  {
+    double value = 0, error = 0;
+    unsigned int draws = 0;  ///< used
+    unsigned int failed = 0; ///< draws at which the model could not be solved; each was replaced by another
+  };
+
+  /// The mean of numbers and its standard error, that of the means of consecutive pairs where these are `antithetic`. The
+  /// error of a single number is infinite.
+  Estimate mean_and_error(const std::vector<double> &values, bool antithetic);
+
+  /// The evidence lower bound and its parts from one set of draws.
+  struct ElboEstimate
+  {
+    Estimate elbo;    ///< mean of log p(d,m) − log q(m) = log_ratio − Φ, with all normalising constants
+    Estimate misfit;  ///< E_q[Φ]
+    double kl = 0;    ///< KL(q‖p), closed form
+    /// log p(d,m) − log q(m) of every draw, on every rank, in the order of the draws.
+    std::vector<double> log_weights;
+  };
+
+  /// Draws `first`, `first`+1, … of a stream: draw k is pair k/2 with sign (−1)^k when `antithetic`.
+  struct DrawRange
+  {
+    std::uint64_t seed = 0;
+    Stream stream      = Stream::evaluation;
+    unsigned int first = 0, count = 0;
+    bool antithetic = true;
+    DrawKey key(unsigned int k) const;
+    /// The group that works on draw k: pairs stay together.
+    unsigned int group(unsigned int k, unsigned int n_groups) const;
+  };
+
+  /// Solves the model at a draw and returns Φ, or nothing where that fails; `k` counts from 0. Collective in its group.
+  using DrawSolver = std::function<std::optional<double>(unsigned int k, const DrawKey &key, const Draw &draw)>;
+
+  /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index + 2³¹),
+  /// at most one draw in ten (and one in a few); more failures, or a replacement that fails as well, throw ComputationError
+  /// in all groups together. Collective over the world.
+  ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
+                                  const DrawSolver &solver);
+
+  /// ELBO by fresh draws. `visitor` is called in its group after the model of a draw was solved. Collective over the world.
+  using DrawVisitor = std::function<void(const Draw &)>;
+  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
+                             const DrawVisitor &visitor = {});
+} // namespace varfield
+
+#endif

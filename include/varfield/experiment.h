@@ -1,0 +1,51 @@
+#ifndef varfield_experiment_h
+#define varfield_experiment_h
+
+#include <varfield/expression.h>
+#include <varfield/mesh.h>
+#include <varfield/table.h>
+
+namespace varfield
+{
+  /// What drives the state in one experiment: sources, wells and boundary conditions. Texts are as in the parameter file.
+  struct Experiment
+  {
+    std::string name;
+    std::string source, dirichlet, neumann, robin, wells;
+    std::string section = "Physics"; ///< where in the parameter file this is from
+
+    /// In the section Physics: for all experiments.
+    void add_parameters(dealii::ParameterHandler &prm);
+    /// In the section of one experiment: an entry left empty is as in `common`.
+    void add_own_parameters(dealii::ParameterHandler &prm);
+    void inherit(const Experiment &common);
+  };
+
+  /// A Dirichlet condition on some boundary ids: an expression, or the trace of the coefficient k = T(m) of a field.
+  template <int dim>
+  struct DirichletCondition
+  {
+    std::vector<dealii::types::boundary_id> ids;
+    std::string field; ///< empty: the expression
+    Expression<dim> value;
+  };
+
+  /// A Robin condition n·f₁ = a (u_ref − u), or with a = 0 the Neumann condition n·f₁ = flux.
+  template <int dim>
+  struct FluxCondition
+  {
+    std::vector<dealii::types::boundary_id> ids;
+    Expression<dim> flux;        ///< Neumann: flux into the domain
+    Expression<dim> coefficient; ///< Robin: a
+    Expression<dim> reference;   ///< Robin: u_ref
+    bool is_robin = false;
+  };
+
+  /// UserError that names the section's key for what cannot be understood.
+  template <int dim>
+  std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh);
+  template <int dim>
+  std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh);
+} // namespace varfield
+
+#endif

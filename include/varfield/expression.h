@@ -1,0 +1,53 @@
+#ifndef varfield_expression_h
+#define varfield_expression_h
+
+#include <deal.II/base/point.h>
+
+#include <memory>
+#include <utility>
+#include <varfield/exceptions.h>
+
+namespace dealii
+{
+  template <int dim>
+  class FunctionParser;
+}
+
+namespace varfield
+{
+  /// A scalar function of the coordinates x, y (and z in 3D) given as a text, in the language of muParser with the
+  /// constant pi. Copies are cheap: they share the parsed expression.
+  template <int dim>
+  class Expression
+  {
+  public:
+    /// The constant 0.
+    Expression();
+    /// `origin` is the parameter that the text is from, "Physics/Source" say. UserError, the same on all ranks, if the
+    /// text cannot be parsed.
+    Expression(const std::string &text, const std::string &origin);
+
+    /// Local. UserError if the result is not a finite number. Points differ between ranks, so this may happen on one
+    /// rank alone: whoever evaluates inside a collective computation has to catch it and tell the other ranks before
+    /// going on.
+    double value(const dealii::Point<dim> &point) const;
+
+    const std::string &text() const { return text_; }
+    const std::string &origin() const { return origin_; }
+    /// Whether no coordinate appears in the text.
+    bool is_constant() const { return is_constant_; }
+
+  private:
+    std::string text_, origin_;
+    bool is_constant_;
+    std::shared_ptr<const dealii::FunctionParser<dim>> parser_;
+  };
+
+  /// "left: 0; 2: sin(pi*x)" gives {{"left", "0"}, {"2", "sin(pi*x)"}}. Each entry is split at its first colon (another
+  /// one may belong to muParser's "a ? b : c"). UserError, naming `origin`, for an entry that has no colon or an empty
+  /// side and for an id given twice; a blank text gives an empty map.
+  std::vector<std::pair<std::string, std::string>> parse_boundary_map(const std::string &text,
+                                                                      const std::string &origin);
+} // namespace varfield
+
+#endif

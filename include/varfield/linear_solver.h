@@ -1,0 +1,76 @@
+#ifndef varfield_linear_solver_h
+#define varfield_linear_solver_h
+
+#include <deal.II/base/parameter_handler.h>
+
+#include <memory>
+#include <petscksp.h>
+#include <string>
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// A block of vectors seen by PETSc as a dense matrix, or its first column as a vector, without a copy.
+  /// The MultiVector must outlive the object and keep its size. Construction is collective.
+  class PetscBlock
+  {
+  public:
+    PetscBlock(MPI_Comm comm, MultiVector &block);
+    ~PetscBlock();
+    PetscBlock(const PetscBlock &)            = delete;
+    PetscBlock &operator=(const PetscBlock &) = delete;
+    Mat mat() const { return mat_; }
+
+  private:
+    Mat mat_ = nullptr;
+  };
+
+  /// A X or Aᵀ X for a sparse matrix and a block of vectors. Collective.
+  MultiVector multiply(Mat a, const MultiVector &x);
+  MultiVector multiply_transpose(Mat a, const MultiVector &x);
+
+  enum class MatrixKind
+  {
+    spd,     ///< symmetric positive definite
+    general, ///< unsymmetric or indefinite
+    mass     ///< a mass matrix: SPD and, scaled by its diagonal, well conditioned on every mesh
+  };
+
+  /// How linear systems are solved; one set of parameters for all systems of a run.
+  struct SolverSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    std::string type       = "auto"; ///< auto, direct or multigrid
+    double tolerance       = 1e-10;  ///< relative reduction of the true residual of iterative solvers
+    unsigned int max_iterations = 500;
+    std::string petsc_options;       ///< given to PETSc as they are
+  };
+
+  /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (MUMPS), or conjugate gradients /
+  /// GMRES with algebraic multigrid (PETSc's GAMG). Failures are values: the caller decides what they mean.
+  class LinearSolver
+  {
+  public:
+    virtual ~LinearSolver() = default;
+
+    /// Factorises or sets up for new values. The sparsity pattern must stay the same over the life of the object: symbolic
+    /// work is done once. The matrix must outlive the solves. False if the matrix is singular, not finite, or (kind spd)
+    /// indefinite. Collective.
+    virtual bool set_matrix(Mat a) = 0;
+    /// X = A⁻¹ B or, transposed, A⁻ᵀ B, B given in x. False if not solved to tolerance. Collective.
+    virtual bool solve(MultiVector &x, bool transpose = false) const = 0;
+    /// log |det A|. Throws ComputationError where there is no factorisation.
+    virtual double log_determinant() const = 0;
+
+    /// Direct while the factor fits (2D up to 4·10⁵ and 3D up to 6·10⁴ unknowns for each rank group), multigrid beyond,
+    /// Jacobi for mass matrices: see design notes in CONTRIBUTING.md.
+    static std::unique_ptr<LinearSolver> create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
+                                                unsigned int dim);
+    /// In words, for the terminal.
+    static std::string describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
+                                unsigned int dim);
+  };
+} // namespace varfield
+
+#endif

@@ -1,0 +1,68 @@
+#ifndef varfield_log_density_h
+#define varfield_log_density_h
+
+#include <optional>
+#include <varfield/gaussian_prior.h>
+#include <varfield/parallel.h>
+
+namespace varfield
+{
+  /// Work done so far, the unit in which speed is stated.
+  struct Cost
+  {
+    double factorizations = 0; ///< factorisations, or set-ups of a multigrid hierarchy
+    double state_solves   = 0; ///< right-hand sides solved for states
+    double linear_solves  = 0; ///< right-hand sides solved for tangents and adjoints
+
+    Cost operator-(const Cost &other) const
+    {
+      return {factorizations - other.factorizations, state_solves - other.state_solves,
+              linear_solves - other.linear_solves};
+    }
+    /// All PDE solves.
+    double solves() const { return state_solves + linear_solves; }
+  };
+
+  /// The potential Φ = −log p(d|m) (all constants included) at one m, its gradient and its curvature.
+  class Linearization
+  {
+  public:
+    virtual ~Linearization() = default;
+
+    double potential = 0; ///< Φ(m)
+    Vector gradient;      ///< ∇Φ(m), dual
+
+    /// H V, dual from primal, H the symmetric curvature of Φ at m: the Gauss–Newton matrix JᵀΓ⁻¹J or the full Hessian.
+    /// Collective over the layout's communicator.
+    virtual MultiVector apply_curvature(const MultiVector &directions) const = 0;
+    /// G with H = G Gᵀ (one column for every measurement, dual) where it is held explicitly, else nullptr.
+    virtual const MultiVector *curvature_factor() const { return nullptr; }
+  };
+
+  /// The posterior density p(m|d) ∝ exp(−Φ(m)) N(m; 0, C), all that families, objectives and optimisers know of a problem.
+  ///
+  /// A model that cannot be solved at some m is a value, not an error: `potential` and `linearize` then return nothing,
+  /// on all ranks of the layout's communicator together. Member functions are collective over that communicator; other
+  /// sample groups may make other calls.
+  class LogDensity
+  {
+  public:
+    virtual ~LogDensity() = default;
+
+    virtual const GaussianPrior &prior() const = 0;
+    /// Φ(m), finite, or nothing.
+    virtual std::optional<double> potential(const Vector &m) const = 0;
+    /// Φ, gradient and curvature at m, or nullptr. The object may be kept while others are made.
+    virtual std::unique_ptr<Linearization> linearize(const Vector &m) const = 0;
+    /// Φ and its gradient only: cheaper than linearize() where the curvature is not wanted.
+    virtual std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const;
+    /// Whether Φ is quadratic, so that its curvature is the same everywhere.
+    virtual bool is_quadratic() const { return false; }
+    /// Work done since the object was made, by this group.
+    virtual Cost cost() const { return {}; }
+    /// Over which the draws of an expectation are spread.
+    virtual const SampleGroups &groups() const;
+  };
+} // namespace varfield
+
+#endif

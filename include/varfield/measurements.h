@@ -1,0 +1,71 @@
+#ifndef varfield_measurements_h
+#define varfield_measurements_h
+
+#include <varfield/noise.h>
+#include <varfield/observation.h>
+
+namespace varfield
+{
+  /// One measurement file: what its rows measure, how uncertain they are, and which of them are held out.
+  template <int dim>
+  struct MeasurementSet
+  {
+    explicit MeasurementSet(const std::string &name) : name(name) {}
+    /// Inside the set's subsection.
+    void add_parameters(dealii::ParameterHandler &prm);
+    std::string section() const { return "Measurements/" + name; }
+
+    const std::string name;
+    std::string file, sensors, held_out, unit;
+    Choice<Observation<dim>> observation{"Type", "point values"};
+    Choice<Noise> noise{"Noise", "gaussian"};
+    Table table;
+  };
+
+  /// All measurements, the rows of the first file, then those of the second, and so on. Every rank holds all of them.
+  template <int dim>
+  class Measurements
+  {
+  public:
+    explicit Measurements(std::vector<std::unique_ptr<MeasurementSet<dim>>> sets) : sets_(std::move(sets)) {}
+
+    /// Reads the files; with `values_needed` false the files of sensors, whose values are zero and have no noise model yet. `experiments` are the names of the experiments. Collective; UserError.
+    void read(MPI_Comm comm, const std::vector<std::string> &experiments, bool values_needed);
+    /// Sets the functionals of the rows up. Collective; UserError.
+    void initialize(const StateSpace<dim> &space, const std::vector<std::string> &state_names);
+
+    const std::vector<std::unique_ptr<MeasurementSet<dim>>> &sets() const { return sets_; }
+    Index size() const { return values_.size(); }
+    Index n_used() const { return std::count(used_.begin(), used_.end(), true); }
+    const std::vector<dealii::Point<dim>> &locations() const { return locations_; }
+    const Vector &values() const { return values_; }
+    Vector standard_deviations() const;
+    const std::vector<bool> &used() const { return used_; }
+    /// Index of the experiment that row i belongs to.
+    const std::vector<unsigned int> &experiments() const { return experiments_; }
+    const std::vector<Functional> &functionals() const { return functionals_; }
+    /// Index of the set that row i belongs to, and its row in that file.
+    std::pair<unsigned int, unsigned int> origin(Index i) const;
+
+    /// Φ = −log p(d | predictions) over the rows in use, and its derivatives with respect to the predictions; see Noise.
+    double potential(const Vector &predictions) const;
+    Vector gradient(const Vector &predictions) const;
+    Vector weights(const Vector &predictions) const;
+    bool is_gaussian() const;
+
+  private:
+    template <typename Function>
+    void for_each_set(const Vector &predictions, const Function &function) const;
+    void read_rows(MeasurementSet<dim> &set, const std::vector<std::string> &experiments, bool values_needed);
+
+    std::vector<std::unique_ptr<MeasurementSet<dim>>> sets_;
+    std::vector<Index> first_row_;
+    Vector values_;
+    std::vector<bool> used_;
+    std::vector<unsigned int> experiments_;
+    std::vector<dealii::Point<dim>> locations_;
+    std::vector<Functional> functionals_;
+  };
+} // namespace varfield
+
+#endif

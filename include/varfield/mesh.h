@@ -1,0 +1,62 @@
+#ifndef varfield_mesh_h
+#define varfield_mesh_h
+
+#include <deal.II/base/parameter_handler.h>
+#include <deal.II/distributed/tria.h>
+#include <deal.II/fe/mapping_q.h>
+
+#include <memory>
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// The distributed mesh: a generated box or a file of quadrilaterals or hexahedra, refined as asked. The same parameters
+  /// give the same mesh on every number of ranks.
+  template <int dim>
+  class Mesh
+  {
+  public:
+    void add_parameters(dealii::ParameterHandler &prm);
+    /// Throws UserError on contradictions.
+    void check() const;
+    /// Builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is refined, if asked.
+    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors);
+
+    const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }
+    const dealii::Mapping<dim> &mapping() const { return mapping_; }
+    MPI_Comm comm() const { return triangulation_->get_communicator(); }
+    /// The smallest box around the mesh.
+    const dealii::BoundingBox<dim> &bounding_box() const { return bounding_box_; }
+
+    /// Boundary ids from a name: "left", "right", "bottom", "top", "front", "back" of a generated box, a number, or "all".
+    /// UserError that begins with `origin` if the mesh has no such boundary.
+    std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
+    /// Material ids in use, ascending.
+    const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
+    /// One line in words.
+    std::string describe() const;
+
+  private:
+    void create_box();
+    void read_file();
+    void refine_towards(const std::vector<dealii::Point<dim>> &points);
+    void refine_towards_boundaries();
+    void collect();
+
+    std::string type_         = "box";
+    std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);
+    std::vector<unsigned int> subdivisions_ = std::vector<unsigned int>(dim, 32);
+    std::string side_ids_;
+    std::string file_;
+    unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
+    std::string boundary_refinements_;
+
+    std::unique_ptr<dealii::parallel::distributed::Triangulation<dim>> triangulation_;
+    dealii::MappingQ<dim> mapping_{1};
+    dealii::BoundingBox<dim> bounding_box_;
+    std::vector<dealii::types::boundary_id> boundary_ids_;
+    std::vector<dealii::types::material_id> material_ids_;
+  };
+} // namespace varfield
+
+#endif

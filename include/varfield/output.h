@@ -1,0 +1,39 @@
+#ifndef varfield_output_h
+#define varfield_output_h
+
+#include <varfield/run.h>
+
+namespace varfield
+{
+  /// The output folder. It is made under the name `<directory>.tmp` and gets its own name when everything in it is whole.
+  class OutputFolder
+  {
+  public:
+    /// Throws UserError if the folder exists and must not be overwritten, or cannot be made. Collective over the world; only
+    /// the root rank touches the file system.
+    OutputFolder(const OutputSettings &settings, const SampleGroups &groups);
+    /// Where to write, with a slash at the end.
+    std::string path() const { return directory_ + ".tmp/"; }
+    const std::string &final_path() const { return directory_; }
+    /// Moves everything to its place. Collective.
+    void finish();
+    /// Throws UserError if a run with these settings could not begin; changes nothing. Collective.
+    static void check(const OutputSettings &settings, MPI_Comm comm);
+
+  private:
+    const std::string directory_;
+    const SampleGroups &groups_;
+  };
+
+  /// Writes posterior.pvd, state.pvd, observations.csv and .vtp, convergence.csv, spectrum.csv, summary.json and parameters.prm.
+  /// `exit_code` goes into the summary. Collective over the world.
+  template <int dim>
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
+                     int exit_code);
+
+  /// The final report for a person.
+  template <int dim>
+  std::vector<std::string> summary_lines(const Case<dim> &problem, const Results<dim> &results);
+} // namespace varfield
+
+#endif

@@ -1,0 +1,51 @@
+#ifndef varfield_parallel_h
+#define varfield_parallel_h
+
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// world = space × samples: the ranks are split into groups of equal size; each group holds the whole mesh over its
+  /// `space` communicator and works on draws of its own. The same mesh gets the same partition in each group, so an average
+  /// over draws is a sum of local arrays over the `cross` communicator, which links the ranks of equal place in all groups.
+  ///
+  /// Owns the communicators it splits off: it must be destroyed after everything that uses them and before MPI_Finalize.
+  class SampleGroups
+  {
+  public:
+    /// One group, whatever the communicator of the vectors: for problems that are not split.
+    SampleGroups() = default;
+    /// Collective over `world`. `n_groups` must divide the number of ranks.
+    SampleGroups(MPI_Comm world, unsigned int n_groups);
+    ~SampleGroups();
+    SampleGroups(const SampleGroups &)            = delete;
+    SampleGroups &operator=(const SampleGroups &) = delete;
+
+    MPI_Comm world() const { return world_; }
+    MPI_Comm space() const { return space_; }
+    unsigned int n_groups() const { return n_groups_; }
+    /// The group of this rank, 0 … n_groups() − 1.
+    unsigned int group() const { return group_; }
+    /// Whether this rank is the one that writes files and speaks to the user.
+    bool is_root() const;
+
+    /// Sums over the groups, in place. Collective over `cross`; the number of entries must agree.
+    void sum(double *values, std::size_t n) const;
+    void sum(MultiVector &values) const { sum(values.data(), static_cast<std::size_t>(values.size())); }
+    void sum(Vector &values) const { sum(values.data(), static_cast<std::size_t>(values.size())); }
+    double sum(double value) const;
+
+    /// What the first group has, in all groups: numbers on which decisions hang must be the same to the last bit.
+    /// Collective over `cross`; the number of entries must agree.
+    void broadcast(double *values, std::size_t n) const;
+    void broadcast(MultiVector &values) const { broadcast(values.data(), static_cast<std::size_t>(values.size())); }
+    void broadcast(Vector &values) const { broadcast(values.data(), static_cast<std::size_t>(values.size())); }
+    double broadcast(double value) const;
+
+  private:
+    MPI_Comm world_ = MPI_COMM_SELF, space_ = MPI_COMM_SELF, cross_ = MPI_COMM_SELF;
+    unsigned int n_groups_ = 1, group_ = 0;
+  };
+} // namespace varfield
+
+#endif

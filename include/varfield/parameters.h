@@ -1,0 +1,30 @@
+#ifndef varfield_parameters_h
+#define varfield_parameters_h
+
+#include <deal.II/base/parameter_handler.h>
+
+#include <iosfwd>
+#include <nlohmann/json_fwd.hpp>
+#include <varfield/parameter_file.h>
+
+/// Between the assignments of parameter files and the declared parameters of a dealii::ParameterHandler, in messages
+/// and formats made for people. The handler has to be at its top level in all of these.
+namespace varfield
+{
+  /// Sets the declared parameters, in order: the last assignment of a parameter counts. UserError with one paragraph
+  /// for each of the first ten mistakes: an unknown section or name, a value that does not match the declared pattern.
+  /// Local; the same on all ranks if the assignments are.
+  void apply_assignments(const std::vector<Assignment> &assignments, dealii::ParameterHandler &prm);
+
+  /// A complete parameter file: every section and parameter with documentation, allowed values and default, in the
+  /// order of declaration. It reads back as the defaults.
+  void print_template(std::ostream &out, const dealii::ParameterHandler &prm);
+
+  /// All parameters with their present values, as a short parameter file.
+  std::string parameters_as_used(const dealii::ParameterHandler &prm);
+
+  /// All parameters with their present values: {"section": {"name": "value"}}.
+  nlohmann::ordered_json parameters_as_json(const dealii::ParameterHandler &prm);
+} // namespace varfield
+
+#endif

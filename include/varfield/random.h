@@ -1,0 +1,34 @@
+#ifndef varfield_random_h
+#define varfield_random_h
+
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// What a random number is for; every purpose has a stream of its own, so that adding draws to one never moves another.
+  enum class Stream : std::uint32_t
+  {
+    prior_draw,    ///< draws written as samples of the prior, synthetic truths
+    data_noise,    ///< noise added to synthetic data
+    optimization,  ///< draws of the variational posterior inside an optimiser
+    evaluation,    ///< fresh draws on which the final posterior is judged
+    probing,       ///< random probing vectors: eigenvalue sketches, variance estimators
+    verification   ///< directions of derivative checks
+  };
+
+  /// Names one random vector: the numbers depend on (seed, stream, draw, key of the entry) and on nothing else.
+  /// With `sign` −1 the vector is the antithetic partner of the one with sign +1.
+  struct DrawKey
+  {
+    std::uint64_t seed = 0;
+    Stream stream      = Stream::prior_draw;
+    std::uint32_t draw = 0;
+    double sign        = 1.;
+  };
+
+  /// Standard normal numbers for all local entries of `layout` by the counter-based generator Philox4x32-10
+  /// (Salmon, Moraes, Dror, Shaw 2011) and the Box–Muller transform. Not collective.
+  Vector standard_normal(const Layout &layout, const DrawKey &key);
+} // namespace varfield
+
+#endif

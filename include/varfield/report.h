@@ -1,0 +1,46 @@
+#ifndef varfield_report_h
+#define varfield_report_h
+
+#include <chrono>
+#include <string>
+#include <varfield/monitor.h>
+#include <varfield/parallel.h>
+#include <varfield/table.h>
+
+namespace varfield
+{
+  /// What the user sees while a run goes on: only the root rank prints. Also keeps the rows of convergence.csv.
+  class Report
+  {
+  public:
+    /// `time_budget` in seconds; 0: none.
+    Report(const SampleGroups &groups, double time_budget);
+
+    void line(const std::string &text) const;
+    /// One line for an iteration, with a heading where a new phase begins.
+    void iteration(const IterationReport &row);
+    /// A bar with the time left, redrawn in place; only where the output is a terminal.
+    void progress(const std::string &what, unsigned int done, unsigned int total);
+    double seconds() const;
+
+    /// Whether a signal (SIGINT, SIGTERM, SIGUSR1) came in on any rank or the time budget is used up. Collective over the
+    /// world; the same on all ranks.
+    bool should_stop() const;
+    /// The reason of the last should_stop() that said so.
+    const std::string &stop_reason() const { return stop_reason_; }
+
+    static const std::vector<std::string> &column_names();
+    const std::vector<std::vector<Cell>> &rows() const { return rows_; }
+
+  private:
+    const SampleGroups &groups_;
+    const double time_budget_;
+    const bool speaks_;
+    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    std::string phase_;
+    mutable std::string stop_reason_;
+    std::vector<std::vector<Cell>> rows_;
+  };
+} // namespace varfield
+
+#endif

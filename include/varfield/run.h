@@ -1,0 +1,38 @@
+#ifndef varfield_run_h
+#define varfield_run_h
+
+#include <varfield/case.h>
+#include <varfield/pointwise.h>
+#include <varfield/report.h>
+
+namespace varfield
+{
+  /// One field's part of the answer, at its owned degrees of freedom.
+  struct FieldResult
+  {
+    Vector mean, map, truth; ///< of the field m, the prior mean included; truth: empty where unknown
+    PointwiseVariance variance, prior_variance;
+    MultiVector modes, draws; ///< leading directions of the covariance's change; draws of the posterior
+  };
+
+  /// What a run found.
+  template <int dim>
+  struct Results
+  {
+    std::vector<FieldResult> fields;
+    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments; over the draws
+    Vector prediction_mean, prediction_deviation;
+    ElboEstimate elbo;
+    Vector eigenvalues; ///< of the low-rank families: λ
+    double first_dropped = 0.;
+    double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
+    Termination map, optimization;
+    double seconds = 0.;
+  };
+
+  /// MAP point, Laplace approximation, variational posterior, averages over fresh draws. Collective over the world.
+  template <int dim>
+  Results<dim> infer(Case<dim> &problem, Report &report);
+} // namespace varfield
+
+#endif

@@ -1,0 +1,45 @@
+#ifndef varfield_state_space_h
+#define varfield_state_space_h
+
+#include <varfield/field_space.h>
+
+namespace varfield
+{
+  /// A linear functional of the state: Σ weight · u(dof) over unconstrained degrees of freedom. Every rank holds it whole.
+  using Functional = std::vector<std::pair<dealii::types::global_dof_index, double>>;
+
+  /// The finite-element space of the state: continuous Q_p for each of its components, numbered independently of the
+  /// partition.
+  template <int dim>
+  class StateSpace
+  {
+  public:
+    /// Collective.
+    StateSpace(const Mesh<dim> &mesh, unsigned int degree, unsigned int n_components);
+
+    const Mesh<dim> &mesh() const { return mesh_; }
+    const dealii::DoFHandler<dim> &dof_handler() const { return dof_handler_; }
+    const dealii::FiniteElement<dim> &fe() const { return dof_handler_.get_fe(); }
+    const dealii::AffineConstraints<double> &hanging() const { return hanging_; }
+    const dealii::IndexSet &relevant() const { return relevant_; }
+    unsigned int n_owned() const { return dof_handler_.n_locally_owned_dofs(); }
+    unsigned int n_components() const { return fe().n_components(); }
+    MPI_Comm comm() const { return mesh_.comm(); }
+
+    /// Sets the hanging nodes of every column from their masters. Collective.
+    void distribute(MultiVector &states) const;
+    GhostedVector ghosted(const Vector &owned) const;
+    /// The value of a component at each point; an empty functional for a point outside of the mesh. A point on a face
+    /// belongs to one cell, the same on every number of ranks. Collective.
+    std::vector<Functional> point_values(const std::vector<dealii::Point<dim>> &points,
+                                         const std::vector<unsigned int> &components) const;
+
+  private:
+    const Mesh<dim> &mesh_;
+    dealii::DoFHandler<dim> dof_handler_;
+    dealii::IndexSet relevant_;
+    dealii::AffineConstraints<double> hanging_;
+  };
+} // namespace varfield
+
+#endif

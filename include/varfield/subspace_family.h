@@ -1,0 +1,63 @@
+#ifndef varfield_subspace_family_h
+#define varfield_subspace_family_h
+
+#include <varfield/family.h>
+
+namespace varfield
+{
+  /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span of r
+  /// columns U with UᵀC⁻¹U = I only. With V = C⁻¹U and an r × r factor T
+  ///
+  ///     m = mean + z + U (T − I) Vᵀz,   z = Lξ,      S = C + U (T Tᵀ − I) Uᵀ,
+  ///     log p − log q = −(C⁻¹mean)ᵀ(m − mean/2) + ½(|T⁻¹Vᵀ(m−mean)|² − |Vᵀ(m−mean)|²) + log |det T|,
+  ///     KL(q‖p) = ½[meanᵀC⁻¹mean + |T|²_F − r − 2 log |det T|],
+  ///
+  /// so that one application of C⁻¹, to the mean, serves for any number of draws. T = diag((1+λ)^{-1/2}) after a natural
+  /// step of the first two.
+  ///
+  /// Coordinates for gradient methods, U fixed: mean = mean₀ + R₀η with the root R₀ = (I + U(T₀ − I)Vᵀ)L of the covariance
+  /// at the last natural step, and T = T₀Δ with Δ lower triangular (or diagonal), its diagonal in logarithms. q at that step
+  /// is then standard normal, however badly scaled the posterior is.
+  class SubspaceFamily : public Family
+  {
+  public:
+    void set_mean(const Vector &mean) override;
+    Draw sample(const DrawKey &key) const override;
+    double log_ratio(const Vector &m) const override;
+    double kl() const override;
+    MultiVector covariance(const MultiVector &dual) const override;
+    std::optional<LowRankCorrection> low_rank_correction() const override;
+    unsigned int rank() const override { return static_cast<unsigned int>(modes_.cols()); }
+    Vector parameters() const override { return parameters_; }
+    void set_parameters(const Vector &parameters) override;
+    Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const override;
+
+  protected:
+    /// Whether gradient methods vary the diagonal of T only.
+    virtual bool diagonal_factor() const = 0;
+    /// Takes U, V and T and makes them the origin of the coordinates η. Collective.
+    void set_covariance(MultiVector modes, MultiVector dual, Matrix factor);
+    /// The prior itself.
+    void start_from_prior(const GaussianPrior &prior);
+    /// max_i and sampling loss from UᵀHU, H = `fresh`, for the precision I + `precision` in the span of U.
+    static CovarianceResidual matrix_residual(const Spread &fresh, const Matrix &old_curvature);
+
+    MultiVector modes_, dual_;            ///< U, V
+    Matrix factor_, inverse_;             ///< T, T⁻¹
+    double log_det_ = 0.;                 ///< log |det T|
+    Vector mean_dual_;                    ///< C⁻¹ mean
+
+  private:
+    void set_factor(Matrix factor);
+    Index n_factor_parameters() const;
+    /// Unit of the entries of Δ beside the diagonal: a step of the same size in all of them turns T by no more.
+    double off_diagonal_scale() const;
+    Vector root(const Vector &xi, const Matrix &factor) const;
+    Vector root_transpose(const Vector &dual, const Matrix &factor) const;
+
+    Matrix origin_factor_;           ///< T₀
+    Vector origin_mean_, parameters_; ///< mean₀, η
+  };
+} // namespace varfield
+
+#endif

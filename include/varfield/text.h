@@ -1,0 +1,39 @@
+#ifndef varfield_text_h
+#define varfield_text_h
+
+#include <mpi.h>
+#include <string>
+#include <vector>
+
+/// Reading and writing of small text files, and the pieces of text in them.
+namespace varfield
+{
+  /// The text of a file, without a byte-order mark and with line ends "\n". Rank 0 reads, the other ranks get the text
+  /// from it: a file that only the first node sees is enough. Collective. UserError, on all ranks alike, when the file
+  /// is missing, is a directory, cannot be read or is not text. `what` names the file's role in that message.
+  std::string read_text_file(const std::string &path, MPI_Comm comm, const std::string &what = "file");
+
+  /// Writes `path`.tmp and then renames it, so that `path` is whole at any moment. Local: call it on one rank.
+  /// ComputationError with the system's reason when this fails.
+  void write_text_file(const std::string &path, const std::string &text);
+
+  /// Without white space at both ends.
+  std::string trim(const std::string &text);
+
+  /// Trimmed, every run of white space inside replaced by one blank: the form in which names are compared.
+  std::string normalize(const std::string &name);
+
+  /// The trimmed pieces between the separators; a blank text has none.
+  std::vector<std::string> split(const std::string &text, char separator);
+
+  /// The name of the parameter, column or option to blame is `what`. UserError if the text is not one finite number.
+  double parse_number(const std::string &text, const std::string &what);
+
+  /// The numbers between commas; none for a blank text.
+  std::vector<double> parse_numbers(const std::string &text, const std::string &what);
+
+  /// The shortest text that reads back as the same number.
+  std::string to_text(double number);
+} // namespace varfield
+
+#endif

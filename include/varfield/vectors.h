@@ -1,0 +1,63 @@
+#ifndef varfield_vectors_h
+#define varfield_vectors_h
+
+#include <Eigen/Dense>
+#include <cstdint>
+#include <mpi.h>
+#include <vector>
+
+namespace varfield
+{
+  /// The entries of a distributed vector that this rank owns.
+  using Vector = Eigen::VectorXd;
+  /// The rows that this rank owns of a block of distributed column vectors.
+  using MultiVector = Eigen::MatrixXd;
+  /// A small dense matrix that every rank holds whole.
+  using Matrix = Eigen::MatrixXd;
+  using Index  = Eigen::Index;
+
+  /// How a vector of coefficients is spread over the ranks of a communicator.
+  ///
+  /// `keys` has one number for every local entry. It names the entry independently of the partition (a hierarchically
+  /// numbered degree of freedom, say): random numbers are keyed by it, so that every number of ranks sees the same draws.
+  /// The communicator is borrowed: it must outlive the layout.
+  class Layout
+  {
+  public:
+    Layout() = default;
+    /// Collective.
+    Layout(MPI_Comm comm, std::vector<std::uint64_t> keys);
+
+    MPI_Comm comm() const { return comm_; }
+    Index n_local() const { return static_cast<Index>(keys_.size()); }
+    Index n_global() const { return n_global_; }
+    /// Number of entries on the ranks before this one.
+    Index offset() const { return offset_; }
+    const std::vector<std::uint64_t> &keys() const { return keys_; }
+
+    /// Σᵢ xᵢyᵢ over all ranks. Collective; the same number on every rank.
+    double dot(const Vector &x, const Vector &y) const;
+    /// XᵀY over all ranks, one reduction for the block. Collective.
+    Matrix gram(const MultiVector &x, const MultiVector &y) const;
+    /// Column-wise Σᵢ XᵢⱼYᵢⱼ. Collective.
+    Vector column_dots(const MultiVector &x, const MultiVector &y) const;
+
+    /// The local rows of the identity matrix, a block of n_global() columns: for small vectors only.
+    MultiVector identity() const;
+    /// All rows on every rank, in the order of the ranks. Collective.
+    Matrix gather(const MultiVector &x) const;
+    /// What the first rank has, on every rank; sizes must agree. Collective.
+    void broadcast(double *values, std::size_t n) const;
+
+  private:
+    MPI_Comm comm_  = MPI_COMM_SELF;
+    Index n_global_ = 0, offset_ = 0;
+    std::vector<std::uint64_t> keys_;
+  };
+
+  /// The layouts of several blocks one after the other: on every rank the local entries of the first block, then those
+  /// of the second, and so on. Keys are shifted by the global sizes of the blocks before. Collective.
+  Layout concatenate(MPI_Comm comm, const std::vector<Layout> &blocks);
+} // namespace varfield
+
+#endif

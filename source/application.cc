@@ -1,0 +1,154 @@
+#include <deal.II/base/mpi.h>
+
+#include <cmath>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+#include <varfield/application.h>
+#include <varfield/output.h>
+#include <varfield/synthesis.h>
+#include <varfield/text.h>
+#include <varfield/verification.h>
+#include <varfield/version.h>
+
+namespace varfield
+{
+  namespace
+  {
+    template <int dim>
+    void print_header(const Case<dim> &problem, const Report &report)
+    {
+      report.line("varfield " + std::string(version) + " (" + git_commit + "), " +
+                  std::to_string(dealii::Utilities::MPI::n_mpi_processes(problem.groups().world())) + " rank(s), " +
+                  std::to_string(problem.groups().n_groups()) + " sample group(s)");
+      if (!problem.title().empty())
+        report.line(problem.title());
+      report.line("");
+      for (const auto &text : problem.describe())
+        report.line(text);
+    }
+
+    template <int dim>
+    int run(Case<dim> &problem)
+    {
+      problem.check();
+      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
+      problem.build();
+      Report report(problem.groups(), problem.inference().time_budget);
+      print_header(problem, report);
+      const Results<dim> results = infer(problem, report);
+      const bool interrupted     = results.map.interrupted || results.optimization.interrupted;
+      const bool done            = results.map.converged && results.optimization.converged;
+      const int exit_code        = interrupted ? stopped_early : done ? converged : not_converged;
+
+      OutputFolder folder(problem.output(), problem.groups());
+      write_results(problem, results, report, folder.path(), exit_code);
+      folder.finish();
+      report.line("");
+      for (const auto &text : summary_lines(problem, results))
+        report.line(text);
+      report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
+      if (interrupted)
+        report.line("\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration.");
+      else if (!done)
+        report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
+                    "\nThe results are written, but they are not the answer yet.");
+      return exit_code;
+    }
+
+    template <int dim>
+    int check(Case<dim> &problem)
+    {
+      problem.check();
+      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
+      problem.build();
+      const Report report(problem.groups(), 0.);
+      print_header(problem, report);
+      report.line("\nThe case is in order. Nothing was run.");
+      return converged;
+    }
+
+    template <int dim>
+    int run_verification(Case<dim> &problem)
+    {
+      problem.check();
+      problem.build();
+      const Report report(problem.groups(), 0.);
+      print_header(problem, report);
+      report.line("");
+      bool passed = true;
+      for (const auto &check : verify(problem))
+      {
+        std::ostringstream line;
+        line << (check.passed ? "  ok      " : "  FAILED  ");
+        // Columns by characters rather than bytes: names have letters beyond ASCII.
+        const auto width = std::count_if(check.name.begin(), check.name.end(), [](char c) { return (c & 0xC0) != 0x80; });
+        line << check.name << std::string(std::max<long>(1, 50 - width), ' ') << std::setw(12) << std::setprecision(3)
+             << check.observed << "   wanted: " << check.wanted;
+        report.line(line.str());
+        passed = passed && check.passed;
+      }
+      report.line(passed ? "\nAll checks passed." : "\nSome checks FAILED.");
+      return passed ? converged : failure;
+    }
+
+    template <int dim>
+    int run_synthesis(Case<dim> &problem)
+    {
+      problem.check();
+      problem.build(false);
+      const Report report(problem.groups(), 0.);
+      print_header(problem, report);
+      report.line("");
+      for (const auto &text : synthesize(problem))
+        report.line(text);
+      return converged;
+    }
+
+    template <int dim>
+    int execute_in(const Command &command, const std::vector<Assignment> &assignments)
+    {
+      Case<dim> problem(MPI_COMM_WORLD, assignments);
+      if (command.action == "template")
+      {
+        if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
+          print_template(std::cout, problem.parameters());
+        return converged;
+      }
+      if (command.action == "check")
+        return check(problem);
+      if (command.action == "verify")
+        return run_verification(problem);
+      if (command.action == "synthesize")
+        return run_synthesis(problem);
+      return run(problem);
+    }
+
+    template <typename Base>
+    std::string list_members(const std::string &kind)
+    {
+      std::string text = kind + "\n";
+      for (const auto &[name, member] : Registry<Base>::members())
+        text += "  " + name + ": " + member.documentation + "\n";
+      return text;
+    }
+  } // namespace
+
+  int execute(const Command &command)
+  {
+    std::vector<Assignment> assignments;
+    if (!command.file.empty())
+      assignments = read_parameter_file(command.file, MPI_COMM_WORLD);
+    for (const auto &text : command.overrides)
+      assignments.push_back(parse_override(text));
+    return dimension_of(assignments) == 2 ? execute_in<2>(command, assignments) : execute_in<3>(command, assignments);
+  }
+
+  std::string plugin_help()
+  {
+    return list_members<Physics<2>>("Equations:") + list_members<Prior<2>>("Priors:") +
+           list_members<Transform>("Transforms:") + list_members<Observation<2>>("Measurements:") +
+           list_members<Noise>("Noise:") + list_members<Family>("Variational families:") +
+           list_members<Optimizer>("Optimisers:");
+  }
+} // namespace varfield

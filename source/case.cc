@@ -1,0 +1,266 @@
+#include <petscsys.h>
+#include <varfield/case.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /// The names in a list that decides which subsections there are.
+    std::vector<std::string> names_in(const std::vector<Assignment> &assignments, const std::string &section,
+                                      const std::string &default_value)
+    {
+      const auto names = split(find_value(assignments, {section}, "Names").value_or(default_value), ',');
+      for (std::size_t i = 0; i < names.size(); ++i)
+        {
+          if (names[i].empty())
+            throw UserError(section + "/Names: a name between two commas is empty.");
+          if (std::find(names.begin(), names.begin() + i, names[i]) != names.begin() + i)
+            throw UserError(section + "/Names: the name “" + names[i] + "” occurs twice.");
+        }
+      return names;
+    }
+  } // namespace
+
+  unsigned int dimension_of(const std::vector<Assignment> &assignments)
+  {
+    const auto text = trim(find_value(assignments, {}, "Dimension").value_or("2"));
+    if (text != "2" && text != "3")
+      throw UserError("Dimension: the dimension of the mesh is 2 or 3, but found “" + text + "”.");
+    return text == "2" ? 2 : 3;
+  }
+
+  void OutputSettings::add_parameters(ParameterHandler &prm)
+  {
+    using namespace Patterns;
+    prm.add_parameter("Directory", directory, "Folder for the results, made by the run.", DirectoryName());
+    prm.add_parameter("Overwrite", overwrite, "Whether a folder of that name that exists already may be replaced.");
+    prm.add_parameter("Draws", n_draws, "Number of draws of the posterior that are written.", Integer(0, 1000));
+    prm.add_parameter("Modes", n_modes, "Number of leading directions of the covariance's change that are written.",
+                      Integer(0, 1000));
+    prm.add_parameter("Exact variance limit", exact_variance_limit,
+                      "Pointwise variances are exact up to so many unknowns (a solve for each); beyond, they are estimated from "
+                      "draws.",
+                      Integer(0));
+    prm.add_parameter("Variance draws", variance_probes,
+                      "Number of draws of that estimate; its relative standard error is sqrt(2/draws).", Integer(10));
+  }
+
+  void InferenceSettings::add_parameters(ParameterHandler &prm)
+  {
+    using namespace Patterns;
+    prm.add_parameter("Method", method,
+                      "“map”: the most probable field only. “laplace”: the Gaussian approximation there. “variational”: the member "
+                      "of the family with the largest evidence lower bound.",
+                      Selection("map|laplace|variational"));
+    prm.add_parameter("ELBO error", elbo_error, "Standard error at which the final estimate of the ELBO ends, in nat.",
+                      Double(0));
+    prm.add_parameter("Minimum draws", minimum_draws, "of that estimate and of the predicted state.", Integer(2));
+    prm.add_parameter("Maximum draws", maximum_draws, "of the same.", Integer(2));
+    prm.add_parameter("Time budget", time_budget, "Wall time in seconds after which the run stops with what it has; 0: none.",
+                      Double(0));
+    prm.enter_subsection("MAP");
+    map.add_parameters(prm);
+    prm.leave_subsection();
+    prm.enter_subsection("Curvature");
+    curvature.add_parameters(prm);
+    prm.leave_subsection();
+    family.add_parameters(prm);
+    optimizer.add_parameters(prm);
+  }
+
+  template <int dim>
+  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world)
+  {
+    declare(assignments);
+    apply_assignments(assignments, prm_);
+  }
+
+  template <int dim>
+  void Case<dim>::declare(const std::vector<Assignment> &assignments)
+  {
+    using namespace Patterns;
+    prm_.add_parameter("Title", title_, "What this case is, for reports and pictures.");
+    prm_.add_parameter("Dimension", dimension_, "of the mesh.", Integer(2, 3));
+    prm_.add_parameter("Random seed", seed_, "All random numbers follow from it, on any number of ranks.");
+
+    prm_.enter_subsection("Mesh");
+    mesh_.add_parameters(prm_);
+    prm_.leave_subsection();
+
+    prm_.enter_subsection("Fields");
+    prm_.add_parameter("Names", field_names_, "The unknown fields, separated by commas; each has a subsection.");
+    for (const auto &name : names_in(assignments, "Fields", field_names_))
+      {
+        declared_fields_.push_back(std::make_unique<Field<dim>>(name));
+        prm_.enter_subsection(name);
+        declared_fields_.back()->add_parameters(prm_);
+        prm_.add_parameter("Truth", synthesis_.truth[name],
+                           "The true coefficient k where it is known, for pictures and synthetic data: an expression, or “draw” "
+                           "for the draw of the prior that Synthesis/Draw names.");
+        prm_.add_parameter("Truth file", synthesis_.truth_file[name],
+                           "The true field m as a CSV table x,y[,z],value on the nodes of a tensor grid; in place of Truth.",
+                           FileName());
+        prm_.leave_subsection();
+      }
+    prm_.leave_subsection();
+
+    prm_.enter_subsection("Physics");
+    model_.add_parameters(prm_);
+    prm_.leave_subsection();
+
+    prm_.enter_subsection("Experiments");
+    prm_.add_parameter("Names", experiment_names_,
+                       "Experiments that share the fields, separated by commas; each has a subsection. Empty: one experiment, as "
+                       "in Physics.");
+    const auto experiments = names_in(assignments, "Experiments", experiment_names_);
+    declared_experiments_.resize(experiments.size());
+    for (std::size_t e = 0; e < experiments.size(); ++e)
+      {
+        declared_experiments_[e].name    = experiments[e];
+        declared_experiments_[e].section = "Experiments/" + experiments[e];
+        prm_.enter_subsection(experiments[e]);
+        declared_experiments_[e].add_own_parameters(prm_);
+        prm_.leave_subsection();
+      }
+    prm_.leave_subsection();
+
+    prm_.enter_subsection("Measurements");
+    prm_.add_parameter("Names", measurement_names_, "Sets of measurements, separated by commas; each has a subsection.");
+    for (const auto &name : names_in(assignments, "Measurements", measurement_names_))
+      {
+        declared_sets_.push_back(std::make_unique<MeasurementSet<dim>>(name));
+        prm_.enter_subsection(name);
+        declared_sets_.back()->add_parameters(prm_);
+        prm_.leave_subsection();
+      }
+    prm_.leave_subsection();
+    declare_inference();
+  }
+
+  template <int dim>
+  void Case<dim>::declare_inference()
+  {
+    prm_.enter_subsection("Inference");
+    inference_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Linear solver");
+    solver_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Parallel");
+    prm_.add_parameter("Sample groups", n_groups_,
+                       "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks.",
+                       Patterns::Integer(1));
+    prm_.leave_subsection();
+    prm_.enter_subsection("Output");
+    output_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Synthesis");
+    prm_.add_parameter("Draw", synthesis_.draw, "Number of the prior draw that takes the place of a truth that is not given.",
+                       Patterns::Integer(0));
+    prm_.leave_subsection();
+  }
+
+  template <int dim>
+  void Case<dim>::check()
+  {
+    if (declared_fields_.empty())
+      throw UserError("Fields/Names: there has to be at least one field.");
+    if (declared_sets_.empty())
+      throw UserError("Measurements/Names: there has to be at least one set of measurements.");
+    mesh_.check();
+    std::vector<std::string> names;
+    for (const auto &field : declared_fields_)
+      {
+        field->check();
+        names.push_back(field->name());
+      }
+    model_.check(names, declared_experiments_);
+    if (inference_.minimum_draws > inference_.maximum_draws)
+      throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) + ", more than the maximum of " +
+                      std::to_string(inference_.maximum_draws) + ".");
+    if (inference_.method == "variational")
+      inference_.optimizer->check(*inference_.family);
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
+    if (n_ranks % n_groups_ != 0)
+      throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there are " + std::to_string(n_ranks) +
+                      " ranks and " + std::to_string(n_groups_) + " groups.");
+  }
+
+  template <int dim>
+  void Case<dim>::build(bool values_needed)
+  {
+    if (!solver_.petsc_options.empty())
+      PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
+    groups_       = std::make_unique<SampleGroups>(world_, n_groups_);
+    measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
+    measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
+    mesh_.create(groups_->space(), measurements_->locations());
+    for (auto &field : declared_fields_)
+      field->initialize(mesh_, solver_);
+    fields_.initialize(groups_->space(), std::move(declared_fields_));
+    model_.initialize(mesh_, fields_, *measurements_, solver_);
+    density_ = std::make_unique<InverseProblem<dim>>(model_, *measurements_, fields_, *groups_, inference_.curvature);
+  }
+
+  template <int dim>
+  std::optional<Vector> Case<dim>::truth(unsigned int i) const
+  {
+    const auto &name = fields_[i].name();
+    const auto &text = synthesis_.truth.at(name), &file = synthesis_.truth_file.at(name);
+    const std::string origin = "Fields/" + name + "/Truth";
+    if (!file.empty())
+      return fields_[i].interpolate("0", file, false, origin);
+    if (trim(text) == "draw")
+      return fields_.values(synthetic_draw(), i);
+    if (!trim(text).empty())
+      return fields_[i].interpolate(text, "", true, origin);
+    return {};
+  }
+
+  template <int dim>
+  Vector Case<dim>::synthetic_draw() const
+  {
+    DrawKey key;
+    key.seed = seed_;
+    key.draw = synthesis_.draw;
+    return fields_.prior().draw(key);
+  }
+
+  template <int dim>
+  Vector Case<dim>::truth_or_draw() const
+  {
+    Vector m = synthetic_draw();
+    for (unsigned int i = 0; i < fields_.size(); ++i)
+    {
+      const auto known = synthesis_.truth.at(fields_[i].name()) == "draw" ? std::nullopt : truth(i);
+      if (known)
+        m.segment(fields_.offset(i), fields_[i].n_local()) = fields_[i].coefficients(*known);
+    }
+    return m;
+  }
+
+  template <int dim>
+  std::vector<std::string> Case<dim>::describe() const
+  {
+    std::vector<std::string> lines;
+    lines.push_back("mesh          " + mesh_.describe());
+    for (unsigned int i = 0; i < fields_.size(); ++i)
+      lines.push_back((i == 0 ? "field         " : "              ") + fields_[i].name() + ": " + fields_[i].describe());
+    lines.push_back("equation      " + model_.describe());
+    lines.push_back("measurements  " + std::to_string(measurements_->n_used()) + " used" +
+                    (measurements_->n_used() < measurements_->size() ?
+                       ", " + std::to_string(measurements_->size() - measurements_->n_used()) + " held out" :
+                       ""));
+    lines.push_back("curvature     " + density_->describe());
+    lines.push_back("inference     " + inference_.method +
+                    (inference_.method == "variational" ? ", " + inference_.family.name() + ", " + inference_.optimizer.name() :
+                                                          ""));
+    return lines;
+  }
+
+  template class Case<2>;
+  template class Case<3>;
+} // namespace varfield

@@ -1,0 +1,113 @@
+#include <cmath>
+#include <limits>
+#include <varfield/elbo.h>
+#include <varfield/exceptions.h>
+
+namespace varfield
+{
+  Estimate mean_and_error(const std::vector<double> &values, bool antithetic)
+  {
+    // One pair says nothing about its error: then take the draws one by one.
+    const std::size_t per_unit = antithetic && values.size() >= 4 ? 2 : 1;
+    std::vector<double> units;
+    for (std::size_t k = 0; k < values.size(); k += per_unit)
+      units.push_back(per_unit == 2 && k + 1 < values.size() ? 0.5 * (values[k] + values[k + 1]) : values[k]);
+    const auto n = static_cast<double>(units.size());
+    double sum = 0., squares = 0.;
+    for (const double x : values)
+      sum += x;
+    Estimate result;
+    result.draws = static_cast<unsigned int>(values.size());
+    result.value = sum / static_cast<double>(values.size());
+    for (const double x : units)
+      squares += (x - result.value) * (x - result.value);
+    result.error = n > 1. ? std::sqrt(squares / (n * (n - 1.))) : std::numeric_limits<double>::infinity();
+    return result;
+  }
+
+  DrawKey DrawRange::key(unsigned int k) const
+  {
+    return {seed, stream, antithetic ? k / 2 : k, antithetic && k % 2 == 1 ? -1. : 1.};
+  }
+
+  unsigned int DrawRange::group(unsigned int k, unsigned int n_groups) const
+  {
+    return (antithetic ? k / 2 : k) % n_groups;
+  }
+
+  namespace
+  {
+    /// What is summed over the groups: every entry is set by one of them.
+    struct Record
+    {
+      explicit Record(unsigned int n) : numbers(Matrix::Zero(n, 4)) {}
+      auto log_ratio() { return numbers.col(0); }
+      auto potential() { return numbers.col(1); }
+      auto failed() { return numbers.col(2); }
+      auto lost() { return numbers.col(3); }
+      Matrix numbers;
+    };
+
+    void solve_draw(const Family &family, const DrawRange &draws, unsigned int k, const DrawSolver &solver,
+                    Record &record)
+    {
+      DrawKey key = draws.key(draws.first + k);
+      for (unsigned int attempt = 0; attempt < 2; ++attempt, key.draw += 0x80000000u)
+        {
+          const Draw draw = family.sample(key);
+          if (const auto potential = solver(k, key, draw))
+            {
+              record.log_ratio()[k] = draw.log_ratio;
+              record.potential()[k] = *potential;
+              return;
+            }
+          (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
+        }
+    }
+
+    void check_failures(const Record &record, unsigned int n)
+    {
+      const double failed = record.numbers.col(2).sum(), lost = record.numbers.col(3).sum();
+      if (lost > 0. || failed > std::max(1., 0.1 * n))
+        throw ComputationError("The model could not be solved at " + std::to_string(static_cast<int>(failed)) + " of " +
+                               std::to_string(n) + " draws of the posterior (replacements failed for " +
+                               std::to_string(static_cast<int>(lost)) +
+                               "). The posterior reaches into parameters where the model has no solution: a narrower "
+                               "prior or a bounded transform helps.");
+    }
+
+    std::vector<double> to_std(const Vector &x) { return {x.data(), x.data() + x.size()}; }
+  } // namespace
+
+  ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
+                                  const DrawSolver &solver)
+  {
+    Record record(draws.count);
+    for (unsigned int k = 0; k < draws.count; ++k)
+      if (draws.group(draws.first + k, groups.n_groups()) == groups.group())
+        solve_draw(family, draws, k, solver, record);
+    groups.sum(record.numbers);
+    check_failures(record, draws.count);
+
+    ElboEstimate result;
+    result.log_weights = to_std(record.log_ratio() - record.potential());
+    result.elbo        = mean_and_error(result.log_weights, draws.antithetic);
+    result.misfit      = mean_and_error(to_std(record.potential()), draws.antithetic);
+    result.elbo.failed = result.misfit.failed = static_cast<unsigned int>(record.failed().sum());
+    result.kl                                 = groups.broadcast(family.kl());
+    return result;
+  }
+
+  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
+                             const DrawVisitor &visitor)
+  {
+    return average_over_draws(density.groups(), family, draws,
+                              [&](unsigned int, const DrawKey &, const Draw &draw)
+                              {
+                                const auto potential = density.potential(draw.m);
+                                if (potential && visitor)
+                                  visitor(draw);
+                                return potential;
+                              });
+  }
+} // namespace varfield

@@ -1,0 +1,250 @@
+#include <varfield/exceptions.h>
+#include <varfield/linear_solver.h>
+
+namespace varfield
+{
+  PetscBlock::PetscBlock(MPI_Comm comm, MultiVector &block)
+  {
+    // A dummy array stands in for the null pointer of a rank without rows, which PETSc would take as "allocate".
+    static PetscScalar nothing = 0.;
+    PetscScalar *data          = block.size() > 0 ? block.data() : &nothing;
+    MatCreateDense(comm, block.rows(), PETSC_DECIDE, PETSC_DETERMINE, block.cols(), data, &mat_);
+  }
+
+  PetscBlock::~PetscBlock() { MatDestroy(&mat_); }
+
+  namespace
+  {
+    MPI_Comm communicator(Mat a) { return PetscObjectComm(reinterpret_cast<PetscObject>(a)); }
+
+    /// A vector over the memory of one column.
+    class ColumnVec
+    {
+    public:
+      ColumnVec(MPI_Comm comm, Index n_local, const double *data)
+      {
+        static PetscScalar nothing = 0.;
+        VecCreateMPIWithArray(comm, 1, n_local, PETSC_DETERMINE, n_local > 0 ? data : &nothing, &vec_);
+      }
+      ~ColumnVec() { VecDestroy(&vec_); }
+      ColumnVec(const ColumnVec &)            = delete;
+      ColumnVec &operator=(const ColumnVec &) = delete;
+      Vec vec() const { return vec_; }
+
+    private:
+      Vec vec_ = nullptr;
+    };
+
+    MultiVector multiply_columns(Mat a, const MultiVector &x, bool transpose)
+    {
+      PetscInt rows = 0, columns = 0;
+      MatGetLocalSize(a, &rows, &columns);
+      MultiVector y(transpose ? columns : rows, x.cols());
+      for (Index j = 0; j < x.cols(); ++j)
+        {
+          const ColumnVec xj(communicator(a), x.rows(), x.col(j).data());
+          const ColumnVec yj(communicator(a), y.rows(), y.col(j).data());
+          transpose ? MatMultTranspose(a, xj.vec(), yj.vec()) : MatMult(a, xj.vec(), yj.vec());
+        }
+      return y;
+    }
+
+    double infog(Mat factor, int entry)
+    {
+      PetscInt value = 0;
+      MatMumpsGetInfog(factor, entry, &value);
+      return value;
+    }
+
+    class DirectSolver : public LinearSolver
+    {
+    public:
+      explicit DirectSolver(MatrixKind kind) : symmetric_(kind != MatrixKind::general) {}
+      ~DirectSolver() override { MatDestroy(&factor_); }
+
+      bool set_matrix(Mat a) override
+      {
+        MatFactorInfo info;
+        MatFactorInfoInitialize(&info);
+        if (factor_ == nullptr)
+          analyse(a, info);
+        symmetric_ ? MatCholeskyFactorNumeric(factor_, a, &info) : MatLUFactorNumeric(factor_, a, &info);
+        // MUMPS fails silently: its own error code, the number of negative pivots and the determinant tell.
+        double mantissa = 0;
+        MatMumpsGetRinfog(factor_, 12, &mantissa);
+        log_determinant_ = std::log(std::abs(mantissa)) + infog(factor_, 34) * std::log(2.);
+        return infog(factor_, 1) >= 0 && std::isfinite(log_determinant_) && !(symmetric_ && infog(factor_, 12) > 0);
+      }
+
+      bool solve(MultiVector &x, bool transpose) const override
+      {
+        if (x.cols() == 0)
+          return true;
+        const MPI_Comm comm = communicator(factor_);
+        MultiVector b       = x;
+        if (x.cols() == 1)
+          {
+            const ColumnVec bv(comm, b.rows(), b.data()), xv(comm, x.rows(), x.data());
+            transpose && !symmetric_ ? MatSolveTranspose(factor_, bv.vec(), xv.vec())
+                                     : MatSolve(factor_, bv.vec(), xv.vec());
+          }
+        else
+          {
+            const PetscBlock bm(comm, b), xm(comm, x);
+            if (transpose && !symmetric_)
+              MatMumpsSetIcntl(factor_, 9, 0);
+            MatMatSolve(factor_, bm.mat(), xm.mat());
+            if (transpose && !symmetric_)
+              MatMumpsSetIcntl(factor_, 9, 1);
+          }
+        return infog(factor_, 1) >= 0;
+      }
+
+      double log_determinant() const override { return log_determinant_; }
+
+    private:
+      void analyse(Mat a, MatFactorInfo &info)
+      {
+        MatSetOption(a, MAT_SPD, symmetric_ ? PETSC_TRUE : PETSC_FALSE);
+        MatGetFactor(a, MATSOLVERMUMPS, symmetric_ ? MAT_FACTOR_CHOLESKY : MAT_FACTOR_LU, &factor_);
+        MatMumpsSetIcntl(factor_, 13, 1);  // no ScaLAPACK on the root front: faster on few ranks
+        MatMumpsSetIcntl(factor_, 33, 1);  // compute the determinant
+        MatMumpsSetIcntl(factor_, 27, 64); // block size for right-hand sides
+        IS rows = nullptr, columns = nullptr;
+        MatGetOrdering(a, MATORDERINGEXTERNAL, &rows, &columns);
+        symmetric_ ? MatCholeskyFactorSymbolic(factor_, a, rows, &info)
+                   : MatLUFactorSymbolic(factor_, a, rows, columns, &info);
+        ISDestroy(&rows);
+        ISDestroy(&columns);
+      }
+
+      const bool symmetric_;
+      Mat factor_             = nullptr;
+      double log_determinant_ = 0;
+    };
+
+    class KrylovSolver : public LinearSolver
+    {
+    public:
+      KrylovSolver(const SolverSettings &settings, MatrixKind kind) : settings_(settings), kind_(kind) {}
+      ~KrylovSolver() override { KSPDestroy(&ksp_); }
+
+      bool set_matrix(Mat a) override
+      {
+        if (ksp_ == nullptr)
+          create_ksp(a);
+        KSPSetOperators(ksp_, a, a);
+        if (KSPSetUp(ksp_) != 0)
+          return false;
+        PCFailedReason failed = PC_NOERROR;
+        PC pc                 = nullptr;
+        KSPGetPC(ksp_, &pc);
+        PCGetFailedReason(pc, &failed);
+        return failed == PC_NOERROR;
+      }
+
+      bool solve(MultiVector &x, bool transpose) const override
+      {
+        bool converged    = true;
+        MultiVector b     = x;
+        const auto kspcom = PetscObjectComm(reinterpret_cast<PetscObject>(ksp_));
+        for (Index j = 0; j < x.cols(); ++j)
+          {
+            x.col(j).setZero();
+            const ColumnVec bj(kspcom, b.rows(), b.col(j).data()), xj(kspcom, x.rows(), x.col(j).data());
+            transpose && kind_ == MatrixKind::general ? KSPSolveTranspose(ksp_, bj.vec(), xj.vec())
+                                                      : KSPSolve(ksp_, bj.vec(), xj.vec());
+            KSPConvergedReason reason;
+            KSPGetConvergedReason(ksp_, &reason);
+            converged = converged && reason > 0;
+          }
+        return converged;
+      }
+
+      double log_determinant() const override
+      {
+        throw ComputationError("A determinant was asked of a system that is solved iteratively. Set “Linear solver/Type” "
+                               "to “direct”, or choose a variational family that needs no determinant of the prior.");
+      }
+
+    private:
+      void create_ksp(Mat a)
+      {
+        KSPCreate(communicator(a), &ksp_);
+        KSPSetType(ksp_, kind_ == MatrixKind::general ? KSPGMRES : KSPCG);
+        // PETSc's default norm is the preconditioned one, which flatters by two to three digits.
+        if (kind_ == MatrixKind::general)
+          KSPSetPCSide(ksp_, PC_RIGHT);
+        KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
+        KSPSetTolerances(ksp_, settings_.tolerance, 1e-300, PETSC_DEFAULT, settings_.max_iterations);
+        PC pc = nullptr;
+        KSPGetPC(ksp_, &pc);
+        PCSetType(pc, kind_ == MatrixKind::mass ? PCJACOBI : PCGAMG);
+        const char *prefix = kind_ == MatrixKind::mass ? "mass_" : kind_ == MatrixKind::spd ? "spd_" : "general_";
+        KSPSetOptionsPrefix(ksp_, prefix);
+        set_default(prefix, "pc_gamg_aggressive_coarsening", "0");
+        if (kind_ == MatrixKind::spd)
+          set_default(prefix, "mg_levels_ksp_max_it", "1");
+        KSPSetFromOptions(ksp_);
+      }
+
+      static void set_default(const std::string &prefix, const std::string &option, const char *value)
+      {
+        const std::string name = "-" + prefix + option;
+        PetscBool given        = PETSC_FALSE;
+        PetscOptionsHasName(nullptr, nullptr, name.c_str(), &given);
+        if (!given)
+          PetscOptionsSetValue(nullptr, name.c_str(), value);
+      }
+
+      const SolverSettings settings_;
+      const MatrixKind kind_;
+      KSP ksp_ = nullptr;
+    };
+
+    bool use_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
+    {
+      if (settings.type != "auto")
+        return settings.type == "direct";
+      if (kind == MatrixKind::mass)
+        return n <= 20000;
+      return n <= (dim <= 2 ? 400000u : 60000u);
+    }
+  } // namespace
+
+  MultiVector multiply(Mat a, const MultiVector &x) { return multiply_columns(a, x, false); }
+
+  MultiVector multiply_transpose(Mat a, const MultiVector &x) { return multiply_columns(a, x, true); }
+
+  void SolverSettings::add_parameters(dealii::ParameterHandler &prm)
+  {
+    using namespace dealii::Patterns;
+    prm.add_parameter("Type", type,
+                      "“direct”: sparse factorisation by MUMPS, many right-hand sides at once. “multigrid”: conjugate "
+                      "gradients with algebraic multigrid. “auto”: direct while the factor fits, multigrid beyond.",
+                      Selection("auto|direct|multigrid"));
+    prm.add_parameter("Tolerance", tolerance, "Relative reduction of the true residual in iterative solves.",
+                      Double(1e-15, 1e-2));
+    prm.add_parameter("Maximum iterations", max_iterations, "of an iterative solve.", Integer(1));
+    prm.add_parameter("PETSc options", petsc_options,
+                      "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
+                      "“-spd_pc_type hypre”.");
+  }
+
+  std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
+                                                     unsigned int dim)
+  {
+    if (use_direct(settings, kind, n, dim))
+      return std::make_unique<DirectSolver>(kind);
+    return std::make_unique<KrylovSolver>(settings, kind);
+  }
+
+  std::string LinearSolver::describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
+  {
+    if (use_direct(settings, kind, n, dim))
+      return kind == MatrixKind::general ? "sparse LU (MUMPS)" : "sparse Cholesky (MUMPS)";
+    return kind == MatrixKind::general ? "GMRES with algebraic multigrid (GAMG)"
+           : kind == MatrixKind::mass  ? "conjugate gradients with Jacobi"
+                                       : "conjugate gradients with algebraic multigrid (GAMG)";
+  }
+} // namespace varfield

@@ -1,0 +1,18 @@
+#include <varfield/log_density.h>
+
+namespace varfield
+{
+  std::optional<std::pair<double, Vector>> LogDensity::potential_and_gradient(const Vector &m) const
+  {
+    const auto at_m = linearize(m);
+    if (!at_m)
+      return {};
+    return std::make_pair(at_m->potential, at_m->gradient);
+  }
+
+  const SampleGroups &LogDensity::groups() const
+  {
+    static const SampleGroups one_group;
+    return one_group;
+  }
+} // namespace varfield

@@ -1,0 +1,98 @@
+#include <deal.II/base/mpi.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <varfield/application.h>
+#include <varfield/exceptions.h>
+#include <varfield/version.h>
+
+namespace
+{
+  /// Fills `command`; returns the exit code where the command line was all there was to do, else −1. Not collective: every
+  /// rank sees the same command line; the first one speaks.
+  int parse(int argc, char **argv, varfield::Command &command, bool speaks)
+  {
+    CLI::App app("Infers fields from measurements of a PDE's solution, and says how sure it is.\n"
+                 "  mpirun -np N varfield case.prm",
+                 "varfield");
+    app.footer(varfield::plugin_help() +
+               "\nExit codes: 0 converged, 1 failure, 2 bad input, 3 stopped early, 4 finished without convergence.");
+    app.set_version_flag("--version", std::string(varfield::version) + " (" + varfield::git_commit + ")");
+    app.require_subcommand(0, 1);
+    app.add_option("case", command.file, "Parameter file of the case to run");
+    app.add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
+    const std::vector<std::pair<std::string, std::string>> actions{
+      {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
+      {"verify", "Check derivatives and symmetries of the case"},
+      {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},
+      {"template", "Print the complete documented parameter file (for the fields of a case, if one is given)"}};
+    for (const auto &[name, text] : actions)
+    {
+      auto *sub = app.add_subcommand(name, text);
+      auto *file = sub->add_option("case", command.file, "Parameter file of the case");
+      if (name != "template")
+        file->required();
+      sub->add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
+      sub->callback([&command, action = name] { command.action = action; });
+    }
+    std::ostringstream out, err;
+    try
+    {
+      app.parse(argc, argv);
+      if (command.file.empty() && command.action == "run")
+        throw CLI::RequiredError("A parameter file");
+      return -1;
+    }
+    catch (const CLI::ParseError &error)
+    {
+      const int code = app.exit(error, out, err);
+      if (speaks)
+      {
+        std::cout << out.str();
+        std::cerr << err.str();
+      }
+      return code == 0 ? varfield::converged : varfield::bad_input;
+    }
+  }
+} // namespace
+
+int main(int argc, char **argv)
+{
+  try
+  {
+    dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
+    const bool speaks = dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0;
+    varfield::Command command;
+    const int done = parse(argc, argv, command, speaks);
+    if (done >= 0)
+      return done;
+    try
+    {
+      return varfield::execute(command);
+    }
+    // These two are thrown on all ranks together.
+    catch (const varfield::UserError &error)
+    {
+      if (speaks)
+        std::cerr << error.what() << std::endl;
+      return varfield::bad_input;
+    }
+    catch (const varfield::ComputationError &error)
+    {
+      if (speaks)
+        std::cerr << error.what() << std::endl;
+      return varfield::failure;
+    }
+    // Anything else may have happened on one rank alone: the others must not be left waiting.
+    catch (const std::exception &error)
+    {
+      std::cerr << "Unexpected failure: " << error.what() << std::endl;
+      MPI_Abort(MPI_COMM_WORLD, varfield::failure);
+    }
+  }
+  catch (const std::exception &error)
+  {
+    std::cerr << "Unexpected failure: " << error.what() << std::endl;
+  }
+  return varfield::failure;
+}

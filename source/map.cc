@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <cmath>
+#include <varfield/exceptions.h>
+#include <varfield/map.h>
+#include <varfield/newton.h>
+
+namespace varfield
+{
+  void MapSolver::add_parameters(dealii::ParameterHandler &prm)
+  {
+    using namespace dealii::Patterns;
+    prm.add_parameter("Maximum iterations", max_iterations, "Newton steps, at most.", Integer(0));
+    prm.add_parameter("Maximum CG iterations", max_cg_iterations, "Conjugate gradient steps in one Newton step, at most.",
+                      Integer(1));
+    prm.add_parameter("Gradient tolerance", gradient_tolerance,
+                      "Stop when the gradient has fallen by this factor, in the norm of the prior covariance.",
+                      Double(0., 1.));
+  }
+
+  namespace
+  {
+    /// A point, what is known there, and the dual C⁻¹m.
+    struct Point
+    {
+      Vector m, dual;
+      std::unique_ptr<Linearization> at;
+      double potential = 0., regularization = 0., gradient_norm = 0.;
+      Vector gradient; ///< dual
+      double objective() const { return potential + regularization; }
+    };
+
+    /// One run of the iteration; keeps what its steps share.
+    class Minimization
+    {
+    public:
+      Minimization(const MapSolver &settings, const LogDensity &density, const Monitor &monitor)
+          : settings(settings), density(density), monitor(monitor)
+      {
+      }
+
+      Termination run(Vector &m);
+
+    private:
+      bool everywhere(bool good) const { return density.groups().sum(good ? 0. : 1.) == 0.; }
+      double agreed(double x) const { return density.groups().broadcast(x); }
+      double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
+
+      bool linearize(Point &point) const;
+      bool evaluate(Point &point) const;
+      Point shifted(const NewtonStep &step, double t) const;
+      NewtonStep newton_step() const;
+      bool advance(const NewtonStep &step);
+      bool report(unsigned int iteration, const std::string &note);
+
+      const MapSolver &settings;
+      const LogDensity &density;
+      const Monitor &monitor;
+      Point current;
+      double first_gradient_norm = 0., step_length = 0.;
+      bool last_step_was_full = false;
+    };
+
+    /// Linearises at the point unless that was done; false where the model cannot be solved or a number overflows.
+    bool Minimization::linearize(Point &point) const
+    {
+      point.at = density.linearize(point.m);
+      double finite[2] = {0., 0.};
+      if (point.at)
+        {
+          finite[0] = std::isfinite(point.at->potential) ? 1. : 0.;
+          finite[1] = density.prior().layout().dot(point.at->gradient, point.at->gradient);
+        }
+      if (!everywhere(point.at && finite[0] == 1. && std::isfinite(finite[1])))
+        {
+          point.at.reset();
+          return false;
+        }
+      point.potential     = agreed(point.at->potential);
+      point.gradient      = point.at->gradient + point.dual;
+      density.groups().broadcast(point.gradient);
+      point.gradient_norm = std::sqrt(std::max(0., dot(point.gradient, density.prior().covariance(point.gradient))));
+      return std::isfinite(point.gradient_norm);
+    }
+
+    bool Minimization::evaluate(Point &point) const
+    {
+      const auto potential = density.potential(point.m);
+      if (!everywhere(potential && std::isfinite(*potential)))
+        return false;
+      point.potential = agreed(*potential);
+      return true;
+    }
+
+    Point Minimization::shifted(const NewtonStep &step, double t) const
+    {
+      Point point;
+      point.m              = current.m + t * step.primal;
+      point.dual           = current.dual + t * step.dual;
+      point.regularization = 0.5 * dot(point.m, point.dual);
+      return point;
+    }
+
+    NewtonStep Minimization::newton_step() const
+    {
+      NewtonOptions options;
+      options.max_iterations = settings.max_cg_iterations;
+      options.tolerance      = std::min(0.5, std::sqrt(current.gradient_norm / first_gradient_norm));
+      if (density.is_quadratic())
+        options.tolerance = 1e-12;
+      return solve_newton(Curvature(density, *current.at), current.gradient, options);
+    }
+
+    /// Armijo line search; moves `current` and linearises there. After a full step the next full step is linearised at once:
+    /// it is nearly always accepted, and a state is not computed twice.
+    bool Minimization::advance(const NewtonStep &step)
+    {
+      const double slope = dot(current.gradient, step.primal);
+      const double noise = 1e-13 * (std::abs(current.objective()) + 1.);
+      if (!(slope < 0.))
+        return false;
+      double t = 1.;
+      for (unsigned int halving = 0; halving <= settings.max_halvings; ++halving, t *= 0.5)
+        {
+          Point trial      = shifted(step, t);
+          const bool eager = halving == 0 && last_step_was_full;
+          if (!(eager ? linearize(trial) : evaluate(trial)))
+            continue;
+          const double change = trial.objective() - current.objective();
+          if (!(change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise)))
+            continue;
+          if (!eager && !linearize(trial))
+            continue;
+          last_step_was_full = halving == 0;
+          step_length        = t;
+          current            = std::move(trial);
+          return true;
+        }
+      return false;
+    }
+
+    bool Minimization::report(unsigned int iteration, const std::string &note)
+    {
+      IterationReport line;
+      line.phase     = "MAP";
+      line.iteration = iteration;
+      line.objective = current.objective();
+      line.misfit    = current.potential;
+      line.kl        = current.regularization;
+      line.gradient  = current.gradient_norm;
+      line.step      = step_length;
+      line.cost      = density.cost();
+      line.note      = note;
+      return agreed(monitor && monitor(line) ? 1. : 0.) > 0.;
+    }
+
+    Termination Minimization::run(Vector &m)
+    {
+      current.m = m;
+      density.groups().broadcast(current.m);
+      current.dual           = density.prior().precision(current.m);
+      current.regularization = 0.5 * dot(current.m, current.dual);
+      if (!linearize(current))
+        throw ComputationError("The model could not be solved at the point where the search for the MAP point starts.");
+      first_gradient_norm = current.gradient_norm;
+      const double target = std::max(settings.absolute_tolerance, settings.gradient_tolerance * first_gradient_norm);
+
+      Termination result;
+      std::string note;
+      while (true)
+        {
+          result.interrupted = report(result.iterations, note);
+          m                  = current.m;
+          if (current.gradient_norm <= target)
+            {
+              result.converged = true;
+              result.reason    = "the gradient is below its tolerance";
+            }
+          else if (result.interrupted)
+            result.reason = "stopped from outside";
+          else if (result.iterations == settings.max_iterations)
+            result.reason = "the maximum number of iterations was reached";
+          if (!result.reason.empty())
+            return result;
+
+          const NewtonStep step = newton_step();
+          note                  = std::to_string(step.iterations) + " CG iterations";
+          if (step.iterations == 0)
+            note = "exact Newton step";
+          if (step.negative_curvature)
+            note = "negative curvature";
+          const double slope = dot(current.gradient, step.primal);
+          if (!advance(step))
+            {
+              // Where the predicted gain is rounding, the point cannot be improved.
+              result.converged = std::abs(slope) < 1e-10 * (1. + std::abs(current.objective()));
+              result.reason    = result.converged ? "the objective cannot be lowered further in floating-point numbers"
+                                                  : "the line search found no lower objective";
+              return result;
+            }
+          ++result.iterations;
+        }
+    }
+  } // namespace
+
+  Termination MapSolver::minimize(const LogDensity &density, Vector &m, const Monitor &monitor) const
+  {
+    return Minimization(*this, density, monitor).run(m);
+  }
+} // namespace varfield

@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <varfield/measurements.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// Rows with one of the conditions “column=value” are held out.
+    std::vector<bool> rows_in_use(const Table &table, const std::string &conditions, const std::string &origin)
+    {
+      std::vector<bool> used(table.n_rows(), true);
+      for (const auto &condition : split(conditions, ';'))
+        {
+          const auto equals = condition.find('=');
+          if (equals == std::string::npos)
+            throw UserError(origin + ": conditions have the form “column=value” and are separated by semicolons, but found “" +
+                            condition + "”.");
+          const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
+          const auto cells = table.strings(column);
+          bool any         = false;
+          for (std::size_t row = 0; row < cells.size(); ++row)
+            if (cells[row] == value)
+              {
+                used[row] = false;
+                any       = true;
+              }
+          if (!any)
+            throw UserError(origin + ": no row of " + table.path() + " has “" + value + "” in the column “" + column + "”.");
+        }
+      if (std::count(used.begin(), used.end(), true) == 0)
+        throw UserError(origin + ": all rows of " + table.path() + " are held out; at least one has to be used.");
+      return used;
+    }
+
+    std::vector<unsigned int> experiments_of(const Table &table, const std::vector<std::string> &experiments)
+    {
+      std::vector<unsigned int> result(table.n_rows(), 0);
+      if (experiments.size() == 1 && !table.has("experiment"))
+        return result;
+      const auto names = table.strings("experiment");
+      for (unsigned int row = 0; row < names.size(); ++row)
+        {
+          const auto found = std::find(experiments.begin(), experiments.end(), names[row]);
+          if (found == experiments.end())
+            throw UserError(table.where(row) + ": the experiment is one of " + join(experiments) + ", but found “" + names[row] +
+                            "”" + did_you_mean(names[row], experiments) + ".");
+          result[row] = found - experiments.begin();
+        }
+      return result;
+    }
+
+    template <int dim>
+    void refuse_duplicates(const Table &table, const std::vector<dealii::Point<dim>> &points,
+                           const std::vector<unsigned int> &experiments)
+    {
+      const auto components = table.has("component") ? table.strings("component") :
+                                                       std::vector<std::string>(table.n_rows());
+      std::map<std::tuple<std::vector<double>, unsigned int, std::string>, unsigned int> seen;
+      for (unsigned int row = 0; row < points.size(); ++row)
+        {
+          std::vector<double> x(dim);
+          for (unsigned int d = 0; d < dim; ++d)
+            x[d] = points[row][d];
+          const auto [place, is_new] = seen.insert({{x, experiments[row], components[row]}, row});
+          if (!is_new)
+            throw UserError(table.where(row) + ": the same point was measured in line " +
+                            std::to_string(table.line(place->second)) +
+                            " already. Repeated measurements have to be averaged into one row, or belong to different "
+                            "experiments.");
+        }
+    }
+  } // namespace
+
+  template <int dim>
+  void MeasurementSet<dim>::add_parameters(dealii::ParameterHandler &prm)
+  {
+    prm.add_parameter("File", file,
+                      "CSV table with a header: the columns that the type asks for (x,y[,z]), value, and where needed std, "
+                      "group, experiment, component; other columns are carried through.",
+                      dealii::Patterns::FileName());
+    prm.add_parameter("Sensors", sensors,
+                      "For synthetic data: the same table without values, from which “varfield synthesize” makes the file.",
+                      dealii::Patterns::FileName());
+    prm.add_parameter("Unit", unit, "of the values, for legends.");
+    prm.add_parameter("Held out", held_out,
+                      "Conditions “column=value”, separated by semicolons: rows that meet one are not used, but are predicted.");
+    observation.add_parameters(prm);
+    noise.add_parameters(prm);
+  }
+
+  template <int dim>
+  void Measurements<dim>::read(MPI_Comm comm, const std::vector<std::string> &experiments, bool values_needed)
+  {
+    values_.resize(0);
+    used_.clear();
+    experiments_.clear();
+    locations_.clear();
+    first_row_.assign(1, 0);
+    for (auto &set : sets_)
+      {
+        if (set->file.empty())
+          throw UserError(set->section() + "/File: has to name the file with the measurements.");
+        set->table = Table::read(values_needed || set->sensors.empty() ? set->file : set->sensors, comm);
+        read_rows(*set, experiments, values_needed);
+        first_row_.push_back(values_.size());
+      }
+  }
+
+  template <int dim>
+  void Measurements<dim>::read_rows(MeasurementSet<dim> &set, const std::vector<std::string> &experiments,
+                                    bool values_needed)
+  {
+    const auto points = set.observation->locations(set.table);
+    const auto used   = rows_in_use(set.table, set.held_out, set.section() + "/Held out");
+    const auto of     = experiments_of(set.table, experiments);
+    refuse_duplicates<dim>(set.table, points, of);
+    Vector values = Vector::Zero(set.table.n_rows());
+    if (values_needed)
+      {
+        const auto column = set.table.numbers("value");
+        values            = Eigen::Map<const Vector>(column.data(), column.size());
+        set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
+      }
+    locations_.insert(locations_.end(), points.begin(), points.end());
+    used_.insert(used_.end(), used.begin(), used.end());
+    experiments_.insert(experiments_.end(), of.begin(), of.end());
+    values_.conservativeResize(values_.size() + values.size());
+    values_.tail(values.size()) = values;
+  }
+
+  template <int dim>
+  void Measurements<dim>::initialize(const StateSpace<dim> &space, const std::vector<std::string> &state_names)
+  {
+    functionals_.clear();
+    for (const auto &set : sets_)
+      for (const auto &functional : set->observation->functionals(set->table, space, state_names))
+        functionals_.push_back(functional);
+  }
+
+  template <int dim>
+  template <typename Function>
+  void Measurements<dim>::for_each_set(const Vector &predictions, const Function &function) const
+  {
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      {
+        const Index first = first_row_[s], n = first_row_[s + 1] - first;
+        const Vector residuals = (predictions - values_).segment(first, n);
+        const std::vector<bool> used(used_.begin() + first, used_.begin() + first + n);
+        function(*sets_[s]->noise, residuals, used, first, n);
+      }
+  }
+
+  template <int dim>
+  double Measurements<dim>::potential(const Vector &predictions) const
+  {
+    double sum = 0.;
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index, Index) {
+      sum += noise.potential(residuals, used);
+    });
+    return sum;
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::gradient(const Vector &predictions) const
+  {
+    Vector g(size());
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index first,
+                                  Index n) { g.segment(first, n) = noise.gradient(residuals, used); });
+    return g;
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::weights(const Vector &predictions) const
+  {
+    Vector w(size());
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index first,
+                                  Index n) { w.segment(first, n) = noise.weights(residuals, used); });
+    return w;
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::standard_deviations() const
+  {
+    Vector all(size());
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      all.segment(first_row_[s], first_row_[s + 1] - first_row_[s]) = sets_[s]->noise->standard_deviations();
+    return all;
+  }
+
+  template <int dim>
+  bool Measurements<dim>::is_gaussian() const
+  {
+    return std::all_of(sets_.begin(), sets_.end(), [](const auto &set) { return set->noise->is_gaussian(); });
+  }
+
+  template <int dim>
+  std::pair<unsigned int, unsigned int> Measurements<dim>::origin(Index i) const
+  {
+    const auto set = std::upper_bound(first_row_.begin(), first_row_.end(), i) - first_row_.begin() - 1;
+    return {set, i - first_row_[set]};
+  }
+
+  template struct MeasurementSet<2>;
+  template struct MeasurementSet<3>;
+  template class Measurements<2>;
+  template class Measurements<3>;
+} // namespace varfield

@@ -1,0 +1,315 @@
+#include <deal.II/grid/grid_generator.h>
+#include <deal.II/grid/grid_in.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <varfield/expression.h>
+#include <varfield/mesh.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    const std::vector<std::string> &side_names(unsigned int dim)
+    {
+      static const std::vector<std::string> two{"left", "right", "bottom", "top"};
+      static const std::vector<std::string> three{"left", "right", "front", "back", "bottom", "top"};
+      return dim == 2 ? two : three;
+    }
+
+    unsigned int to_id(const std::string &text, const std::string &origin)
+    {
+      std::size_t end       = 0;
+      unsigned long the_id = 0;
+      try
+        {
+          the_id = std::stoul(text, &end);
+        }
+      catch (const std::exception &)
+        {
+          end = 0;
+        }
+      if (end == 0 || end != text.size() || the_id >= numbers::internal_face_boundary_id)
+        throw UserError(origin + ": a boundary id is a whole number between 0 and 4294967294, but found “" + text + "”.");
+      return the_id;
+    }
+
+    /// The union over all ranks, ascending.
+    template <typename Id>
+    std::vector<Id> global_union(const std::set<Id> &local, MPI_Comm comm)
+    {
+      std::set<Id> all;
+      for (const auto &ids : Utilities::MPI::all_gather(comm, std::vector<Id>(local.begin(), local.end())))
+        all.insert(ids.begin(), ids.end());
+      return {all.begin(), all.end()};
+    }
+
+    template <int dim>
+    void read(GridIn<dim> &reader, const std::string &name)
+    {
+      const std::string ending = std::filesystem::path(name).extension().string();
+      std::ifstream file(name);
+      if (ending == ".msh")
+        reader.read_msh(file);
+      else if (ending == ".vtk")
+        reader.read_vtk(file);
+      else if (ending == ".vtu")
+        reader.read_vtu(file);
+      else if (ending == ".ucd" || ending == ".inp")
+        reader.read_ucd(file);
+      else if (ending == ".unv")
+        reader.read_unv(file);
+      else
+        throw UserError("Mesh/File: the format is taken from the ending of the file's name, which is one of .msh (gmsh), "
+                        ".vtk, .vtu, .ucd, .inp (UCD) and .unv, but the file is “" +
+                        name + "”.");
+    }
+  } // namespace
+
+  template <int dim>
+  void Mesh<dim>::add_parameters(ParameterHandler &prm)
+  {
+    using namespace Patterns;
+    prm.add_parameter("Type", type_, "“box”: a generated box. “file”: read from a file.", Selection("box|file"));
+    prm.add_parameter("Lower corner", lower_, "of the box: one number for each direction.");
+    prm.add_parameter("Upper corner", upper_, "of the box: one number for each direction.");
+    prm.add_parameter("Subdivisions", subdivisions_, "Number of cells of the box in each direction.",
+                      List(Integer(1), dim, dim));
+    prm.add_parameter("Boundary ids", side_ids_,
+                      "Numbers for the sides of the box, for example “left: 0; right: 0; top: 1”. The sides are " +
+                        join(side_names(dim)) + ", in 3D with z upwards; without an entry a side has its place in " +
+                        "this list, from 0.");
+    prm.add_parameter("File", file_,
+                      "A mesh of quadrilaterals or hexahedra: gmsh (.msh, version 2 or 4), VTK (.vtk, .vtu), UCD (.ucd, "
+                      ".inp) or .unv; relative to the parameter file. Boundary and material ids are kept.", FileName());
+    prm.add_parameter("Global refinements", global_refinements_, "How often every cell is halved in every direction.",
+                      Integer(0, 12));
+    prm.add_parameter("Refinements towards sensors", sensor_refinements_,
+                      "How often the cells around each measurement point are refined.", Integer(0, 12));
+    prm.add_parameter("Refinements towards boundaries", boundary_refinements_,
+                      "How often the cells at a boundary are refined, for example “left: 2; 7: 1”.");
+  }
+
+  template <int dim>
+  void Mesh<dim>::check() const
+  {
+    if (type_ == "file" && file_.empty())
+      throw UserError("Mesh/File: has to name a mesh file where Mesh/Type is “file”.");
+    if (type_ == "box" && !file_.empty())
+      throw UserError("Mesh/File: is “" + file_ + "”, but Mesh/Type is “box”. Set the type to “file”, or take the file out.");
+    if (lower_.size() != dim || upper_.size() != dim)
+      throw UserError("Mesh/Lower corner, Mesh/Upper corner: need " + std::to_string(dim) +
+                      " numbers each, one for each direction, but have " + std::to_string(lower_.size()) + " and " +
+                      std::to_string(upper_.size()) + ".");
+    for (unsigned int d = 0; d < dim; ++d)
+      if (!(lower_[d] < upper_[d]))
+        throw UserError("Mesh/Upper corner: has to be above the lower corner in every direction, but in direction " +
+                        std::to_string(d) + " it is " + std::to_string(upper_[d]) + " over " + std::to_string(lower_[d]) +
+                        ".");
+    for (const auto &[side, id] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
+      {
+        const auto &sides = side_names(dim);
+        if (std::find(sides.begin(), sides.end(), side) == sides.end())
+          throw UserError("Mesh/Boundary ids: the sides are " + join(sides) + ", but found “" + side + "”" +
+                          did_you_mean(side, sides) + ".");
+        to_id(id, "Mesh/Boundary ids");
+      }
+  }
+
+  template <int dim>
+  void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors)
+  {
+    triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
+      comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices));
+    type_ == "box" ? create_box() : read_file();
+    triangulation_->refine_global(global_refinements_);
+    collect();
+    refine_towards(sensors);
+    refine_towards_boundaries();
+  }
+
+  /// The coarse mesh is as coarse as the subdivisions allow, so that the hierarchy below is deep.
+  template <int dim>
+  void Mesh<dim>::create_box()
+  {
+    std::vector<unsigned int> coarse = subdivisions_;
+    unsigned int halvings            = 0;
+    while (std::all_of(coarse.begin(), coarse.end(), [](unsigned int n) { return n % 2 == 0; }))
+      {
+        for (auto &n : coarse)
+          n /= 2;
+        ++halvings;
+      }
+    Point<dim> lower, upper;
+    for (unsigned int d = 0; d < dim; ++d)
+      {
+        lower[d] = lower_[d];
+        upper[d] = upper_[d];
+      }
+    Triangulation<dim> serial;
+    GridGenerator::subdivided_hyper_rectangle(serial, coarse, lower, upper, /* colorize */ true);
+    std::map<types::boundary_id, types::boundary_id> new_ids;
+    const auto &sides = side_names(dim);
+    for (const auto &[side, id] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
+      new_ids[std::find(sides.begin(), sides.end(), side) - sides.begin()] = to_id(id, "Mesh/Boundary ids");
+    for (const auto &cell : serial.active_cell_iterators())
+      for (const auto &face : cell->face_iterators())
+        if (face->at_boundary() && new_ids.count(face->boundary_id()) > 0)
+          face->set_all_boundary_ids(new_ids.at(face->boundary_id()));
+    triangulation_->copy_triangulation(serial);
+    triangulation_->refine_global(halvings);
+  }
+
+  /// A file is read into a serial mesh first: a distributed one would crash on triangles.
+  template <int dim>
+  void Mesh<dim>::read_file()
+  {
+    if (!std::ifstream(file_))
+      throw UserError("Mesh/File: cannot read “" + file_ + "”: no such file, or no permission.");
+    Triangulation<dim> serial;
+    GridIn<dim> reader;
+    reader.attach_triangulation(serial);
+    try
+      {
+        read(reader, file_);
+      }
+    catch (const UserError &)
+      {
+        throw;
+      }
+    catch (const std::exception &error)
+      {
+        const std::string text = error.what();
+        throw UserError("Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
+                        "-dimensional mesh. The reader says: " + text.substr(0, 600));
+      }
+    if (serial.n_active_cells() == 0)
+      throw UserError("Mesh/File: “" + file_ + "” has no cells of dimension " + std::to_string(dim) + ".");
+    if (!serial.all_reference_cells_are_hyper_cube())
+      throw UserError("Mesh/File: “" + file_ + "” has triangles, tetrahedra, prisms or pyramids; only quadrilaterals (2D) and "
+                      "hexahedra (3D) can be used. In gmsh, “Mesh.RecombineAll = 1” makes quadrilaterals.");
+    triangulation_->copy_triangulation(serial);
+  }
+
+  template <int dim>
+  void Mesh<dim>::refine_towards(const std::vector<Point<dim>> &points)
+  {
+    for (unsigned int cycle = 0; cycle < sensor_refinements_; ++cycle)
+      {
+        for (const auto &cell : triangulation_->active_cell_iterators())
+          if (cell->is_locally_owned())
+            {
+              auto box = cell->bounding_box();
+              box.extend(0.25 * cell->minimum_vertex_distance());
+              if (std::any_of(points.begin(), points.end(), [&box](const auto &p) { return box.point_inside(p); }))
+                cell->set_refine_flag();
+            }
+        triangulation_->execute_coarsening_and_refinement();
+      }
+  }
+
+  template <int dim>
+  void Mesh<dim>::refine_towards_boundaries()
+  {
+    const std::string origin = "Mesh/Refinements towards boundaries";
+    std::map<types::boundary_id, unsigned int> times;
+    for (const auto &[name, count] : parse_boundary_map(boundary_refinements_, origin))
+      for (const auto id : boundary_ids(name, origin))
+        times[id] = to_id(count, origin);
+    unsigned int cycles = 0;
+    for (const auto &[id, count] : times)
+      cycles = std::max(cycles, count);
+    if (cycles > 12)
+      throw UserError(origin + ": at most 12 refinements are allowed, but found " + std::to_string(cycles) + ".");
+    for (unsigned int cycle = 0; cycle < cycles; ++cycle)
+      {
+        for (const auto &cell : triangulation_->active_cell_iterators())
+          if (cell->is_locally_owned())
+            for (const auto &face : cell->face_iterators())
+              if (face->at_boundary() && times.count(face->boundary_id()) > 0 && cycle < times.at(face->boundary_id()))
+                cell->set_refine_flag();
+        triangulation_->execute_coarsening_and_refinement();
+      }
+  }
+
+  template <int dim>
+  void Mesh<dim>::collect()
+  {
+    std::set<types::boundary_id> boundaries;
+    std::set<types::material_id> materials;
+    std::vector<double> low(dim, std::numeric_limits<double>::max()), high(dim, std::numeric_limits<double>::lowest());
+    for (const auto &cell : triangulation_->active_cell_iterators())
+      if (cell->is_locally_owned())
+        {
+          materials.insert(cell->material_id());
+          for (const auto &face : cell->face_iterators())
+            if (face->at_boundary())
+              boundaries.insert(face->boundary_id());
+          for (const auto v : cell->vertex_indices())
+            for (unsigned int d = 0; d < dim; ++d)
+              {
+                low[d]  = std::min(low[d], cell->vertex(v)[d]);
+                high[d] = std::max(high[d], cell->vertex(v)[d]);
+              }
+        }
+    boundary_ids_ = global_union(boundaries, comm());
+    material_ids_ = global_union(materials, comm());
+    Point<dim> lower, upper;
+    for (unsigned int d = 0; d < dim; ++d)
+      {
+        lower[d] = Utilities::MPI::min(low[d], comm());
+        upper[d] = Utilities::MPI::max(high[d], comm());
+      }
+    bounding_box_ = BoundingBox<dim>({lower, upper});
+  }
+
+  template <int dim>
+  std::vector<types::boundary_id> Mesh<dim>::boundary_ids(const std::string &name, const std::string &origin) const
+  {
+    if (name == "all")
+      return boundary_ids_;
+    const auto &sides = side_names(dim);
+    const auto side   = std::find(sides.begin(), sides.end(), name);
+    types::boundary_id id;
+    if (side != sides.end())
+      {
+        if (type_ != "box")
+          throw UserError(origin + ": the side “" + name + "” is known for a generated box only; a mesh from a file has "
+                          "numbers.");
+        id = side - sides.begin();
+        for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
+          if (other == name)
+            id = to_id(number, "Mesh/Boundary ids");
+      }
+    else if (!name.empty() && std::isdigit(static_cast<unsigned char>(name[0])))
+      id = to_id(name, origin);
+    else
+      throw UserError(origin + ": a boundary is a number, “all”" + (type_ == "box" ? " or one of " + join(sides) : "") +
+                      ", but found “" + name + "”" + did_you_mean(name, sides) + ".");
+    if (std::find(boundary_ids_.begin(), boundary_ids_.end(), id) == boundary_ids_.end())
+      {
+        std::vector<std::string> known;
+        for (const auto known_id : boundary_ids_)
+          known.push_back(std::to_string(known_id));
+        throw UserError(origin + ": the mesh has no boundary “" + name + "”; its boundary ids are " + join(known) + ".");
+      }
+    return {id};
+  }
+
+  template <int dim>
+  std::string Mesh<dim>::describe() const
+  {
+    return std::to_string(triangulation_->n_global_active_cells()) + " cells" +
+           (triangulation_->has_hanging_nodes() ? ", locally refined" : "") + ", " +
+           (type_ == "box" ? "generated box" : "from " + file_);
+  }
+
+  template class Mesh<2>;
+  template class Mesh<3>;
+} // namespace varfield

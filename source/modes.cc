@@ -1,0 +1,98 @@
+#include <slepceps.h>
+#include <varfield/exceptions.h>
+#include <varfield/modes.h>
+#include <varfield/random.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// The start vector decides which basis of a multiple eigenvalue is found: take one that is the same on every number of
+    /// ranks.
+    void set_start_vector(EPS eps, Mat a)
+    {
+      PetscInt first = 0, last = 0;
+      MatGetOwnershipRange(a, &first, &last);
+      std::vector<std::uint64_t> keys;
+      for (PetscInt i = first; i < last; ++i)
+        keys.push_back(i);
+      DrawKey key;
+      key.stream         = Stream::probing;
+      const Vector start = standard_normal(Layout(PetscObjectComm(reinterpret_cast<PetscObject>(a)), keys), key);
+      Vec vec            = nullptr;
+      MatCreateVecs(a, &vec, nullptr);
+      PetscScalar *values = nullptr;
+      VecGetArray(vec, &values);
+      std::copy(start.begin(), start.end(), values);
+      VecRestoreArray(vec, &values);
+      EPSSetInitialSpace(eps, 1, &vec);
+      VecDestroy(&vec);
+    }
+
+    void use_cholesky(EPS eps)
+    {
+      ST st   = nullptr;
+      KSP ksp = nullptr;
+      PC pc   = nullptr;
+      EPSGetST(eps, &st);
+      STSetType(st, STSINVERT);
+      STGetKSP(st, &ksp);
+      KSPSetType(ksp, KSPPREONLY);
+      KSPGetPC(ksp, &pc);
+      PCSetType(pc, PCCHOLESKY);
+      PCFactorSetMatSolverType(pc, MATSOLVERMUMPS);
+    }
+
+    GeneralizedModes read_modes(EPS eps, Mat a, Index n)
+    {
+      PetscInt rows = 0;
+      MatGetLocalSize(a, &rows, nullptr);
+      GeneralizedModes modes;
+      modes.values.resize(n);
+      modes.vectors.resize(rows, n);
+      Vec vec = nullptr;
+      MatCreateVecs(a, &vec, nullptr);
+      for (Index i = 0; i < n; ++i)
+        {
+          PetscScalar value = 0;
+          EPSGetEigenpair(eps, i, &value, nullptr, vec, nullptr);
+          const PetscScalar *entries = nullptr;
+          VecGetArrayRead(vec, &entries);
+          modes.values(i)      = value;
+          modes.vectors.col(i) = Eigen::Map<const Vector>(entries, rows);
+          VecRestoreArrayRead(vec, &entries);
+        }
+      VecDestroy(&vec);
+      return modes;
+    }
+  } // namespace
+
+  GeneralizedModes smallest_modes(Mat a, Mat mass, Index n)
+  {
+    PetscBool initialized = PETSC_FALSE;
+    SlepcInitialized(&initialized);
+    if (!initialized)
+      SlepcInitializeNoArguments();
+    EPS eps = nullptr;
+    EPSCreate(PetscObjectComm(reinterpret_cast<PetscObject>(a)), &eps);
+    EPSSetOperators(eps, a, mass);
+    EPSSetProblemType(eps, EPS_GHEP);
+    EPSSetWhichEigenpairs(eps, EPS_TARGET_MAGNITUDE);
+    EPSSetTarget(eps, 0.);
+    use_cholesky(eps);
+    PetscInt n_global = 0;
+    MatGetSize(a, &n_global, nullptr);
+    EPSSetDimensions(eps, n, std::min<PetscInt>(n_global, 2 * n + 20), PETSC_DEFAULT);
+    EPSSetTolerances(eps, 1e-12, PETSC_DEFAULT);
+    set_start_vector(eps, a);
+    EPSSolve(eps);
+    PetscInt converged = 0;
+    EPSGetConverged(eps, &converged);
+    if (converged < n)
+      throw ComputationError("Only " + std::to_string(converged) + " of " + std::to_string(n) +
+                             " eigenvectors of a prior converged.");
+    GeneralizedModes modes = read_modes(eps, a, n);
+    EPSDestroy(&eps);
+    return modes;
+  }
+} // namespace varfield

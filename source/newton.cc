@@ -1,0 +1,102 @@
+#include <cmath>
+#include <varfield/newton.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// δ = −(Cg − CG y), (I + GᵀCG) y = GᵀCg.
+    NewtonStep solve_by_woodbury(const Curvature &curvature, const MultiVector &factor, const Vector &gradient)
+    {
+      const Layout &layout = curvature.layout();
+      MultiVector right(factor.rows(), factor.cols() + 1);
+      right << factor, gradient;
+      const MultiVector image = curvature.prior().covariance(right);
+      const Matrix gram       = layout.gram(factor, image);
+      const Index n           = factor.cols();
+      const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);
+      const Vector y          = small.llt().solve(gram.col(n));
+      NewtonStep step;
+      step.primal = image.leftCols(n) * y - image.col(n);
+      step.dual   = factor * y - gradient;
+      return step;
+    }
+
+    struct Pair
+    {
+      Vector primal, dual;
+    };
+
+    Pair precondition(const GaussianPrior &prior, const Vector &dual, const LowRankCorrection *approximation)
+    {
+      Pair result{prior.covariance(dual), dual};
+      if (approximation && approximation->modes.cols() > 0)
+        {
+          const Vector b = approximation->shrinkage.cwiseProduct(Vector(prior.layout().gram(approximation->modes, dual)));
+          result.primal -= approximation->modes * b;
+          result.dual -= approximation->dual * b;
+        }
+      return result;
+    }
+
+    NewtonStep solve_by_conjugate_gradients(const Curvature &curvature, const Vector &gradient,
+                                            const NewtonOptions &options, const LowRankCorrection *approximation)
+    {
+      const Layout &layout = curvature.layout();
+      const auto dot       = [&](const Vector &x, const Vector &y)
+      { return curvature.groups().broadcast(layout.dot(x, y)); };
+      NewtonStep step{Vector::Zero(gradient.size()), Vector::Zero(gradient.size())};
+      Vector residual = -gradient;
+      Pair z = precondition(curvature.prior(), residual, approximation), p = z;
+      double rho         = dot(residual, z.primal);
+      const double limit = options.tolerance * options.tolerance * rho;
+      while (step.iterations < options.max_iterations && rho > limit)
+        {
+          const Vector image    = p.dual + curvature.apply(p.primal);
+          const double bending  = dot(image, p.primal);
+          if (!(bending > 0.))
+            {
+              step.negative_curvature = true;
+              break;
+            }
+          const double alpha = rho / bending;
+          step.primal += alpha * p.primal;
+          step.dual += alpha * p.dual;
+          residual -= alpha * image;
+          ++step.iterations;
+          z                    = precondition(curvature.prior(), residual, approximation);
+          const double new_rho = dot(residual, z.primal);
+          p.primal             = z.primal + (new_rho / rho) * p.primal;
+          p.dual               = z.dual + (new_rho / rho) * p.dual;
+          rho                  = new_rho;
+        }
+      if (step.negative_curvature && step.iterations == 0)
+        {
+          step.primal = p.primal;
+          step.dual   = p.dual;
+        }
+      return step;
+    }
+  } // namespace
+
+  NewtonStep solve_newton(const Curvature &curvature, const Vector &gradient, const NewtonOptions &options,
+                          const LowRankCorrection *approximation)
+  {
+    const MultiVector factor = curvature.factor(options.max_data_columns);
+    NewtonStep step          = factor.cols() > 0 ? solve_by_woodbury(curvature, factor, gradient)
+                                                 : solve_by_conjugate_gradients(curvature, gradient, options, approximation);
+    curvature.groups().broadcast(step.primal);
+    curvature.groups().broadcast(step.dual);
+    return step;
+  }
+
+  MultiVector apply_approximation(const GaussianPrior &prior, const MultiVector &dual,
+                                  const LowRankCorrection *approximation)
+  {
+    MultiVector result = prior.covariance(dual);
+    if (approximation && approximation->modes.cols() > 0)
+      result -= approximation->modes *
+                (approximation->shrinkage.asDiagonal() * prior.layout().gram(approximation->modes, dual));
+    return result;
+  }
+} // namespace varfield

@@ -1,0 +1,434 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <varfield/exceptions.h>
+#include <varfield/newton.h>
+#include <varfield/optimizer.h>
+
+namespace varfield
+{
+  namespace
+  {
+    struct Settings
+    {
+      unsigned int n_draws = 16, max_iterations = 30, judging_draws = 64;
+      double tolerance = 0.05;
+    };
+
+    /// What one set of fresh draws says about q.
+    struct Sweep
+    {
+      struct Solved
+      {
+        unsigned int k; ///< number of the draw
+        DrawKey key;    ///< that was used in the end
+        std::unique_ptr<Linearization> at;
+      };
+      ElboEstimate elbo;
+      std::vector<Solved> solved; ///< of this group
+      Vector gradient;            ///< E_q[∇Φ] + C⁻¹mean, dual, the same in all groups
+      double residual = 0.;       ///< its squared norm in the metric (C⁻¹ + H)⁻¹: twice the ELBO that a Newton step gains
+      double noise    = 0.;       ///< the part of it that is sampling error, in the mean
+
+      std::vector<const Linearization *> linearizations() const
+      {
+        std::vector<const Linearization *> result;
+        for (const Solved &s : solved)
+          result.push_back(s.at.get());
+        return result;
+      }
+    };
+
+    std::string number(double x)
+    {
+      char text[32];
+      std::snprintf(text, sizeof text, "%.2g", x);
+      return text;
+    }
+
+    /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ + E_q[H].
+    /// In the first phase full steps, checked on the draws they were made from. When fresh draws see no gain any more
+    /// the second phase begins: weights 1/k, so that the sampling errors of all its draws average out.
+    class Maximization
+    {
+    public:
+      Maximization(const Settings &settings, const LogDensity &density, Family &family, std::uint64_t seed,
+                   const Monitor &monitor)
+          : settings(settings), density(density), family(family), seed(seed), monitor(monitor)
+      {
+      }
+
+      Termination run();
+      Termination run_quadratic();
+
+    private:
+      const SampleGroups &groups() const { return density.groups(); }
+      const Layout &layout() const { return density.prior().layout(); }
+      Curvature curvature(const Sweep &sweep) const
+      {
+        return Curvature(density, sweep.linearizations(), settings.n_draws, true);
+      }
+
+      Sweep draw_sweep(unsigned int iteration) const;
+      NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
+      void update_approximation(const Curvature &blended);
+      void measure_residual(Sweep &sweep) const;
+      Estimate frozen_gain(const Sweep &sweep) const;
+      bool on_plateau(const Sweep &sweep, const ElboEstimate &previous) const;
+      void full_step(Sweep &sweep);
+      void averaging_step(Sweep &sweep);
+      bool is_stationary(const Sweep &sweep) const;
+      bool is_settled(const Family &before, const Sweep &sweep);
+      bool report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
+                  const std::string &note) const;
+      void judge(const Family &start, const ElboEstimate &first, const ElboEstimate &last, Termination &result);
+
+      const Settings &settings;
+      const LogDensity &density;
+      Family &family;
+      const std::uint64_t seed;
+      const Monitor &monitor;
+
+      bool averaging          = false;
+      unsigned int n_averaged = 1;                    ///< sweeps in the running average
+      double noise_sum        = 0.;                   ///< of the residuals of these
+      double step_length      = 1.;
+      std::string note;
+      std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
+      bool own_approximation_is_poor = true;
+    };
+
+    Sweep Maximization::draw_sweep(unsigned int iteration) const
+    {
+      Sweep sweep;
+      Vector sum = Vector::Zero(layout().n_local());
+      const DrawRange draws{seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
+      sweep.elbo = average_over_draws(groups(), family, draws,
+                                      [&](unsigned int k, const DrawKey &key, const Draw &draw) -> std::optional<double>
+                                      {
+                                        auto at = density.linearize(draw.m);
+                                        if (!at)
+                                          return {};
+                                        const double potential = at->potential;
+                                        sum += at->gradient;
+                                        sweep.solved.push_back({k, key, std::move(at)});
+                                        return potential;
+                                      });
+      groups().sum(sum);
+      sweep.gradient = sum / settings.n_draws + Vector(density.prior().precision(family.mean()));
+      groups().broadcast(sweep.gradient);
+      return sweep;
+    }
+
+    /// A low-rank approximation of (C⁻¹ + H)⁻¹: preconditioner and metric. The family's covariance where that follows the
+    /// curvature, else made from the first sweep, and again when conjugate gradients become slow with it.
+    void Maximization::update_approximation(const Curvature &blended)
+    {
+      if (family.follows_curvature())
+        {
+          approximation = family.low_rank_correction();
+          return;
+        }
+      if (!own_approximation_is_poor)
+        return;
+      EigenOptions options;
+      options.tolerance = 1e-3;
+      options.cutoff    = 0.05;
+      options.seed      = seed;
+      const Eigenpairs pairs =
+          eigenpairs(blended, options, approximation ? approximation->modes : MultiVector(layout().n_local(), 0));
+      const Vector values       = pairs.values.cwiseMax(-0.5);
+      approximation             = LowRankCorrection{pairs.modes, pairs.dual, values.array() / (1. + values.array())};
+      own_approximation_is_poor = false;
+    }
+
+    NewtonStep Maximization::newton_step(const Curvature &blended, const Vector &gradient, double tolerance)
+    {
+      NewtonOptions options;
+      options.tolerance     = tolerance;
+      const NewtonStep step = solve_newton(blended, gradient, options, approximation ? &*approximation : nullptr);
+      if (step.iterations > 25)
+        own_approximation_is_poor = true;
+      return step;
+    }
+
+    void Maximization::measure_residual(Sweep &sweep) const
+    {
+      // Gradients of antithetic pairs: their scatter is the sampling error of the average.
+      const Vector prior_part  = Vector(density.prior().precision(family.mean()));
+      const Index n_pairs      = static_cast<Index>(sweep.solved.size() / 2);
+      MultiVector deviations(layout().n_local(), n_pairs + 1);
+      for (Index j = 0; j < n_pairs; ++j)
+        deviations.col(j) = 0.5 * (sweep.solved[static_cast<std::size_t>(2 * j)].at->gradient +
+                                   sweep.solved[static_cast<std::size_t>(2 * j + 1)].at->gradient) +
+                            prior_part - sweep.gradient;
+      deviations.col(n_pairs)  = sweep.gradient;
+      const Vector squares     = layout().column_dots(
+          deviations, apply_approximation(density.prior(), deviations, approximation ? &*approximation : nullptr));
+      const double n   = settings.n_draws / 2;
+      sweep.residual   = groups().broadcast(std::max(0., squares[n_pairs]));
+      sweep.noise      = groups().sum(squares.head(n_pairs).sum()) / (n * (n - 1.));
+    }
+
+    /// Gain of the ELBO on the draws of a sweep, as q is now against as it was then. Not finite where the model fails.
+    Estimate Maximization::frozen_gain(const Sweep &sweep) const
+    {
+      Vector gain = Vector::Zero(settings.n_draws);
+      for (const Sweep::Solved &s : sweep.solved)
+        {
+          const Draw draw      = family.sample(s.key);
+          const auto potential = density.potential(draw.m);
+          gain[s.k]            = potential ? draw.log_ratio - *potential - sweep.elbo.log_weights[s.k]
+                                           : std::numeric_limits<double>::infinity();
+        }
+      groups().sum(gain);
+      return mean_and_error({gain.data(), gain.data() + gain.size()}, true);
+    }
+
+    /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws can
+    /// tell, or its gradient is sampling error. (The gain on the draws of a step itself is no evidence: it is always there.)
+    bool Maximization::on_plateau(const Sweep &sweep, const ElboEstimate &previous) const
+    {
+      const double gain = sweep.elbo.elbo.value - previous.elbo.value;
+      return step_length == 0. || is_stationary(sweep) ||
+             (step_length == 1. && gain < std::hypot(sweep.elbo.elbo.error, previous.elbo.error));
+    }
+
+    /// Tries the full step, then shorter ones.
+    void Maximization::full_step(Sweep &sweep)
+    {
+      const auto before     = family.clone();
+      const Vector mean     = family.mean();
+      const Curvature fresh = curvature(sweep);
+      NewtonStep step;
+      double last_rho = 0.;
+      for (const auto &[rho, t] : {std::pair(1., 1.), std::pair(1., 0.5), std::pair(0.5, 0.5), std::pair(0.25, 0.25),
+                                   std::pair(0.1, 0.1), std::pair(0.02, 0.02)})
+        {
+          if (rho != last_rho)
+            {
+              family.assign(*before);
+              family.natural_step(fresh, rho);
+            }
+          if (last_rho == 0.)
+            {
+              update_approximation(fresh);
+              measure_residual(sweep);
+              step = newton_step(fresh, sweep.gradient, 1e-4);
+            }
+          last_rho = rho;
+          family.set_mean(mean + t * step.primal);
+          const Estimate gain = frozen_gain(sweep);
+          if (std::isfinite(gain.value) && gain.value >= -std::min(gain.error, 0.25))
+            {
+              step_length = t;
+              note        = t == 1. ? "full step" : "shorter step";
+              return;
+            }
+        }
+      family.assign(*before);
+      step_length = 0.;
+      note        = "no step raised the ELBO";
+    }
+
+    void Maximization::averaging_step(Sweep &sweep)
+    {
+      const double weight     = 1. / (n_averaged + 1.);
+      const Vector mean       = family.mean();
+      const Curvature fresh   = curvature(sweep);
+      const Curvature blended = family.remembered(fresh, weight);
+      family.natural_step(fresh, weight);
+      update_approximation(blended);
+      measure_residual(sweep);
+      const NewtonStep step = newton_step(blended, sweep.gradient, 1e-3);
+      family.set_mean(mean + weight * step.primal);
+      step_length = weight;
+      note        = "averaging over " + std::to_string(n_averaged + 1) + " sweeps";
+    }
+
+    /// Whether a Newton step would gain less than the tolerance, or the residual is no larger than sampling error explains.
+    /// Where it is pure sampling error its square is of the size of its mean; four times that is taken as the limit.
+    bool Maximization::is_stationary(const Sweep &sweep) const
+    {
+      return 0.5 * sweep.residual <= settings.tolerance || sweep.residual <= 4. * sweep.noise;
+    }
+
+    /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling errors of
+    /// mean and covariance cost, ½ noise and its like over the number of sweeps averaged, is below the tolerance.
+    bool Maximization::is_settled(const Family &before, const Sweep &sweep)
+    {
+      if (!is_stationary(sweep))
+        {
+          // q has moved on: what was averaged so far is out of date.
+          n_averaged = 1;
+          noise_sum  = 0.;
+          return false;
+        }
+      noise_sum += sweep.noise;
+      ++n_averaged;
+      const double mean_loss = 0.5 * noise_sum / (n_averaged - 1.) / n_averaged;
+      if (mean_loss > settings.tolerance)
+        return false;
+      const CovarianceResidual covariance = before.covariance_residual(curvature(sweep));
+      const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
+      note += ", loss through sampling " + number(loss);
+      return loss <= settings.tolerance && (covariance.value <= settings.tolerance || covariance.significance <= 5.);
+    }
+
+    bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
+                              const std::string &text) const
+    {
+      IterationReport line;
+      line.phase     = "natural gradient";
+      line.iteration = iteration;
+      line.objective = elbo.elbo.value;
+      line.error     = elbo.elbo.error;
+      line.misfit    = elbo.misfit.value;
+      line.kl        = elbo.kl;
+      line.gradient  = gradient;
+      line.step      = step;
+      line.rank      = family.rank();
+      line.cost      = density.cost();
+      line.note      = text;
+      return groups().broadcast(monitor && monitor(line) ? 1. : 0.) > 0.;
+    }
+
+    Termination Maximization::run()
+    {
+      const auto start = family.clone();
+      Termination result;
+      ElboEstimate first, last;
+      while (result.iterations < settings.max_iterations && result.reason.empty())
+        {
+          Sweep sweep = draw_sweep(result.iterations);
+          if (result.iterations == 0)
+            first = sweep.elbo;
+          else if (!averaging)
+            {
+              measure_residual(sweep);
+              averaging = on_plateau(sweep, last);
+            }
+          last      = sweep.elbo;
+          bool done = false;
+          if (!averaging)
+            full_step(sweep);
+          else
+            {
+              // Measured before the step, in which q changes: these draws are new to it.
+              const auto before = family.clone();
+              averaging_step(sweep);
+              done = is_settled(*before, sweep);
+            }
+          result.interrupted = report(result.iterations, sweep.elbo, std::sqrt(sweep.residual), step_length, note);
+          ++result.iterations;
+          if (done)
+            {
+              result.converged = true;
+              result.reason    = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below "
+                                 "the tolerance of " +
+                              number(settings.tolerance);
+            }
+          else if (result.interrupted)
+            result.reason = "stopped from outside";
+        }
+      if (result.reason.empty())
+        result.reason = "the maximum number of iterations was reached";
+      judge(*start, first, last, result);
+      return result;
+    }
+
+    /// What was tuned on some draws is judged on others; the better of start and end is kept.
+    void Maximization::judge(const Family &start, const ElboEstimate &first, const ElboEstimate &last,
+                             Termination &result)
+    {
+      const double seen = last.elbo.value - first.elbo.value;
+      if (settings.judging_draws == 0 || seen > 5. * std::hypot(last.elbo.error, first.elbo.error))
+        return;
+      constexpr unsigned int far_from_the_iteration = 0x40000000u;
+      const DrawRange draws{seed, Stream::optimization, far_from_the_iteration, settings.judging_draws, true};
+      const ElboEstimate end = estimate_elbo(density, family, draws);
+      const auto end_family  = family.clone();
+      family.assign(start);
+      const ElboEstimate begin = estimate_elbo(density, family, draws);
+      if (end.elbo.value >= begin.elbo.value)
+        family.assign(*end_family);
+      else
+        result.reason += "; the start was better on independent draws and was kept";
+    }
+
+    /// Φ quadratic: H is the same everywhere and one Newton step ends at the optimum; a second one removes rounding.
+    Termination Maximization::run_quadratic()
+    {
+      Termination result;
+      double norm = 0., first_norm = 0.;
+      for (; result.iterations < 4; ++result.iterations)
+        {
+          const auto at = density.linearize(family.mean());
+          if (groups().sum(at ? 0. : 1.) > 0.)
+            throw ComputationError("The model could not be solved at the mean of the posterior.");
+          const Curvature exact(density, *at);
+          if (result.iterations == 0)
+            family.natural_step(exact, 1.);
+          update_approximation(exact);
+          Vector gradient = at->gradient + Vector(density.prior().precision(family.mean()));
+          groups().broadcast(gradient);
+          const NewtonStep step = newton_step(exact, gradient, 1e-13);
+          norm = std::sqrt(std::max(0., -groups().broadcast(layout().dot(gradient, step.primal))));
+          if (result.iterations == 0)
+            first_norm = norm;
+          else if (norm <= 1e-10 * (1. + first_norm))
+            break;
+          family.set_mean(family.mean() + step.primal);
+        }
+      const DrawRange draws{seed, Stream::optimization, 0, settings.n_draws, true};
+      result.converged   = norm <= 1e-6 * (1. + first_norm);
+      result.reason      = result.converged ? "the log density is quadratic: the optimum is exact"
+                                            : "the linear systems could not be solved accurately";
+      result.interrupted = report(result.iterations, estimate_elbo(density, family, draws), norm, 1., "exact");
+      return result;
+    }
+
+    /// The default optimiser; see Maximization.
+    class NaturalGradient : public Optimizer
+    {
+    public:
+      void add_parameters(dealii::ParameterHandler &prm) override
+      {
+        using namespace dealii::Patterns;
+        prm.add_parameter("Draws", settings.n_draws, "Draws in an iteration, in antithetic pairs.", Integer(4));
+        prm.add_parameter("Maximum iterations", settings.max_iterations, "Iterations, at most.", Integer(1));
+        prm.add_parameter("Tolerance", settings.tolerance,
+                          "Stop when the ELBO still to be gained, and lost through sampling, is below. [nat]", Double(0.));
+        prm.add_parameter("Judging draws", settings.judging_draws,
+                          "Independent draws on which the result is compared with the start; 0: not compared.",
+                          Integer(0));
+      }
+
+      void check(const Family &family) const override
+      {
+        if (!family.has_natural_step())
+          throw UserError("Optimizer/natural gradient: the family chosen has no natural step; use the optimizer "
+                          "'stochastic' with it.");
+        if (settings.n_draws % 2 != 0)
+          throw UserError("Optimizer/natural gradient/Draws: draws come in pairs, an even number is needed; " +
+                          std::to_string(settings.n_draws) + " was given.");
+      }
+
+      Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
+                           const Monitor &monitor) override
+      {
+        check(family);
+        Maximization maximization(settings, density, family, seed, monitor);
+        return density.is_quadratic() ? maximization.run_quadratic() : maximization.run();
+      }
+
+    private:
+      Settings settings;
+    };
+
+    const Registration<Optimizer, NaturalGradient>
+        registration("natural gradient", "Newton's method on the evidence lower bound with averaged gradients and "
+                                         "curvatures: few iterations, independent of the mesh.");
+  } // namespace
+} // namespace varfield

@@ -1,0 +1,340 @@
+#include <deal.II/numerics/data_out.h>
+
+#include <cmath>
+#include <fstream>
+#include <iomanip>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <varfield/output.h>
+#include <varfield/text.h>
+#include <varfield/version.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    std::string with_underscores(std::string name)
+    {
+      std::replace(name.begin(), name.end(), ' ', '_');
+      return name;
+    }
+
+    /// Vectors on several handlers, written as one file of one time step.
+    template <int dim>
+    class FieldFile
+    {
+    public:
+      void add(const DoFHandler<dim> &handler, GhostedVector vector, const std::string &name)
+      {
+        vectors_.push_back(std::make_unique<GhostedVector>(std::move(vector)));
+        vectors_.back()->update_ghost_values();
+        data_.add_data_vector(handler, *vectors_.back(), with_underscores(name));
+      }
+
+      void write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
+      {
+        DataOutBase::VtkFlags flags;
+        flags.compression_level        = DataOutBase::VtkFlags::ZlibCompressionLevel::best_speed;
+        flags.write_higher_order_cells = degree > 1;
+        data_.set_flags(flags);
+        data_.build_patches(mesh.mapping(), degree);
+        const std::string file = data_.write_vtu_with_pvtu_record(path, name, 0, mesh.comm(), 4, 1);
+        if (Utilities::MPI::this_mpi_process(mesh.comm()) != 0)
+          return;
+        std::ofstream record(path + name + ".pvd");
+        DataOutBase::write_pvd_record(record, {{0., file}});
+      }
+
+    private:
+      DataOut<dim> data_;
+      std::vector<std::unique_ptr<GhostedVector>> vectors_;
+    };
+
+    template <int dim>
+    void add_field(FieldFile<dim> &file, const Field<dim> &field, const FieldResult &result)
+    {
+      const auto add = [&](const Vector &values, const std::string &suffix) {
+        file.add(field.space().dof_handler(), field.space().ghosted(values), field.name() + "_" + suffix);
+      };
+      const Vector deviation = result.variance.values.cwiseSqrt();
+      add(result.mean, "mean");
+      add(deviation, "std");
+      add(field.mean(), "prior_mean");
+      add(result.prior_variance.values.cwiseSqrt(), "prior_std");
+      add((1. - result.variance.values.array() / result.prior_variance.values.array().max(1e-300)).matrix(),
+          "variance_reduction");
+      add(result.map, "map");
+      if (result.truth.size() > 0)
+        add(result.truth, "truth");
+      for (Index j = 0; j < result.modes.cols(); ++j)
+        add(result.modes.col(j), "mode_" + std::to_string(j));
+      for (Index j = 0; j < result.draws.cols(); ++j)
+        add(result.draws.col(j), "draw_" + std::to_string(j));
+      if (field.transform().is_identity())
+        return;
+      // Transforms are monotone: quantiles of the coefficient are the coefficient of the quantiles.
+      const auto physical = [&](double z) {
+        return Vector((result.mean + z * deviation).unaryExpr([&](double m) { return field.transform().derivative(0, m); }));
+      };
+      add(physical(0.), "physical_median");
+      add(physical(-1.6448536269514722), "physical_p05");
+      add(physical(1.6448536269514722), "physical_p95");
+    }
+
+    template <int dim>
+    void write_states(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
+    {
+      FieldFile<dim> file;
+      const auto &space  = problem.model().space();
+      const auto names   = problem.model().experiment_names();
+      const auto &mesh   = problem.mesh();
+      const auto components = problem.model().state_names();
+      for (unsigned int e = 0; e < names.size(); ++e)
+      {
+        std::string prefix = "state";
+        if (names.size() > 1)
+          prefix += "_" + names[e];
+        if (components.size() > 1)
+          throw ComputationError("Vector-valued states cannot be written yet.");
+        file.add(space.dof_handler(), space.ghosted(results.state_mean.col(e)), prefix + "_mean");
+        file.add(space.dof_handler(), space.ghosted(results.state_deviation.col(e)), prefix + "_std");
+      }
+      file.write(path, "state", mesh, space.fe().degree);
+    }
+
+    /// Rows of all measurement files, with what was predicted; columns that the program does not know are carried through.
+    template <int dim>
+    struct ObservationTable
+    {
+      ObservationTable(const Case<dim> &problem, const Results<dim> &results)
+      {
+        const auto &measurements = problem.measurements();
+        const Vector noise       = measurements.standard_deviations();
+        names                    = {"set"};
+        for (unsigned int d = 0; d < dim; ++d)
+          names.push_back(std::string(1, "xyz"[d]));
+        for (const auto *name : {"experiment", "measured", "std", "predicted_mean", "predicted_std", "standardised_residual", "used"})
+          names.push_back(name);
+        const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment"};
+        std::vector<std::string> carried;
+        for (const auto &set : measurements.sets())
+          for (const auto &column : set->table.names())
+            if (std::find(known.begin(), known.end(), column) == known.end() &&
+                std::find(carried.begin(), carried.end(), column) == carried.end())
+              carried.push_back(column);
+        names.insert(names.end(), carried.begin(), carried.end());
+        for (Index i = 0; i < measurements.size(); ++i)
+        {
+          const auto [s, row] = measurements.origin(i);
+          const auto &set     = *measurements.sets()[s];
+          std::vector<Cell> cells{set.name};
+          for (unsigned int d = 0; d < dim; ++d)
+            cells.push_back(measurements.locations()[i][d]);
+          const double residual  = measurements.values()(i) - results.prediction_mean(i);
+          const double deviation = std::hypot(noise(i), results.prediction_deviation(i));
+          cells.push_back(problem.model().experiment_names()[measurements.experiments()[i]]);
+          for (const double value : {measurements.values()(i), noise(i), results.prediction_mean(i),
+                                     results.prediction_deviation(i), residual / deviation})
+            cells.push_back(value);
+          cells.push_back(measurements.used()[i] ? 1 : 0);
+          for (const auto &column : carried)
+            cells.push_back(set.table.has(column) ? set.table.strings(column)[row] : "");
+          rows.push_back(cells);
+        }
+      }
+
+      std::vector<std::string> names;
+      std::vector<std::vector<Cell>> rows;
+    };
+
+    /// Points with data for ParaView (VTK's XML PolyData).
+    template <int dim>
+    std::string as_vtp(const Case<dim> &problem, const Results<dim> &results)
+    {
+      const auto &measurements = problem.measurements();
+      const Vector noise       = measurements.standard_deviations();
+      const Index n            = measurements.size();
+      std::ostringstream out;
+      out << std::setprecision(12);
+      out << "<?xml version=\"1.0\"?>\n<VTKFile type=\"PolyData\" version=\"0.1\" byte_order=\"LittleEndian\">\n<PolyData>\n"
+          << "<Piece NumberOfPoints=\"" << n << "\" NumberOfVerts=\"" << n << "\">\n<Points>\n"
+          << "<DataArray type=\"Float64\" NumberOfComponents=\"3\" format=\"ascii\">\n";
+      for (const auto &point : measurements.locations())
+        out << point[0] << ' ' << point[1] << ' ' << (dim == 3 ? point[dim - 1] : 0.) << '\n';
+      out << "</DataArray>\n</Points>\n<Verts>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n";
+      for (Index i = 0; i < n; ++i)
+        out << i << ' ';
+      out << "\n</DataArray>\n<DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n";
+      for (Index i = 0; i < n; ++i)
+        out << i + 1 << ' ';
+      out << "\n</DataArray>\n</Verts>\n<PointData>\n";
+      const auto array = [&](const std::string &name, const Vector &values) {
+        out << "<DataArray type=\"Float64\" Name=\"" << name << "\" format=\"ascii\">\n";
+        for (const double value : values)
+          out << value << ' ';
+        out << "\n</DataArray>\n";
+      };
+      const Vector total = (noise.cwiseAbs2() + results.prediction_deviation.cwiseAbs2()).cwiseSqrt();
+      array("measured", measurements.values());
+      array("predicted_mean", results.prediction_mean);
+      array("predicted_std", results.prediction_deviation);
+      array("standardised_residual", (measurements.values() - results.prediction_mean).cwiseQuotient(total));
+      Vector used(n);
+      for (Index i = 0; i < n; ++i)
+        used(i) = measurements.used()[i];
+      array("used", used);
+      out << "</PointData>\n</Piece>\n</PolyData>\n</VTKFile>\n";
+      return out.str();
+    }
+
+    nlohmann::ordered_json as_json(const Termination &termination)
+    {
+      return {{"converged", termination.converged}, {"iterations", termination.iterations}, {"reason", termination.reason}};
+    }
+
+    template <int dim>
+    nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, int exit_code)
+    {
+      nlohmann::ordered_json summary;
+      summary["case"]       = problem.title();
+      summary["version"]    = version;
+      summary["git_commit"] = git_commit;
+      summary["exit_code"]  = exit_code;
+      summary["dimension"]  = dim;
+      summary["ranks"]      = Utilities::MPI::n_mpi_processes(problem.groups().world());
+      summary["groups"]     = problem.groups().n_groups();
+      summary["seed"]       = problem.seed();
+      summary["cells"]      = problem.mesh().triangulation().n_global_active_cells();
+      summary["state_unknowns"] = problem.model().space().dof_handler().n_dofs();
+      summary["state_unit"]     = problem.model().state_unit();
+      summary["measurements"]   = {{"used", problem.measurements().n_used()}, {"all", problem.measurements().size()}};
+      for (unsigned int f = 0; f < problem.fields().size(); ++f)
+      {
+        const auto &field         = problem.fields()[f];
+        const FieldResult &result = results.fields[f];
+        const auto range          = [&](const Vector &variance) {
+          const double low  = variance.size() > 0 ? variance.minCoeff() : std::numeric_limits<double>::max();
+          const double high = variance.size() > 0 ? variance.maxCoeff() : 0.;
+          return nlohmann::ordered_json{std::sqrt(Utilities::MPI::min(low, problem.mesh().comm())),
+                                        std::sqrt(Utilities::MPI::max(high, problem.mesh().comm()))};
+        };
+        summary["fields"].push_back({{"name", field.name()},
+                                     {"unit", field.unit()},
+                                     {"transform", field.transform_name()},
+                                     {"unknowns", field.prior()->layout().n_global()},
+                                     {"prior_std_range", range(result.prior_variance.values)},
+                                     {"std_range", range(result.variance.values)},
+                                     {"std_relative_error", result.variance.relative_error / 2.}});
+      }
+      summary["map"] = {{"objective", results.map_objective},
+                        {"misfit", results.map_misfit},
+                        {"regularisation", results.map_regularisation},
+                        {"termination", as_json(results.map)}};
+      summary["inference"] = {{"method", problem.inference().method},
+                              {"family", problem.inference().family.name()},
+                              {"termination", as_json(results.optimization)}};
+      if (problem.inference().method != "map")
+        summary["elbo"] = {{"value", results.elbo.elbo.value},         {"error", results.elbo.elbo.error},
+                           {"draws", results.elbo.elbo.draws},         {"failed_draws", results.elbo.elbo.failed},
+                           {"expected_misfit", results.elbo.misfit.value}, {"kl", results.elbo.kl},
+                           {"rank", results.eigenvalues.size()},       {"first_dropped_eigenvalue", results.first_dropped}};
+      const Cost cost = problem.density().cost();
+      summary["cost"] = {{"factorizations", cost.factorizations},
+                         {"state_solves", cost.state_solves},
+                         {"linear_solves", cost.linear_solves},
+                         {"seconds", results.seconds}};
+      summary["parameters"] = parameters_as_json(problem.parameters());
+      return summary;
+    }
+  } // namespace
+
+  template <int dim>
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
+                     int exit_code)
+  {
+    if (problem.groups().group() == 0)
+    {
+      FieldFile<dim> posterior;
+      unsigned int degree = 1;
+      for (unsigned int f = 0; f < problem.fields().size(); ++f)
+      {
+        add_field(posterior, problem.fields()[f], results.fields[f]);
+        degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
+      }
+      posterior.write(path, "posterior", problem.mesh(), degree);
+      write_states(problem, results, path);
+    }
+    const auto summary = as_json(problem, results, exit_code); // collective
+    if (!problem.groups().is_root())
+      return;
+    const ObservationTable<dim> observations(problem, results);
+    write_csv(path + "observations.csv", observations.names, observations.rows);
+    write_text_file(path + "observations.vtp", as_vtp(problem, results));
+    write_csv(path + "convergence.csv", Report::column_names(), report.rows());
+    std::vector<std::vector<Cell>> spectrum;
+    for (Index i = 0; i < results.eigenvalues.size(); ++i)
+      spectrum.push_back({i + 1, results.eigenvalues(i)});
+    write_csv(path + "spectrum.csv", {"i", "lambda"}, spectrum);
+    write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
+    write_text_file(path + "summary.json", summary.dump(2) + "\n");
+  }
+
+  template <int dim>
+  std::vector<std::string> summary_lines(const Case<dim> &problem, const Results<dim> &results)
+  {
+    const auto fixed = [](double value, int digits) {
+      std::ostringstream out;
+      out << std::fixed << std::setprecision(digits) << value;
+      return out.str();
+    };
+    std::vector<std::string> lines;
+    const auto &measurements = problem.measurements();
+    const Vector noise       = measurements.standard_deviations();
+    double chi               = 0.;
+    for (Index i = 0; i < measurements.size(); ++i)
+      if (measurements.used()[i])
+        chi += std::pow((measurements.values()(i) - results.prediction_mean(i)) / noise(i), 2);
+    lines.push_back("data fit      root mean square of (measured − predicted)/std = " + fixed(std::sqrt(chi / measurements.n_used()), 3));
+    if (problem.inference().method != "map")
+    {
+      lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) + " nat (" +
+                      std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
+                      fixed(results.elbo.misfit.value, 2) + ", KL to the prior " + fixed(results.elbo.kl, 2));
+      if (results.elbo.elbo.failed > 0)
+        lines.push_back("              " + std::to_string(results.elbo.elbo.failed) +
+                        " draws could not be solved and were replaced");
+      if (results.eigenvalues.size() > 0)
+        lines.push_back("rank          " + std::to_string(results.eigenvalues.size()) + ", largest eigenvalue " +
+                        to_text(results.eigenvalues(0)) + ", first one left out " + to_text(results.first_dropped));
+    }
+    for (unsigned int f = 0; f < problem.fields().size(); ++f)
+    {
+      const auto &result = results.fields[f];
+      const MPI_Comm comm = problem.mesh().comm();
+      const auto low      = [&](const Vector &v) {
+        return fixed(std::sqrt(Utilities::MPI::min(v.size() > 0 ? v.minCoeff() : 1e300, comm)), 3);
+      };
+      const auto high = [&](const Vector &v) {
+        return fixed(std::sqrt(Utilities::MPI::max(v.size() > 0 ? v.maxCoeff() : 0., comm)), 3);
+      };
+      lines.push_back((f == 0 ? "spread        " : "              ") + problem.fields()[f].name() + ": standard deviation " +
+                      low(result.variance.values) + " to " + high(result.variance.values) + ", prior " +
+                      low(result.prior_variance.values) + " to " + high(result.prior_variance.values) +
+                      (result.prior_variance.relative_error > 0. ?
+                         " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)" :
+                         ""));
+    }
+    const Cost cost = problem.density().cost();
+    lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
+                    " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves, " +
+                    fixed(results.seconds, 1) + " s");
+    return lines;
+  }
+
+  template void write_results<2>(const Case<2> &, const Results<2> &, const Report &, const std::string &, int);
+  template void write_results<3>(const Case<3> &, const Results<3> &, const Report &, const std::string &, int);
+  template std::vector<std::string> summary_lines<2>(const Case<2> &, const Results<2> &);
+  template std::vector<std::string> summary_lines<3>(const Case<3> &, const Results<3> &);
+} // namespace varfield

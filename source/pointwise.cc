@@ -1,0 +1,109 @@
+#include <deal.II/base/mpi.h>
+
+#include <varfield/pointwise.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    constexpr Index block_size = 128;
+
+    /// Calls `variance(E, block)` for unit vectors in blocks: the block's columns are Eᵀeᵢ, the result eᵢᵀE S Eᵀeᵢ.
+    template <int dim>
+    Vector by_unit_vectors(const FieldSet<dim> &fields, unsigned int f,
+                           const std::function<Vector(const MultiVector &dual)> &variance_of)
+    {
+      const auto &field   = fields[f];
+      const MPI_Comm comm = field.space().mesh().comm();
+      const int n_ranks = Utilities::MPI::n_mpi_processes(comm), rank = Utilities::MPI::this_mpi_process(comm);
+      const Index n_owned = field.space().n_owned();
+      Vector result(n_owned);
+      for (int owner = 0; owner < n_ranks; ++owner)
+      {
+        const Index n = Utilities::MPI::broadcast(comm, n_owned, owner);
+        for (Index first = 0; first < n; first += block_size)
+        {
+          const Index count = std::min(block_size, n - first);
+          MultiVector dofs  = MultiVector::Zero(n_owned, count);
+          if (rank == owner)
+            dofs.middleRows(first, count).setIdentity();
+          MultiVector dual = MultiVector::Zero(fields.prior().layout().n_local(), count);
+          dual.middleRows(fields.offset(f), field.n_local()) = field.restrict(dofs);
+          const Vector values                                = variance_of(dual);
+          if (rank == owner)
+            result.segment(first, count) = values;
+        }
+      }
+      return result;
+    }
+
+    template <int dim>
+    Vector by_draws(const FieldSet<dim> &fields, unsigned int f, unsigned int n_draws,
+                    const std::function<Vector(const DrawKey &)> &deviation, std::uint64_t seed)
+    {
+      Vector sum = Vector::Zero(fields[f].space().n_owned());
+      for (unsigned int k = 0; k < n_draws; ++k)
+      {
+        DrawKey key;
+        key.seed   = seed;
+        key.stream = Stream::probing;
+        key.draw   = k;
+        sum += fields[f].expand(fields.part(deviation(key), f)).col(0).cwiseAbs2();
+      }
+      return sum / n_draws;
+    }
+  } // namespace
+
+  template <int dim>
+  PointwiseVariance prior_variance(const FieldSet<dim> &fields, unsigned int field, unsigned int exact_limit,
+                                   unsigned int n_draws, std::uint64_t seed)
+  {
+    const auto &prior = fields.prior();
+    if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
+      return {by_unit_vectors<dim>(fields, field,
+                                   [&](const MultiVector &dual) {
+                                     const MultiVector noise = prior.apply_factor_transpose(dual);
+                                     return prior.noise_layout().column_dots(noise, noise);
+                                   }),
+              0.};
+    return {by_draws<dim>(
+              fields, field, n_draws, [&](const DrawKey &key) { return prior.draw(key); }, seed),
+            std::sqrt(2. / n_draws)};
+  }
+
+  template <int dim>
+  PointwiseVariance posterior_variance(const FieldSet<dim> &fields, unsigned int field, const Family &family,
+                                       const PointwiseVariance &prior, unsigned int exact_limit, unsigned int n_draws,
+                                       std::uint64_t seed)
+  {
+    if (const auto correction = family.low_rank_correction())
+    {
+      const MultiVector modes = fields[field].expand(fields.part(correction->modes, field));
+      PointwiseVariance result;
+      result.values = prior.values - modes.cwiseAbs2() * correction->shrinkage;
+      // The prior's estimate may be too low where the posterior is narrow: never below what the correction leaves.
+      result.values         = result.values.cwiseMax(0.);
+      result.relative_error = prior.relative_error;
+      return result;
+    }
+    if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
+      return {by_unit_vectors<dim>(fields, field,
+                                   [&](const MultiVector &dual) {
+                                     return fields.prior().layout().column_dots(dual, family.covariance(dual));
+                                   }),
+              0.};
+    return {by_draws<dim>(
+              fields, field, n_draws, [&](const DrawKey &key) { return Vector(family.sample(key).m - family.mean()); },
+              seed),
+            std::sqrt(2. / n_draws)};
+  }
+
+  template PointwiseVariance prior_variance<2>(const FieldSet<2> &, unsigned int, unsigned int, unsigned int, std::uint64_t);
+  template PointwiseVariance prior_variance<3>(const FieldSet<3> &, unsigned int, unsigned int, unsigned int, std::uint64_t);
+  template PointwiseVariance posterior_variance<2>(const FieldSet<2> &, unsigned int, const Family &, const PointwiseVariance &,
+                                                   unsigned int, unsigned int, std::uint64_t);
+  template PointwiseVariance posterior_variance<3>(const FieldSet<3> &, unsigned int, const Family &, const PointwiseVariance &,
+                                                   unsigned int, unsigned int, std::uint64_t);
+} // namespace varfield

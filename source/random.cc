@@ -1,0 +1,42 @@
+#include <Random123/philox.h>
+#include <cmath>
+#include <varfield/random.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// 53 random bits as a number in (0, 1), never 0.
+    double uniform(std::uint32_t high, std::uint32_t low)
+    {
+      return static_cast<double>((static_cast<std::uint64_t>(high) << 32 | low) >> 11) * 0x1p-53 + 0x1p-54;
+    }
+  } // namespace
+
+  Vector standard_normal(const Layout &layout, const DrawKey &key)
+  {
+    using Generator = r123::Philox4x32;
+    const Generator::key_type seed{{static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
+    // Entries 2j and 2j+1 share one block of random bits: the cosine and the sine of Box and Muller.
+    std::uint64_t block = ~std::uint64_t(0);
+    double pair[2]      = {0., 0.};
+    Vector result(layout.n_local());
+    for (Index i = 0; i < layout.n_local(); ++i)
+      {
+        const std::uint64_t entry = layout.keys()[static_cast<std::size_t>(i)];
+        if (entry / 2 != block)
+          {
+            block              = entry / 2;
+            const auto bits    = Generator()({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                                               key.draw, static_cast<std::uint32_t>(key.stream)}},
+                                             seed);
+            const double radius = std::sqrt(-2. * std::log(uniform(bits[0], bits[1])));
+            const double angle  = 2. * M_PI * uniform(bits[2], bits[3]);
+            pair[0]             = radius * std::cos(angle);
+            pair[1]             = radius * std::sin(angle);
+          }
+        result[i] = key.sign * pair[entry % 2];
+      }
+    return result;
+  }
+} // namespace varfield

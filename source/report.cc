@@ -1,0 +1,112 @@
+#include <deal.II/base/mpi.h>
+
+#include <cmath>
+#include <csignal>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+#include <unistd.h>
+#include <varfield/report.h>
+
+namespace varfield
+{
+  namespace
+  {
+    volatile std::sig_atomic_t signal_number = 0;
+
+    /// The first signal asks for an orderly end; a second one of the same kind ends the program as usual.
+    extern "C" void note_signal(int number)
+    {
+      signal_number = number;
+      std::signal(number, SIG_DFL);
+    }
+
+    std::string number(double value, int width, int precision, bool scientific = false)
+    {
+      std::ostringstream out;
+      out << (scientific ? std::scientific : std::fixed) << std::setprecision(precision) << std::setw(width) << value;
+      return out.str();
+    }
+
+    std::string duration(double seconds)
+    {
+      const auto s = static_cast<long>(seconds);
+      return s < 60 ? std::to_string(s) + " s" : std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s";
+    }
+  } // namespace
+
+  Report::Report(const SampleGroups &groups, double time_budget)
+    : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root())
+  {
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
+      std::signal(signal, note_signal);
+  }
+
+  double Report::seconds() const
+  {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  void Report::line(const std::string &text) const
+  {
+    if (speaks_)
+      std::cout << text << std::endl;
+  }
+
+  const std::vector<std::string> &Report::column_names()
+  {
+    static const std::vector<std::string> names{
+      "phase",         "iteration",      "objective",    "error",         "misfit",  "kl",  "gradient", "step", "rank",
+      "factorizations", "state_solves", "linear_solves", "seconds", "note"};
+    return names;
+  }
+
+  void Report::iteration(const IterationReport &row)
+  {
+    rows_.push_back({row.phase, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step, row.rank,
+                     row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves, seconds(), row.note});
+    const bool map = row.phase == "MAP";
+    if (row.phase != phase_)
+    {
+      phase_ = row.phase;
+      line("");
+      line(phase_ + (map ? ": minus log posterior" : ": evidence lower bound"));
+      line(map ? "  it       objective          misfit      prior term    gradient   step    solves   time" :
+                 "  it      ELBO    +/-    E[misfit]        KL   gradient   step  rank    solves   time");
+    }
+    std::string text = "  " + std::string(row.iteration < 10 ? " " : "") + std::to_string(row.iteration);
+    if (map)
+      text += number(row.objective, 16, 6) + number(row.misfit, 16, 6) + number(row.kl, 16, 6) +
+              number(row.gradient, 12, 2, true) + number(row.step, 7, 3);
+    else
+      text += number(row.objective, 10, 2) + number(row.error, 7, 2) + number(row.misfit, 13, 2) + number(row.kl, 10, 2) +
+              number(row.gradient, 11, 2, true) + number(row.step, 7, 3) + number(row.rank, 6, 0);
+    line(text + number(row.cost.solves(), 10, 0) + "   " + duration(seconds()) + (row.note.empty() ? "" : "  " + row.note));
+  }
+
+  void Report::progress(const std::string &what, unsigned int done, unsigned int total)
+  {
+    if (!speaks_ || !isatty(STDOUT_FILENO) || total == 0)
+      return;
+    static double began = 0.;
+    if (done <= 1)
+      began = seconds();
+    constexpr unsigned int width = 30;
+    const unsigned int filled    = width * done / total;
+    const double left            = done > 0 ? (seconds() - began) / done * (total - done) : 0.;
+    std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] " << done << "/"
+              << total << ", " << duration(left) << " left   " << (done == total ? "\n" : "") << std::flush;
+  }
+
+  bool Report::should_stop() const
+  {
+    const int local  = signal_number != 0 ? signal_number : time_budget_ > 0. && seconds() > time_budget_ ? -1 : 0;
+    const int signal = dealii::Utilities::MPI::max(std::max(local, 0), groups_.world());
+    const int budget = dealii::Utilities::MPI::min(std::min(local, 0), groups_.world());
+    if (signal > 0)
+      stop_reason_ = "signal " + std::to_string(signal);
+    else if (budget < 0)
+      stop_reason_ = "the time budget is used up";
+    return signal > 0 || budget < 0;
+  }
+} // namespace varfield

@@ -1,0 +1,236 @@
+#include <cmath>
+#include <varfield/run.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    /// Running mean and variance over draws, spread over the sample groups (sums of deviations from the state at the MAP
+    /// point, which keeps the sums small).
+    class Moments
+    {
+    public:
+      explicit Moments(MultiVector reference)
+        : reference_(std::move(reference)), sum_(MultiVector::Zero(reference_.rows(), reference_.cols())), squares_(sum_)
+      {}
+      void add(const MultiVector &value)
+      {
+        sum_ += value - reference_;
+        squares_ += (value - reference_).cwiseAbs2();
+        count_ += 1.;
+      }
+      void finish(const SampleGroups &groups)
+      {
+        groups.sum(sum_);
+        groups.sum(squares_);
+        count_ = groups.sum(count_);
+      }
+      MultiVector mean() const { return reference_ + sum_ / count_; }
+      MultiVector deviation() const
+      {
+        const MultiVector variance = (squares_ - sum_.cwiseAbs2() / count_) / std::max(1., count_ - 1.);
+        return variance.cwiseMax(0.).cwiseSqrt();
+      }
+
+    private:
+      const MultiVector reference_;
+      MultiVector sum_, squares_;
+      double count_ = 0.;
+    };
+
+    template <int dim>
+    class Inference
+    {
+    public:
+      Inference(Case<dim> &problem, Report &report)
+        : problem_(problem), report_(report), density_(problem.density()), family_(*problem.inference().family)
+      {}
+
+      Results<dim> run()
+      {
+        find_map();
+        if (problem_.inference().method != "map")
+        {
+          start_from_laplace();
+          optimize();
+          average_draws();
+        }
+        else
+          at_map_only();
+        collect_fields();
+        results_.seconds = report_.seconds();
+        return std::move(results_);
+      }
+
+    private:
+      void find_map()
+      {
+        map_                  = Vector::Zero(density_.prior().layout().n_local());
+        double objective      = 0.;
+        const Monitor monitor = [this](const IterationReport &row) {
+          report_.iteration(row);
+          results_.map_objective      = row.objective;
+          results_.map_misfit         = row.misfit;
+          results_.map_regularisation = row.kl;
+          return report_.should_stop();
+        };
+        (void)objective;
+        results_.map = problem_.inference().map.minimize(density_, map_, monitor);
+        report_.line("  " + results_.map.reason);
+      }
+
+      void start_from_laplace()
+      {
+        family_.initialize(density_.prior(), problem_.seed());
+        family_.set_mean(map_);
+        if (!family_.has_natural_step())
+          return;
+        const auto at_map = density_.linearize(map_);
+        if (!at_map)
+          throw ComputationError("The model cannot be linearised at the MAP point.");
+        family_.natural_step(Curvature(density_, *at_map), 1.);
+      }
+
+      void optimize()
+      {
+        const auto &settings = problem_.inference();
+        if (settings.method != "variational" || results_.map.interrupted)
+        {
+          results_.optimization           = results_.map;
+          results_.optimization.converged = results_.map.converged;
+          return;
+        }
+        results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(), [this](const auto &row) {
+          report_.iteration(row);
+          return report_.should_stop();
+        });
+        report_.line("  " + results_.optimization.reason);
+      }
+
+      /// Fresh draws in batches until the error of the ELBO is small enough: ELBO, predicted state and measurements.
+      void average_draws()
+      {
+        const auto &settings = problem_.inference();
+        if (!density_.potential(family_.mean()))
+          throw ComputationError("The model cannot be solved at the mean of the posterior.");
+        Moments states(density_.last()->states), predictions(density_.last()->predictions);
+        const auto visitor = [&](const Draw &) {
+          states.add(density_.last()->states);
+          predictions.add(density_.last()->predictions);
+          report_.progress("draws of the posterior", ++visited_, settings.minimum_draws);
+        };
+        DrawRange range;
+        range.seed  = problem_.seed();
+        range.count = settings.minimum_draws + settings.minimum_draws % 2;
+        while (true)
+        {
+          const ElboEstimate batch = estimate_elbo(density_, family_, range, visitor);
+          merge(batch);
+          range.first += range.count;
+          if (results_.elbo.elbo.error <= settings.elbo_error || range.first >= settings.maximum_draws ||
+              report_.should_stop())
+            break;
+          // As many more as the error asks for, in batches that at most double what there is.
+          const double ratio = std::pow(results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error), 2) - 1.;
+          const double wanted = std::min({std::max(ratio, 0.1) * range.first, 1. * range.first,
+                                          1. * settings.maximum_draws - range.first});
+          range.count = 2 * std::max(1u, static_cast<unsigned int>(wanted / 2.));
+        }
+        states.finish(problem_.groups());
+        predictions.finish(problem_.groups());
+        results_.state_mean           = states.mean();
+        results_.state_deviation      = states.deviation();
+        results_.prediction_mean      = predictions.mean();
+        results_.prediction_deviation = predictions.deviation();
+      }
+
+      void merge(const ElboEstimate &batch)
+      {
+        ElboEstimate &all = results_.elbo;
+        const double old = all.elbo.draws, fresh = batch.elbo.draws;
+        all.log_weights.insert(all.log_weights.end(), batch.log_weights.begin(), batch.log_weights.end());
+        const unsigned int failed = all.elbo.failed + batch.elbo.failed;
+        all.elbo                  = mean_and_error(all.log_weights, true);
+        all.elbo.failed           = failed;
+        all.misfit.value          = (old * all.misfit.value + fresh * batch.misfit.value) / (old + fresh);
+        all.misfit.error =
+          std::sqrt(std::pow(old * all.misfit.error, 2) + std::pow(fresh * batch.misfit.error, 2)) / (old + fresh);
+        all.misfit.draws = all.elbo.draws;
+        all.kl           = batch.kl;
+      }
+
+      void at_map_only()
+      {
+        results_.optimization = results_.map;
+        if (!density_.potential(map_))
+          throw ComputationError("The model cannot be solved at the MAP point.");
+        results_.state_mean           = density_.last()->states;
+        results_.state_deviation      = MultiVector::Zero(results_.state_mean.rows(), results_.state_mean.cols());
+        results_.prediction_mean      = density_.last()->predictions;
+        results_.prediction_deviation = Vector::Zero(results_.prediction_mean.size());
+        family_.initialize(density_.prior(), problem_.seed());
+        family_.set_mean(map_);
+      }
+
+      void collect_fields()
+      {
+        const auto &output   = problem_.output();
+        const auto &fields   = problem_.fields();
+        const bool has_spread = problem_.inference().method != "map";
+        const auto correction = family_.low_rank_correction();
+        if (correction && has_spread)
+          results_.eigenvalues = correction->shrinkage.array() / (1. - correction->shrinkage.array());
+        results_.first_dropped = family_.first_dropped();
+        MultiVector draws(map_.size(), has_spread ? output.n_draws : 0);
+        for (Index k = 0; k < draws.cols(); ++k)
+        {
+          DrawKey key;
+          key.seed     = problem_.seed();
+          key.stream   = Stream::prior_draw;
+          key.draw     = k;
+          draws.col(k) = family_.sample(key).m;
+        }
+        for (unsigned int f = 0; f < fields.size(); ++f)
+        {
+          FieldResult result;
+          const auto &field     = fields[f];
+          result.mean           = fields.values(has_spread ? family_.mean() : map_, f);
+          result.map            = fields.values(map_, f);
+          result.prior_variance = prior_variance(fields, f, output.exact_variance_limit, output.variance_probes, problem_.seed());
+          result.variance       = result.prior_variance;
+          if (has_spread)
+            result.variance = posterior_variance(fields, f, family_, result.prior_variance, output.exact_variance_limit,
+                                                 output.variance_probes, problem_.seed());
+          if (correction && has_spread)
+            result.modes = field.expand(
+              fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
+          result.draws = field.expand(fields.part(draws, f));
+          result.draws.colwise() += field.mean();
+          if (const auto truth = problem_.truth(f))
+            result.truth = *truth;
+          results_.fields.push_back(std::move(result));
+        }
+      }
+
+      Case<dim> &problem_;
+      Report &report_;
+      const InverseProblem<dim> &density_;
+      Family &family_;
+      Vector map_;
+      Results<dim> results_;
+      unsigned int visited_ = 0;
+    };
+  } // namespace
+
+  template <int dim>
+  Results<dim> infer(Case<dim> &problem, Report &report)
+  {
+    return Inference<dim>(problem, report).run();
+  }
+
+  template Results<2> infer(Case<2> &, Report &);
+  template Results<3> infer(Case<3> &, Report &);
+} // namespace varfield

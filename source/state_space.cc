@@ -1,0 +1,167 @@
+#include <deal.II/dofs/dof_renumbering.h>
+#include <deal.II/dofs/dof_tools.h>
+#include <deal.II/fe/fe_q.h>
+#include <deal.II/fe/fe_system.h>
+#include <deal.II/numerics/rtree.h>
+
+#include <map>
+#include <varfield/state_space.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  template <int dim>
+  StateSpace<dim>::StateSpace(const Mesh<dim> &mesh, unsigned int degree, unsigned int n_components)
+    : mesh_(mesh), dof_handler_(mesh.triangulation())
+  {
+    dof_handler_.distribute_dofs(FESystem<dim>(FE_Q<dim>(degree), n_components));
+    DoFRenumbering::hierarchical(dof_handler_);
+    DoFTools::extract_locally_relevant_dofs(dof_handler_, relevant_);
+    hanging_.reinit(relevant_);
+    DoFTools::make_hanging_node_constraints(dof_handler_, hanging_);
+    hanging_.close();
+  }
+
+  template <int dim>
+  void StateSpace<dim>::distribute(MultiVector &states) const
+  {
+    if (!mesh_.triangulation().has_hanging_nodes())
+      return;
+    GhostedVector column(dof_handler_.locally_owned_dofs(), relevant_, comm());
+    for (Index j = 0; j < states.cols(); ++j)
+      {
+        std::copy(states.col(j).begin(), states.col(j).end(), column.begin());
+        hanging_.distribute(column);
+        std::copy(column.begin(), column.begin() + states.rows(), states.col(j).begin());
+        column.zero_out_ghost_values();
+      }
+  }
+
+  template <int dim>
+  GhostedVector StateSpace<dim>::ghosted(const Vector &owned) const
+  {
+    GhostedVector vector(dof_handler_.locally_owned_dofs(), relevant_, comm());
+    std::copy(owned.begin(), owned.end(), vector.begin());
+    vector.update_ghost_values();
+    return vector;
+  }
+
+  namespace
+  {
+    /// The owned cell that contains a point, and where in it; the cell with the smallest id where several do.
+    template <int dim>
+    class CellFinder
+    {
+    public:
+      using Cell = typename DoFHandler<dim>::active_cell_iterator;
+
+      CellFinder(const DoFHandler<dim> &handler, const Mapping<dim> &mapping) : mapping_(mapping)
+      {
+        std::vector<std::pair<BoundingBox<dim>, Cell>> boxes;
+        for (const auto &cell : handler.active_cell_iterators())
+          if (cell->is_locally_owned())
+            boxes.emplace_back(mapping.get_bounding_box(cell), cell);
+        tree_ = pack_rtree(boxes);
+      }
+
+      bool find(const Point<dim> &point, Cell &found, Point<dim> &unit_point) const
+      {
+        // Tolerances are relative to the coordinates, which may be of order 1e6.
+        BoundingBox<dim> around({point, point});
+        around.extend(1e-9 * (1. + point.norm()));
+        std::vector<std::pair<BoundingBox<dim>, Cell>> candidates;
+        tree_.query(boost::geometry::index::intersects(around), std::back_inserter(candidates));
+        bool any = false;
+        for (const auto &[box, cell] : candidates)
+          {
+            Point<dim> q;
+            if (!invert(cell, point, q) || !GeometryInfo<dim>::is_inside_unit_cell(q, 1e-8))
+              continue;
+            if (!any || cell->id() < found->id())
+              {
+                found      = cell;
+                unit_point = GeometryInfo<dim>::project_to_unit_cell(q);
+              }
+            any = true;
+          }
+        return any;
+      }
+
+    private:
+      bool invert(const Cell &cell, const Point<dim> &point, Point<dim> &q) const
+      {
+        try
+          {
+            q = mapping_.transform_real_to_unit_cell(cell, point);
+          }
+        catch (const typename Mapping<dim>::ExcTransformationFailed &)
+          {
+            return false;
+          }
+        return true;
+      }
+
+      const Mapping<dim> &mapping_;
+      RTree<std::pair<BoundingBox<dim>, Cell>> tree_;
+    };
+
+    /// Gathers the pieces of all ranks; each functional is complete on one of them.
+    std::vector<Functional> share(const std::vector<Functional> &local, MPI_Comm comm)
+    {
+      std::vector<Functional> all(local.size());
+      for (const auto &part : Utilities::MPI::all_gather(comm, local))
+        for (std::size_t i = 0; i < part.size(); ++i)
+          if (!part[i].empty())
+            all[i] = part[i];
+      return all;
+    }
+  } // namespace
+
+  template <int dim>
+  std::vector<Functional> StateSpace<dim>::point_values(const std::vector<Point<dim>> &points,
+                                                        const std::vector<unsigned int> &components) const
+  {
+    const CellFinder<dim> finder(dof_handler_, mesh_.mapping());
+    std::vector<typename CellFinder<dim>::Cell> cells(points.size());
+    std::vector<Point<dim>> unit_points(points.size());
+    // A point on a face shared by two ranks goes to the smallest cell id of all, so that the answer does not depend on
+    // the partition: ids are compared as text over the ranks that found it.
+    std::vector<std::string> ids(points.size());
+    for (std::size_t i = 0; i < points.size(); ++i)
+      if (finder.find(points[i], cells[i], unit_points[i]))
+        ids[i] = cells[i]->id().to_string();
+    const auto all_ids       = Utilities::MPI::all_gather(comm(), ids);
+    const unsigned int my_rank = Utilities::MPI::this_mpi_process(comm());
+
+    std::vector<Functional> local(points.size());
+    std::vector<types::global_dof_index> dofs(fe().dofs_per_cell);
+    for (std::size_t i = 0; i < points.size(); ++i)
+      {
+        unsigned int owner = numbers::invalid_unsigned_int;
+        for (unsigned int rank = 0; rank < all_ids.size(); ++rank)
+          if (!all_ids[rank][i].empty() &&
+              (owner == numbers::invalid_unsigned_int || CellId(all_ids[rank][i]) < CellId(all_ids[owner][i])))
+            owner = rank;
+        if (owner != my_rank)
+          continue;
+        cells[i]->get_dof_indices(dofs);
+        std::map<types::global_dof_index, double> row;
+        for (unsigned int k = 0; k < dofs.size(); ++k)
+          if (fe().system_to_component_index(k).first == components[i])
+            {
+              const double weight = fe().shape_value(k, unit_points[i]);
+              if (const auto *entries = hanging_.get_constraint_entries(dofs[k]))
+                for (const auto &[master, factor] : *entries)
+                  row[master] += factor * weight;
+              else
+                row[dofs[k]] += weight;
+            }
+        local[i].assign(row.begin(), row.end());
+      }
+    return share(local, comm());
+  }
+
+  template class StateSpace<2>;
+  template class StateSpace<3>;
+} // namespace varfield

@@ -1,0 +1,177 @@
+#include <cmath>
+#include <varfield/subspace_family.h>
+
+namespace varfield
+{
+  void SubspaceFamily::set_mean(const Vector &mean)
+  {
+    mean_        = mean;
+    mean_dual_   = prior().precision(mean);
+    origin_mean_ = mean;
+    parameters_.head(prior().noise_layout().n_local()).setZero();
+  }
+
+  void SubspaceFamily::start_from_prior(const GaussianPrior &prior)
+  {
+    prior_           = &prior;
+    const Index n    = prior.layout().n_local();
+    parameters_      = Vector::Zero(prior.noise_layout().n_local());
+    mean_            = Vector::Zero(n);
+    mean_dual_       = Vector::Zero(n);
+    origin_mean_     = Vector::Zero(n);
+    set_covariance(MultiVector(n, 0), MultiVector(n, 0), Matrix(0, 0));
+  }
+
+  void SubspaceFamily::set_covariance(MultiVector modes, MultiVector dual, Matrix factor)
+  {
+    modes_ = std::move(modes);
+    dual_  = std::move(dual);
+    set_factor(std::move(factor));
+    origin_factor_ = factor_;
+    origin_mean_   = mean_;
+    parameters_    = Vector::Zero(prior().noise_layout().n_local() + n_factor_parameters());
+  }
+
+  void SubspaceFamily::set_factor(Matrix factor)
+  {
+    const Index r = factor.rows();
+    factor_       = std::move(factor);
+    if (r == 0)
+      {
+        inverse_.resize(0, 0);
+        log_det_ = 0.;
+        return;
+      }
+    if (factor_.isLowerTriangular(0.))
+      {
+        inverse_ = factor_.triangularView<Eigen::Lower>().solve(Matrix::Identity(r, r));
+        log_det_ = factor_.diagonal().array().abs().log().sum();
+        return;
+      }
+    const Eigen::PartialPivLU<Matrix> lu(factor_);
+    inverse_ = lu.inverse();
+    log_det_ = lu.matrixLU().diagonal().array().abs().log().sum();
+  }
+
+  Vector SubspaceFamily::root(const Vector &xi, const Matrix &factor) const
+  {
+    const Vector z = prior().apply_factor(xi);
+    if (rank() == 0)
+      return z;
+    const Vector a = prior().layout().gram(dual_, z);
+    return z + modes_ * (factor * a - a);
+  }
+
+  Vector SubspaceFamily::root_transpose(const Vector &dual, const Matrix &factor) const
+  {
+    if (rank() == 0)
+      return prior().apply_factor_transpose(dual);
+    const Vector b = prior().layout().gram(modes_, dual);
+    return prior().apply_factor_transpose(dual + dual_ * (factor.transpose() * b - b));
+  }
+
+  Draw SubspaceFamily::sample(const DrawKey &key) const
+  {
+    const Vector z      = prior().draw(key), a = prior().layout().gram(dual_, z), b = factor_ * a;
+    const Vector delta  = rank() == 0 ? z : Vector(z + modes_ * (b - a));
+    const double linear = prior().layout().dot(mean_dual_, delta + 0.5 * mean_);
+    // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
+    return {mean_ + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det_};
+  }
+
+  double SubspaceFamily::log_ratio(const Vector &m) const
+  {
+    const Vector b      = prior().layout().gram(dual_, m - mean_);
+    const double linear = prior().layout().dot(mean_dual_, m - 0.5 * mean_);
+    return -linear + 0.5 * ((inverse_ * b).squaredNorm() - b.squaredNorm()) + log_det_;
+  }
+
+  double SubspaceFamily::kl() const
+  {
+    return 0.5 * (prior().layout().dot(mean_, mean_dual_) + factor_.squaredNorm() - rank()) - log_det_;
+  }
+
+  MultiVector SubspaceFamily::covariance(const MultiVector &dual) const
+  {
+    MultiVector result = prior().covariance(dual);
+    if (rank() == 0)
+      return result;
+    const Matrix b = prior().layout().gram(modes_, dual);
+    result += modes_ * (factor_ * (factor_.transpose() * b) - b);
+    return result;
+  }
+
+  std::optional<LowRankCorrection> SubspaceFamily::low_rank_correction() const
+  {
+    if (factor_.isDiagonal(0.))
+      return LowRankCorrection{modes_, dual_, 1. - factor_.diagonal().array().square()};
+    const Eigen::SelfAdjointEigenSolver<Matrix> eigen(factor_ * factor_.transpose());
+    return LowRankCorrection{modes_ * eigen.eigenvectors(), dual_ * eigen.eigenvectors(),
+                             1. - eigen.eigenvalues().array()};
+  }
+
+  Index SubspaceFamily::n_factor_parameters() const
+  {
+    int rank_in_group = 0;
+    MPI_Comm_rank(prior().layout().comm(), &rank_in_group);
+    const Index r = modes_.cols();
+    return rank_in_group > 0 ? 0 : diagonal_factor() ? r : r * (r + 1) / 2;
+  }
+
+  double SubspaceFamily::off_diagonal_scale() const { return 1. / std::sqrt(std::max(1., double(rank()))); }
+
+  void SubspaceFamily::set_parameters(const Vector &parameters)
+  {
+    const Index n = prior().noise_layout().n_local(), r = modes_.cols();
+    parameters_   = parameters;
+    // Lower triangle column by column; the diagonal holds logarithms.
+    Matrix delta = Matrix::Zero(r, r);
+    if (n_factor_parameters() > 0)
+      for (Index j = 0, k = n; j < r; ++j)
+        for (Index i = j; i < (diagonal_factor() ? j + 1 : r); ++i, ++k)
+          delta(i, j) = i == j ? std::exp(parameters[k]) : off_diagonal_scale() * parameters[k];
+    prior().layout().broadcast(delta.data(), static_cast<std::size_t>(delta.size()));
+    mean_      = origin_mean_ + root(parameters.head(n), origin_factor_);
+    mean_dual_ = prior().precision(mean_);
+    set_factor(origin_factor_ * delta);
+  }
+
+  Vector SubspaceFamily::path_gradient(const DrawKey &key, const Vector &potential_gradient) const
+  {
+    const Layout &layout = prior().layout();
+    const Index n = prior().noise_layout().n_local(), r = modes_.cols();
+    const Vector z = prior().draw(key), a = layout.gram(dual_, z), b = factor_ * a;
+    // ∇ₘ[−Φ + log p − log q] = −∇Φ − C⁻¹mean + V (T⁻ᵀT⁻¹ − I) Vᵀ(m − mean), and Vᵀ(m − mean) = TVᵀz.
+    Vector gradient = -potential_gradient - mean_dual_;
+    if (r > 0)
+      gradient += dual_ * (inverse_.transpose() * a - b);
+    Vector result(parameters_.size());
+    result.head(n) = root_transpose(gradient, origin_factor_);
+    if (r > 0)
+      {
+        // ∂m = U T₀ ∂Δ Vᵀz.
+        const Vector left = origin_factor_.transpose() * layout.gram(modes_, gradient);
+        if (n_factor_parameters() > 0)
+          for (Index j = 0, k = n; j < r; ++j)
+            for (Index i = j; i < (diagonal_factor() ? j + 1 : r); ++i, ++k)
+              result[k] = left[i] * a[j] * (i == j ? std::exp(parameters_[k]) : off_diagonal_scale());
+      }
+    return result;
+  }
+
+  CovarianceResidual SubspaceFamily::matrix_residual(const Spread &fresh, const Matrix &old_curvature)
+  {
+    CovarianceResidual result;
+    for (Index i = 0; i < old_curvature.rows(); ++i)
+      {
+        const double difference = std::abs(fresh.mean(i, i) - old_curvature(i, i)), scale = 1. + old_curvature(i, i);
+        const double error      = std::sqrt(fresh.variance(i, i));
+        result.value            = std::max(result.value, difference / scale);
+        if (difference > 1e-8 * scale)
+          result.significance = std::max(result.significance, difference / std::max(error, 1e-300));
+        for (Index j = 0; j < old_curvature.cols(); ++j)
+          result.sampling_loss += 0.25 * fresh.variance(i, j) / (scale * (1. + old_curvature(j, j)));
+      }
+    return result;
+  }
+} // namespace varfield

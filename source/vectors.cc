@@ -1,0 +1,78 @@
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  namespace
+  {
+    void sum_over(MPI_Comm comm, double *values, Index n)
+    {
+      MPI_Allreduce(MPI_IN_PLACE, values, static_cast<int>(n), MPI_DOUBLE, MPI_SUM, comm);
+    }
+  } // namespace
+
+  Layout::Layout(MPI_Comm comm, std::vector<std::uint64_t> keys) : comm_(comm), keys_(std::move(keys))
+  {
+    const long long n = static_cast<long long>(keys_.size());
+    long long total = 0, up_to_here = 0;
+    MPI_Allreduce(&n, &total, 1, MPI_LONG_LONG, MPI_SUM, comm_);
+    MPI_Scan(&n, &up_to_here, 1, MPI_LONG_LONG, MPI_SUM, comm_);
+    n_global_ = total;
+    offset_   = up_to_here - n;
+  }
+
+  double Layout::dot(const Vector &x, const Vector &y) const
+  {
+    double result = x.dot(y);
+    sum_over(comm_, &result, 1);
+    return result;
+  }
+
+  Matrix Layout::gram(const MultiVector &x, const MultiVector &y) const
+  {
+    Matrix result = Matrix::Zero(x.cols(), y.cols());
+    if (x.rows() > 0)
+      result.noalias() = x.transpose() * y;
+    sum_over(comm_, result.data(), result.size());
+    return result;
+  }
+
+  Vector Layout::column_dots(const MultiVector &x, const MultiVector &y) const
+  {
+    Vector result = x.cwiseProduct(y).colwise().sum();
+    sum_over(comm_, result.data(), result.size());
+    return result;
+  }
+
+  MultiVector Layout::identity() const
+  {
+    MultiVector result = MultiVector::Zero(n_local(), n_global());
+    result.middleCols(offset_, n_local()).setIdentity();
+    return result;
+  }
+
+  Matrix Layout::gather(const MultiVector &x) const
+  {
+    Matrix result = Matrix::Zero(n_global(), x.cols());
+    result.middleRows(offset_, n_local()) = x;
+    sum_over(comm_, result.data(), result.size());
+    return result;
+  }
+
+  void Layout::broadcast(double *values, std::size_t n) const
+  {
+    MPI_Bcast(values, static_cast<int>(n), MPI_DOUBLE, 0, comm_);
+  }
+
+  Layout concatenate(MPI_Comm comm, const std::vector<Layout> &blocks)
+  {
+    std::vector<std::uint64_t> keys;
+    std::uint64_t shift = 0;
+    for (const Layout &block : blocks)
+      {
+        for (const std::uint64_t key : block.keys())
+          keys.push_back(key + shift);
+        shift += static_cast<std::uint64_t>(block.n_global());
+      }
+    return Layout(comm, std::move(keys));
+  }
+} // namespace varfield

