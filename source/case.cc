@@ -151,8 +151,9 @@ namespace varfield
     prm_.leave_subsection();
     prm_.enter_subsection("Parallel");
     prm_.add_parameter("Sample groups", n_groups_,
-                       "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks.",
-                       Patterns::Integer(1));
+                       "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: "
+                       "one rank a group while a factorisation fits, else one group.",
+                       Patterns::Integer(0));
     prm_.leave_subsection();
     prm_.enter_subsection("Output");
     output_.add_parameters(prm_);
@@ -184,9 +185,17 @@ namespace varfield
     if (inference_.method == "variational")
       inference_.optimizer->check(*inference_.family);
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
-    if (n_ranks % n_groups_ != 0)
+    if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there are " + std::to_string(n_ranks) +
                       " ranks and " + std::to_string(n_groups_) + " groups.");
+  }
+
+  /// Two ranks with a mesh each are faster than two that share one, as long as each can factorise it.
+  template <int dim>
+  unsigned int Case<dim>::automatic_groups() const
+  {
+    const bool small = mesh_.estimated_cells() <= (dim == 2 ? 300000u : 30000u);
+    return small && solver_.type != "multigrid" ? Utilities::MPI::n_mpi_processes(world_) : 1;
   }
 
   template <int dim>
@@ -194,7 +203,7 @@ namespace varfield
   {
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
-    groups_       = std::make_unique<SampleGroups>(world_, n_groups_);
+    groups_       = std::make_unique<SampleGroups>(world_, n_groups_ > 0 ? n_groups_ : automatic_groups());
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
     mesh_.create(groups_->space(), measurements_->locations());

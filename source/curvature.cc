@@ -63,7 +63,7 @@ namespace varfield
     MultiVector result = average(directions);
     if (old_dual_.cols() > 0 && rho_ != 1.)
       result = rho_ * result +
-               (1. - rho_) * (old_dual_ * (old_values_.asDiagonal() * layout().gram(old_dual_, directions)));
+               (1. - rho_) * product(old_dual_, old_values_.asDiagonal() * layout().gram(old_dual_, directions));
     return result;
   }
 

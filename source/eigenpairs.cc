@@ -140,13 +140,19 @@ namespace varfield
       return result;
     }
 
-    Eigenpairs selected(const Subspace &s, const EigenOptions &options, bool exact)
+    Eigenpairs selected(const Curvature &curvature, const Subspace &s, const EigenOptions &options, bool exact)
     {
       Index n = 0;
       while (n < s.values.size() && n < static_cast<Index>(options.rank) && s.values[n] != 0. &&
              std::abs(s.values[n]) >= options.cutoff)
         ++n;
       Eigenpairs result{s.values.head(n), s.basis.modes.leftCols(n), s.basis.dual.leftCols(n), 0., exact};
+      if (n > 0)
+        {
+          // Rounding has let U and CV part by a little more than U and V are orthonormal to.
+          result.modes = covariance(curvature, result.dual);
+          polish(curvature.groups(), curvature.layout(), result.modes, result.dual);
+        }
       if (n < s.values.size())
         result.first_dropped = std::abs(s.values[n]);
       return result;
@@ -162,7 +168,7 @@ namespace varfield
       s.image = factor ? MultiVector(*factor * curvature.layout().gram(*factor, s.basis.modes))
                        : curvature.apply(s.basis.modes);
       rayleigh_ritz(curvature, s, s.basis.modes.cols());
-      return selected(s, options, true);
+      return selected(curvature, s, options, true);
     }
 
     /// The columns of `start`, then draws of the prior up to `n` columns.
@@ -245,7 +251,7 @@ namespace varfield
           if (largest_change(s.values, old_values, options.rank) <= options.tolerance)
             break;
         }
-      return selected(s, options, false);
+      return selected(curvature, s, options, false);
     }
   } // namespace
 

@@ -25,6 +25,14 @@ namespace varfield
     return result;
   }
 
+  Estimate gain(const ElboEstimate &before, const ElboEstimate &after, bool antithetic)
+  {
+    std::vector<double> differences = after.log_weights;
+    for (std::size_t k = 0; k < differences.size(); ++k)
+      differences[k] -= before.log_weights[k];
+    return mean_and_error(differences, antithetic);
+  }
+
   DrawKey DrawRange::key(unsigned int k) const
   {
     return {seed, stream, antithetic ? k / 2 : k, antithetic && k % 2 == 1 ? -1. : 1.};

@@ -1,196 +1,9 @@
-#include <deal.II/base/quadrature_lib.h>
-#include <deal.II/fe/fe_values.h>
-
 #include <cmath>
 #include <varfield/forward_model.h>
 
 namespace varfield
 {
   using namespace dealii;
-
-  template <int dim>
-  struct ForwardModel<dim>::Sweep
-  {
-    const std::vector<GhostedVector> &fields;         ///< m of each slot that is a field
-    const GhostedVector *state      = nullptr;        ///< u; nullptr: zero
-    GhostedVector *residual         = nullptr;        ///< added to: the volume and Robin terms of R(u, m)
-    SparseMatrix *state_matrix      = nullptr;        ///< ∂R/∂u
-    std::deque<SparseMatrix> *field_matrices = nullptr; ///< ∂R/∂m
-  };
-
-  namespace
-  {
-    /// Local vectors and matrices of a cell, with the shape functions of the point in work.
-    template <int dim>
-    struct CellBuffers
-    {
-      CellBuffers(unsigned int n, const std::vector<unsigned int> &n_fields)
-        : dofs(n), phi(n), state(n), residual(n), state_matrix(n, n)
-      {
-        for (const unsigned int nf : n_fields)
-          {
-            field_dofs.emplace_back(nf);
-            field_matrices.emplace_back(n, nf);
-          }
-      }
-
-      std::vector<types::global_dof_index> dofs;
-      std::vector<std::vector<types::global_dof_index>> field_dofs;
-      std::vector<std::array<double, dim + 1>> phi; ///< value and gradient of each shape function
-      std::vector<double> state;
-      dealii::Vector<double> residual;
-      FullMatrix<double> state_matrix;
-      std::vector<FullMatrix<double>> field_matrices;
-    };
-  } // namespace
-
-  template <int dim>
-  void ForwardModel<dim>::sweep(const Sweep &task) const
-  {
-    const auto &fe = space_->fe();
-    const QGauss<dim> quadrature(std::max(degree_, max_field_degree()) + 1);
-    FEValues<dim> values(mesh_->mapping(), fe, quadrature,
-                         update_values | update_gradients | update_quadrature_points | update_JxW_values);
-    const unsigned int n_slots = known_.size(), n = fe.dofs_per_cell, n_q = quadrature.size();
-    constexpr int stride = dim + 1;
-
-    std::vector<std::unique_ptr<FEValues<dim>>> field_values;
-    std::vector<unsigned int> n_field_dofs;
-    for (const auto &slot : field_slots_)
-      {
-        const auto &field_fe = (*fields_)[slot.field].space().dof_handler().get_fe();
-        field_values.push_back(
-          std::make_unique<FEValues<dim>>(mesh_->mapping(), field_fe, quadrature, update_values | update_gradients));
-        n_field_dofs.push_back(field_fe.dofs_per_cell);
-      }
-    CellBuffers<dim> cell_data(n, n_field_dofs);
-    std::vector<unsigned int> component(n);
-    for (unsigned int i = 0; i < n; ++i)
-      component[i] = fe.system_to_component_index(i).first;
-
-    PointValues<dim> point;
-    PointFluxes fluxes;
-    const unsigned int n_state = fe.n_components() * stride, n_fields = n_slots * stride;
-    point.state.assign(n_state, 0.);
-    point.fields.assign(n_fields, 0.);
-    point.transforms.assign(n_slots, nullptr);
-    for (const auto &slot : field_slots_)
-      point.transforms[slot.slot] = &(*fields_)[slot.field].transform();
-    const bool gradients = physics_->uses_field_gradients();
-
-    std::size_t cached = 0;
-    for (const auto &cell : space_->dof_handler().active_cell_iterators())
-      {
-        if (!cell->is_locally_owned())
-          continue;
-        values.reinit(cell);
-        cell->get_dof_indices(cell_data.dofs);
-        for (unsigned int i = 0; i < n; ++i)
-          cell_data.state[i] = task.state != nullptr ? (*task.state)(cell_data.dofs[i]) : 0.;
-        for (unsigned int f = 0; f < field_slots_.size(); ++f)
-          {
-            const auto &handler = (*fields_)[field_slots_[f].field].space().dof_handler();
-            const typename DoFHandler<dim>::active_cell_iterator field_cell(&handler.get_triangulation(), cell->level(),
-                                                                            cell->index(), &handler);
-            field_cell->get_dof_indices(cell_data.field_dofs[f]);
-            if (gradients || cached == 0)
-              field_values[f]->reinit(field_cell);
-            cell_data.field_matrices[f] = 0.;
-          }
-        cell_data.residual     = 0.;
-        cell_data.state_matrix = 0.;
-
-        for (unsigned int q = 0; q < n_q; ++q, ++cached)
-          {
-            // The state and the coefficients at the point.
-            point.x = values.quadrature_point(q);
-            std::fill(point.state.begin(), point.state.end(), 0.);
-            for (unsigned int i = 0; i < n; ++i)
-              {
-                auto &phi = cell_data.phi[i];
-                phi[0]    = values.shape_value(i, q);
-                for (int d = 0; d < dim; ++d)
-                  phi[1 + d] = values.shape_grad(i, q)[d];
-                for (int s = 0; s < stride; ++s)
-                  point.state[component[i] * stride + s] += cell_data.state[i] * phi[s];
-              }
-            for (unsigned int s = 0; s < n_slots; ++s)
-              if (!known_[s].empty())
-                point.fields[s * stride] = known_[s][cached];
-            for (unsigned int f = 0; f < field_slots_.size(); ++f)
-              {
-                double *m = point.fields.data() + field_slots_[f].slot * stride;
-                std::fill(m, m + stride, 0.);
-                for (unsigned int j = 0; j < n_field_dofs[f]; ++j)
-                  {
-                    const double coefficient = task.fields[f](cell_data.field_dofs[f][j]);
-                    m[0] += coefficient * field_values[f]->shape_value(j, q);
-                    if (gradients)
-                      for (int d = 0; d < dim; ++d)
-                        m[1 + d] += coefficient * field_values[f]->shape_grad(j, q)[d];
-                  }
-              }
-            physics_->evaluate(point, fluxes);
-
-            // Their contributions: Φᵢ = (φᵢ, ∇φᵢ) in the rows and columns of its component.
-            const double weight = values.JxW(q);
-            if (task.residual != nullptr)
-              for (unsigned int i = 0; i < n; ++i)
-                for (int s = 0; s < stride; ++s)
-                  cell_data.residual(i) += weight * cell_data.phi[i][s] * fluxes.flux[component[i] * stride + s];
-            if (task.state_matrix != nullptr)
-              for (unsigned int j = 0; j < n; ++j)
-                for (unsigned int i = 0; i < n; ++i)
-                  {
-                    double sum = 0.;
-                    for (int r = 0; r < stride; ++r)
-                      {
-                        const double *row =
-                          fluxes.state_gradient.data() + (component[i] * stride + r) * n_state + component[j] * stride;
-                        double inner = 0.;
-                        for (int s = 0; s < stride; ++s)
-                          inner += row[s] * cell_data.phi[j][s];
-                        sum += cell_data.phi[i][r] * inner;
-                      }
-                    cell_data.state_matrix(i, j) += weight * sum;
-                  }
-            if (task.field_matrices != nullptr)
-              for (unsigned int f = 0; f < field_slots_.size(); ++f)
-                for (unsigned int i = 0; i < n; ++i)
-                  {
-                    std::array<double, dim + 1> row{};
-                    for (int r = 0; r < stride; ++r)
-                      for (int s = 0; s < stride; ++s)
-                        row[s] += cell_data.phi[i][r] * fluxes.field_gradient[(component[i] * stride + r) * n_fields +
-                                                                              field_slots_[f].slot * stride + s];
-                    for (unsigned int j = 0; j < n_field_dofs[f]; ++j)
-                      {
-                        double sum = row[0] * field_values[f]->shape_value(j, q);
-                        if (gradients)
-                          for (int d = 0; d < dim; ++d)
-                            sum += row[1 + d] * field_values[f]->shape_grad(j, q)[d];
-                        cell_data.field_matrices[f](i, j) += weight * sum;
-                      }
-                  }
-          }
-
-        if (const auto robin = robin_.find(cell->active_cell_index()); robin != robin_.end())
-          for (unsigned int i = 0; i < n; ++i)
-            for (unsigned int j = 0; j < n; ++j)
-              {
-                cell_data.state_matrix(i, j) += robin->second(i, j);
-                cell_data.residual(i) += robin->second(i, j) * cell_data.state[j];
-              }
-        if (task.residual != nullptr)
-          space_->hanging().distribute_local_to_global(cell_data.residual, cell_data.dofs, *task.residual);
-        if (task.state_matrix != nullptr)
-          space_->hanging().distribute_local_to_global(cell_data.state_matrix, cell_data.dofs, *task.state_matrix);
-        if (task.field_matrices != nullptr)
-          for (unsigned int f = 0; f < field_slots_.size(); ++f)
-            condensed_.distribute_local_to_global(cell_data.field_matrices[f], cell_data.dofs, no_constraints_,
-                                                  cell_data.field_dofs[f], (*task.field_matrices)[f]);
-      }
-  }
 
   template <int dim>
   std::shared_ptr<Workspace> ForwardModel<dim>::borrow(bool with_state_matrix) const
@@ -200,22 +13,22 @@ namespace varfield
     auto found      = std::find_if(pool_.begin(), pool_.end(), fits);
     std::unique_ptr<Workspace> work;
     if (found != pool_.end())
-      {
-        work = std::move(*found);
-        pool_.erase(found);
-      }
+    {
+      work = std::move(*found);
+      pool_.erase(found);
+    }
     else
       work = std::make_unique<Workspace>();
     if (with_state_matrix && work->solver == nullptr)
-      {
-        const auto &handler = space_->dof_handler();
-        reinit_matrix(work->full, handler, space_->hanging(), handler, space_->hanging());
-        reinit_matrix(work->state, handler, space_->hanging(), handler, space_->hanging());
-        // Dirichlet rows lose their entries but keep their place in the pattern.
-        MatSetOption(work->state, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
-        const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
-        work->solver    = LinearSolver::create(settings_, kind, handler.n_dofs(), dim);
-      }
+    {
+      const auto &handler = space_->dof_handler();
+      reinit_matrix(work->full, handler, space_->hanging(), handler, space_->hanging());
+      reinit_matrix(work->state, handler, space_->hanging(), handler, space_->hanging());
+      // Dirichlet rows lose their entries but keep their place in the pattern.
+      MatSetOption(work->state, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
+      const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
+      work->solver    = LinearSolver::create(settings_, kind, handler.n_dofs(), dim);
+    }
     auto &pool = pool_;
     return std::shared_ptr<Workspace>(work.release(), [&pool](Workspace *w) { pool.emplace_back(w); });
   }
@@ -224,7 +37,7 @@ namespace varfield
   std::vector<GhostedVector> ForwardModel<dim>::ghosted_fields(const Vector &parameters) const
   {
     std::vector<GhostedVector> result;
-    for (const auto &slot : field_slots_)
+    for (const auto &slot : assembler_->field_slots())
       result.push_back((*fields_)[slot.field].space().ghosted(fields_->values(parameters, slot.field)));
     return result;
   }
@@ -265,26 +78,26 @@ namespace varfield
     MultiVector values = dirichlet_values_;
     state.trace_slopes.clear();
     for (const auto &trace : traces_)
+    {
+      const auto &field         = (*fields_)[trace.field];
+      const MultiVector at_node = multiply(trace.values, fields_->values(state.parameters, trace.field));
+      Vector slopes             = Vector::Zero(at_node.rows());
+      for (const unsigned int node : trace.nodes)
       {
-        const auto &field        = (*fields_)[trace.field];
-        const MultiVector at_node = multiply(trace.values, fields_->values(state.parameters, trace.field));
-        Vector slopes            = Vector::Zero(at_node.rows());
-        for (const unsigned int node : trace.nodes)
-          {
-            values(node, trace.experiment) = field.transform().derivative(0, at_node(node, 0));
-            slopes(node)                   = field.transform().derivative(1, at_node(node, 0));
-          }
-        state.trace_slopes.push_back(slopes);
+        values(node, trace.experiment) = field.transform().derivative(0, at_node(node, 0));
+        slopes(node)                   = field.transform().derivative(1, at_node(node, 0));
       }
+      state.trace_slopes.push_back(slopes);
+    }
     return values;
   }
 
   template <int dim>
   std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve(const Vector &parameters) const
   {
-    auto state        = std::make_unique<ModelState<dim>>();
-    state->parameters = parameters;
-    const auto fields = ghosted_fields(parameters);
+    auto state           = std::make_unique<ModelState<dim>>();
+    state->parameters    = parameters;
+    const auto fields    = ghosted_fields(parameters);
     const unsigned int n = experiments_.size();
     for (unsigned int e = 0; e < n; ++e)
       state->work.push_back(borrow(e == 0 || !physics_->is_linear()));
@@ -315,22 +128,22 @@ namespace varfield
   template <int dim>
   bool ForwardModel<dim>::solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const
   {
-    Workspace &work      = *state.work[0];
+    Workspace &work        = *state.work[0];
     const bool have_matrix = constant_matrix_ && work.factorised;
     GhostedVector residual(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
     if (!have_matrix)
       work.full = 0.;
-    sweep({fields, nullptr, &residual, have_matrix ? nullptr : &work.full, nullptr});
+    assembler_->sweep({fields, nullptr, &residual, have_matrix ? nullptr : &work.full});
     residual.compress(VectorOperation::add);
     if (!have_matrix)
-      {
-        finish_matrix(work.full, space_->dof_handler(), space_->hanging());
-        work.factorised = factorise(work);
-        if (!work.factorised)
-          return false;
-      }
-    MultiVector &u   = state.states; // holds the Dirichlet values
-    MultiVector rhs  = loads_ - multiply(work.full, u);
+    {
+      finish_matrix(work.full, space_->dof_handler(), space_->hanging());
+      work.factorised = factorise(work);
+      if (!work.factorised)
+        return false;
+    }
+    MultiVector &u          = state.states; // holds the Dirichlet values
+    MultiVector rhs         = loads_ - multiply(work.full, u);
     const Vector zero_state = Eigen::Map<const Vector>(residual.begin(), rhs.rows());
     rhs.colwise() -= zero_state;
     for (const unsigned int node : dirichlet_nodes_)
@@ -352,7 +165,7 @@ namespace varfield
     const GhostedVector state = space_->ghosted(u);
     if (work != nullptr)
       work->full = 0.;
-    sweep({fields, &state, &residual, work != nullptr ? &work->full : nullptr, nullptr});
+    assembler_->sweep({fields, &state, &residual, work != nullptr ? &work->full : nullptr});
     residual.compress(VectorOperation::add);
     if (work != nullptr)
       finish_matrix(work->full, space_->dof_handler(), space_->hanging());
@@ -368,36 +181,36 @@ namespace varfield
     Workspace &work = *state.work[experiment];
     MultiVector u   = state.states.col(experiment);
     space_->distribute(u);
-    Vector r                  = assemble_newton(fields, u, experiment, &work);
-    double size               = norm(r);
-    const double target       = newton_tolerance_ * std::max(size, norm(loads_.col(experiment)));
+    Vector r            = assemble_newton(fields, u, experiment, &work);
+    double size         = norm(r);
+    const double target = newton_tolerance_ * std::max(size, norm(loads_.col(experiment)));
     for (unsigned int iteration = 0; iteration < max_newton_; ++iteration)
+    {
+      if (!std::isfinite(size) || !factorise(work))
+        return false;
+      if (size <= target)
       {
-        if (!std::isfinite(size) || !factorise(work))
-          return false;
-        if (size <= target)
-          {
-            state.states.col(experiment) = u;
-            return true;
-          }
-        MultiVector step = -r;
-        if (!work.solver->solve(step))
-          return false;
-        cost_.state_solves += 1;
-        double length = 1., new_size = 0.;
-        MultiVector candidate;
-        for (unsigned int halving = 0; halving < 12; ++halving, length /= 2)
-          {
-            candidate = u + length * step;
-            space_->distribute(candidate);
-            new_size = norm(assemble_newton(fields, candidate, experiment, nullptr));
-            if (std::isfinite(new_size) && new_size < (1. - 1e-4 * length) * size)
-              break;
-          }
-        u    = candidate;
-        r    = assemble_newton(fields, u, experiment, &work);
-        size = norm(r);
+        state.states.col(experiment) = u;
+        return true;
       }
+      MultiVector step = -r;
+      if (!work.solver->solve(step))
+        return false;
+      cost_.state_solves += 1;
+      double length = 1., new_size = 0.;
+      MultiVector candidate;
+      for (unsigned int halving = 0; halving < 12; ++halving, length /= 2)
+      {
+        candidate = u + length * step;
+        space_->distribute(candidate);
+        new_size = norm(assemble_newton(fields, candidate, experiment, nullptr));
+        if (std::isfinite(new_size) && new_size < (1. - 1e-4 * length) * size)
+          break;
+      }
+      u    = candidate;
+      r    = assemble_newton(fields, u, experiment, &work);
+      size = norm(r);
+    }
     return false;
   }
 
@@ -406,55 +219,51 @@ namespace varfield
   {
     const auto fields = ghosted_fields(state.parameters);
     for (unsigned int e = 0; e < experiments_.size(); ++e)
-      {
-        auto &matrices = state.work[e]->field;
-        if (matrices.size() != field_slots_.size())
-          {
-            matrices.resize(field_slots_.size());
-            for (unsigned int f = 0; f < matrices.size(); ++f)
-              reinit_matrix(matrices[f], space_->dof_handler(), condensed_,
-                            (*fields_)[field_slots_[f].field].space().dof_handler(), no_constraints_);
-          }
-        for (auto &matrix : matrices)
-          matrix = 0.;
-        const GhostedVector u = space_->ghosted(state.states.col(e));
-        sweep({fields, &u, nullptr, nullptr, &matrices});
-        for (auto &matrix : matrices)
-          matrix.compress(VectorOperation::add);
-      }
+    {
+      auto &matrices = state.work[e]->field;
+      if (matrices.empty())
+        assembler_->reinit_field_matrices(matrices, condensed_);
+      for (auto &matrix : matrices)
+        matrix = 0.;
+      const GhostedVector u = space_->ghosted(state.states.col(e));
+      assembler_->sweep({fields, &u, nullptr, nullptr, &matrices, &condensed_});
+      for (auto &matrix : matrices)
+        matrix.compress(VectorOperation::add);
+    }
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks, bool transpose) const
+  bool ForwardModel<dim>::solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks,
+                                       bool transpose) const
   {
     if (!physics_->is_linear())
+    {
+      bool solved = true;
+      for (unsigned int e = 0; e < blocks.size(); ++e)
       {
-        bool solved = true;
-        for (unsigned int e = 0; e < blocks.size(); ++e)
-          {
-            cost_.linear_solves += blocks[e].cols();
-            solved = state.work[e]->solver->solve(blocks[e], transpose) && solved;
-          }
-        return solved;
+        cost_.linear_solves += blocks[e].cols();
+        solved = state.work[e]->solver->solve(blocks[e], transpose) && solved;
       }
+      return solved;
+    }
     Index columns = 0;
     for (const auto &block : blocks)
       columns += block.cols();
     MultiVector all(space_->n_owned(), columns);
     Index first = 0;
     for (const auto &block : blocks)
-      {
-        all.middleCols(first, block.cols()) = block;
-        first += block.cols();
-      }
+    {
+      all.middleCols(first, block.cols()) = block;
+      first += block.cols();
+    }
     cost_.linear_solves += columns;
     const bool solved = state.work[0]->solver->solve(all, transpose);
     first             = 0;
     for (auto &block : blocks)
-      {
-        block = all.middleCols(first, block.cols());
-        first += block.cols();
-      }
+    {
+      block = all.middleCols(first, block.cols());
+      first += block.cols();
+    }
     return solved;
   }
 
@@ -466,26 +275,26 @@ namespace varfield
       expanded[f] = (*fields_)[f].expand(fields_->part(directions, f));
     std::vector<MultiVector> blocks;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      MultiVector rhs = MultiVector::Zero(space_->n_owned(), directions.cols());
+      for (unsigned int s = 0; s < assembler_->field_slots().size(); ++s)
+        rhs -= multiply(state.work[e]->field[s], expanded[assembler_->field_slots()[s].field]);
+      MultiVector boundary = MultiVector::Zero(rhs.rows(), rhs.cols());
+      bool any             = false;
+      for (std::size_t t = 0; t < traces_.size(); ++t)
+        if (traces_[t].experiment == e)
+        {
+          boundary += state.trace_slopes[t].asDiagonal() * multiply(traces_[t].values, expanded[traces_[t].field]);
+          any = true;
+        }
+      if (any)
       {
-        MultiVector rhs = MultiVector::Zero(space_->n_owned(), directions.cols());
-        for (unsigned int s = 0; s < field_slots_.size(); ++s)
-          rhs -= multiply(state.work[e]->field[s], expanded[field_slots_[s].field]);
-        MultiVector boundary = MultiVector::Zero(rhs.rows(), rhs.cols());
-        bool any             = false;
-        for (std::size_t t = 0; t < traces_.size(); ++t)
-          if (traces_[t].experiment == e)
-            {
-              boundary += state.trace_slopes[t].asDiagonal() * multiply(traces_[t].values, expanded[traces_[t].field]);
-              any = true;
-            }
-        if (any)
-          {
-            rhs -= multiply(matrices_of(state, e).full, boundary);
-            for (const unsigned int node : dirichlet_nodes_)
-              rhs.row(node) = boundary.row(node);
-          }
-        blocks.push_back(rhs);
+        rhs -= multiply(matrices_of(state, e).full, boundary);
+        for (const unsigned int node : dirichlet_nodes_)
+          rhs.row(node) = boundary.row(node);
       }
+      blocks.push_back(rhs);
+    }
     const bool solved = solve_blocks(state, blocks, false);
     result            = Matrix::Zero(measurements_->size(), directions.cols());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
@@ -501,15 +310,15 @@ namespace varfield
     const auto &experiment_of = measurements_->experiments();
     std::vector<std::vector<Index>> columns(experiments_.size());
     for (Index j = 0; j < weights.cols(); ++j)
-      {
-        std::vector<bool> present(experiments_.size(), false);
-        for (Index i = 0; i < weights.rows(); ++i)
-          if (weights(i, j) != 0.)
-            present[experiment_of[i]] = true;
-        for (unsigned int e = 0; e < experiments_.size(); ++e)
-          if (present[e])
-            columns[e].push_back(j);
-      }
+    {
+      std::vector<bool> present(experiments_.size(), false);
+      for (Index i = 0; i < weights.rows(); ++i)
+        if (weights(i, j) != 0.)
+          present[experiment_of[i]] = true;
+      for (unsigned int e = 0; e < experiments_.size(); ++e)
+        if (present[e])
+          columns[e].push_back(j);
+    }
     std::vector<MultiVector> blocks;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       blocks.push_back(observation_[e].transpose() * weights(Eigen::all, columns[e]));
@@ -519,26 +328,26 @@ namespace varfield
     for (unsigned int f = 0; f < fields_->size(); ++f)
       gradients[f] = MultiVector::Zero((*fields_)[f].space().n_owned(), weights.cols());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      MultiVector &p = blocks[e];
+      for (unsigned int s = 0; s < assembler_->field_slots().size(); ++s)
       {
-        MultiVector &p = blocks[e];
-        for (unsigned int s = 0; s < field_slots_.size(); ++s)
-          {
-            const MultiVector part = multiply_transpose(state.work[e]->field[s], p);
-            for (std::size_t j = 0; j < columns[e].size(); ++j)
-              gradients[field_slots_[s].field].col(columns[e][j]) -= part.col(j);
-          }
-        for (std::size_t t = 0; t < traces_.size(); ++t)
-          if (traces_[t].experiment == e)
-            {
-              MultiVector free = p;
-              zero_dirichlet(free);
-              const MultiVector at_nodes =
-                state.trace_slopes[t].asDiagonal() * (p - multiply_transpose(matrices_of(state, e).full, free));
-              const MultiVector part = multiply_transpose(traces_[t].values, at_nodes);
-              for (std::size_t j = 0; j < columns[e].size(); ++j)
-                gradients[traces_[t].field].col(columns[e][j]) += part.col(j);
-            }
+        const MultiVector part = multiply_transpose(state.work[e]->field[s], p);
+        for (std::size_t j = 0; j < columns[e].size(); ++j)
+          gradients[assembler_->field_slots()[s].field].col(columns[e][j]) -= part.col(j);
       }
+      for (std::size_t t = 0; t < traces_.size(); ++t)
+        if (traces_[t].experiment == e)
+        {
+          MultiVector free = p;
+          zero_dirichlet(free);
+          const MultiVector at_nodes =
+              state.trace_slopes[t].asDiagonal() * (p - multiply_transpose(matrices_of(state, e).full, free));
+          const MultiVector part = multiply_transpose(traces_[t].values, at_nodes);
+          for (std::size_t j = 0; j < columns[e].size(); ++j)
+            gradients[traces_[t].field].col(columns[e][j]) += part.col(j);
+        }
+    }
     result.resize(fields_->prior().layout().n_local(), weights.cols());
     for (unsigned int f = 0; f < fields_->size(); ++f)
       result.middleRows(fields_->offset(f), (*fields_)[f].n_local()) = (*fields_)[f].restrict(gradients[f]);

@@ -37,28 +37,31 @@ namespace varfield
     const auto slots = physics_->slots();
     bool any_field   = false;
     for (unsigned int s = 0; s < slots.size(); ++s)
-      {
-        const std::string origin = "Physics/" + physics_.name() + "/" + slots[s].name, &value = physics_->slot_value(s);
-        if (std::find(field_names.begin(), field_names.end(), value) != field_names.end())
-          any_field = true;
-        else if (trim(value).empty())
-          throw UserError(origin + ": has to be the name of a field (" + join(field_names) + ") or an expression, but is empty.");
-        else
-          try
-            {
-              Expression<dim>(value, origin);
-            }
-          catch (const UserError &error)
-            {
-              throw UserError(std::string(error.what()) + " It is no name of a field either; the fields are " +
-                              join(field_names) + did_you_mean(value, field_names) + ".");
-            }
-      }
+    {
+      const std::string origin = "Physics/" + physics_.name() + "/" + slots[s].name, &value = physics_->slot_value(s);
+      if (std::find(field_names.begin(), field_names.end(), value) != field_names.end())
+        any_field = true;
+      else if (trim(value).empty())
+        throw UserError(origin + ": has to be the name of a field (" + join(field_names) +
+                        ") or an expression, but is empty.");
+      else
+        try
+        {
+          Expression<dim>(value, origin);
+        }
+        catch (const UserError &error)
+        {
+          throw UserError(std::string(error.what()) + " It is no name of a field either; the fields are " +
+                          join(field_names) + did_you_mean(value, field_names) + ".");
+        }
+    }
     for (const auto &experiment : experiments_)
       any_field = any_field || experiment.dirichlet.find("field(") != std::string::npos;
     if (!any_field)
-      throw UserError("Physics/" + physics_.name() + ": no coefficient and no boundary condition refers to a field, so there is "
-                      "nothing to infer. The fields are " + join(field_names) + ".");
+      throw UserError("Physics/" + physics_.name() +
+                      ": no coefficient and no boundary condition refers to a field, so there is "
+                      "nothing to infer. The fields are " +
+                      join(field_names) + ".");
   }
 
   template <int dim>
@@ -71,18 +74,18 @@ namespace varfield
   }
 
   template <int dim>
-  void ForwardModel<dim>::initialize(const Mesh<dim> &mesh, const FieldSet<dim> &fields, Measurements<dim> &measurements,
-                                     const SolverSettings &settings)
+  void ForwardModel<dim>::initialize(const Mesh<dim> &mesh, const FieldSet<dim> &fields,
+                                     Measurements<dim> &measurements, const SolverSettings &settings)
   {
     mesh_         = &mesh;
     fields_       = &fields;
     measurements_ = &measurements;
     settings_     = settings;
     space_        = std::make_unique<StateSpace<dim>>(mesh, degree_, physics_->state_names().size());
-    resolve_slots();
+    assembler_    = std::make_unique<Assembler<dim>>(*space_, fields, *physics_, "Physics/" + physics_.name());
+    check_fields();
     make_dirichlet();
     make_loads();
-    cache_known_coefficients();
     measurements.initialize(*space_, physics_->state_names());
     make_observation_matrices();
   }
@@ -96,40 +99,36 @@ namespace varfield
            (experiments_.size() > 1 ? ", " + std::to_string(experiments_.size()) + " experiments" : "");
   }
 
+  /// Every field has to occur, and every field that occurs has to exist; notes what follows for the dependence on them.
   template <int dim>
-  void ForwardModel<dim>::resolve_slots()
+  void ForwardModel<dim>::check_fields()
   {
-    field_slots_.clear();
     const auto slots = physics_->slots();
     constant_matrix_ = physics_->is_linear();
     is_affine_       = physics_->is_linear();
     std::set<std::string> referenced;
-    for (unsigned int s = 0; s < slots.size(); ++s)
-      {
-        const unsigned int field = fields_->find(physics_->slot_value(s));
-        if (field == fields_->size())
-          continue;
-        field_slots_.push_back({s, field});
-        referenced.insert((*fields_)[field].name());
-        constant_matrix_ = constant_matrix_ && slots[s].is_source;
-        is_affine_       = is_affine_ && slots[s].is_source && (*fields_)[field].transform().is_identity();
-      }
+    for (const auto &[slot, field] : assembler_->field_slots())
+    {
+      referenced.insert((*fields_)[field].name());
+      constant_matrix_ = constant_matrix_ && slots[slot].is_source;
+      is_affine_       = is_affine_ && slots[slot].is_source && (*fields_)[field].transform().is_identity();
+    }
     for (const auto &experiment : experiments_)
       for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_))
         if (!condition.field.empty())
-          {
-            const unsigned int field = fields_->find(condition.field);
-            if (field == fields_->size())
-              throw UserError(experiment.section + "/Dirichlet: there is no field “" + condition.field +
-                              "”; the fields are " + join(fields_->names()) + did_you_mean(condition.field, fields_->names()) +
-                              ".");
-            referenced.insert(condition.field);
-            is_affine_ = is_affine_ && (*fields_)[field].transform().is_identity();
-          }
+        {
+          const unsigned int field = fields_->find(condition.field);
+          if (field == fields_->size())
+            throw UserError(experiment.section + "/Dirichlet: there is no field “" + condition.field +
+                            "”; the fields are " + join(fields_->names()) +
+                            did_you_mean(condition.field, fields_->names()) + ".");
+          referenced.insert(condition.field);
+          is_affine_ = is_affine_ && (*fields_)[field].transform().is_identity();
+        }
     for (const auto &name : fields_->names())
       if (referenced.count(name) == 0)
-        throw UserError("Fields/Names: the field “" + name + "” occurs neither as a coefficient of Physics/" + physics_.name() +
-                        " nor in a Dirichlet condition, so the data say nothing about it.");
+        throw UserError("Fields/Names: the field “" + name + "” occurs neither as a coefficient of Physics/" +
+                        physics_.name() + " nor in a Dirichlet condition, so the data say nothing about it.");
   }
 
   /// The condition that holds at each owned boundary node: the last one that names the boundary.
@@ -140,12 +139,12 @@ namespace varfield
     std::map<unsigned int, const DirichletCondition<dim> *> nodes;
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     for (const auto &condition : conditions)
-      {
-        const std::set<types::boundary_id> ids(condition.ids.begin(), condition.ids.end());
-        for (const auto dof : DoFTools::extract_boundary_dofs(space_->dof_handler(), ComponentMask(), ids))
-          if (owned.is_element(dof) && !space_->hanging().is_constrained(dof))
-            nodes[owned.index_within_set(dof)] = &condition;
-      }
+    {
+      const std::set<types::boundary_id> ids(condition.ids.begin(), condition.ids.end());
+      for (const auto dof : DoFTools::extract_boundary_dofs(space_->dof_handler(), ComponentMask(), ids))
+        if (owned.is_element(dof) && !space_->hanging().is_constrained(dof))
+          nodes[owned.index_within_set(dof)] = &condition;
+    }
     return nodes;
   }
 
@@ -159,37 +158,38 @@ namespace varfield
     traces_.clear();
     std::string message;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      const auto conditions = parse_dirichlet<dim>(experiments_[e], *mesh_);
+      const auto nodes      = dirichlet_nodes(conditions);
+      std::vector<unsigned int> local;
+      std::map<unsigned int, std::vector<unsigned int>> by_field;
+      for (const auto &condition : conditions)
+        if (!condition.field.empty())
+          by_field[fields_->find(condition.field)]; // traces are collective: all ranks make the same ones
+      try
       {
-        const auto conditions = parse_dirichlet<dim>(experiments_[e], *mesh_);
-        const auto nodes      = dirichlet_nodes(conditions);
-        std::vector<unsigned int> local;
-        std::map<unsigned int, std::vector<unsigned int>> by_field;
-        for (const auto &condition : conditions)
-          if (!condition.field.empty())
-            by_field[fields_->find(condition.field)]; // traces are collective: all ranks make the same ones
-        try
-          {
-            for (const auto &[node, condition] : nodes)
-              {
-                local.push_back(node);
-                if (condition->field.empty())
-                  dirichlet_values_(node, e) = condition->value.value(support.at(owned.nth_index_in_set(node)));
-                else
-                  by_field.at(fields_->find(condition->field)).push_back(node);
-              }
-          }
-        catch (const UserError &error)
-          {
-            message = error.what();
-          }
-        if (e == 0)
-          dirichlet_nodes_ = local;
-        else if (local != dirichlet_nodes_)
-          message = experiments_[e].section + "/Dirichlet: all experiments have to prescribe the state on the same boundaries (the "
-                                              "values may differ), but this one differs from the first.";
-        for (const auto &[field, field_nodes] : by_field)
-          make_trace(e, field, field_nodes);
+        for (const auto &[node, condition] : nodes)
+        {
+          local.push_back(node);
+          if (condition->field.empty())
+            dirichlet_values_(node, e) = condition->value.value(support.at(owned.nth_index_in_set(node)));
+          else
+            by_field.at(fields_->find(condition->field)).push_back(node);
+        }
       }
+      catch (const UserError &error)
+      {
+        message = error.what();
+      }
+      if (e == 0)
+        dirichlet_nodes_ = local;
+      else if (local != dirichlet_nodes_)
+        message = experiments_[e].section +
+                  "/Dirichlet: all experiments have to prescribe the state on the same boundaries (the "
+                  "values may differ), but this one differs from the first.";
+      for (const auto &[field, field_nodes] : by_field)
+        make_trace(e, field, field_nodes);
+    }
     throw_together(message, space_->comm());
 
     condensed_.reinit(space_->relevant());
@@ -206,35 +206,36 @@ namespace varfield
 
   /// Values of the field's shape functions at the support points of the state's nodes.
   template <int dim>
-  void ForwardModel<dim>::make_trace(unsigned int experiment, unsigned int field, const std::vector<unsigned int> &nodes)
+  void ForwardModel<dim>::make_trace(unsigned int experiment, unsigned int field,
+                                     const std::vector<unsigned int> &nodes)
   {
-    const auto &handler      = space_->dof_handler();
+    const auto &handler       = space_->dof_handler();
     const auto &field_handler = (*fields_)[field].space().dof_handler();
-    const auto &field_fe     = field_handler.get_fe();
-    const auto &owned        = handler.locally_owned_dofs();
+    const auto &field_fe      = field_handler.get_fe();
+    const auto &owned         = handler.locally_owned_dofs();
     std::map<types::global_dof_index, std::vector<std::pair<types::global_dof_index, double>>> rows;
     for (const unsigned int node : nodes)
       rows[owned.nth_index_in_set(node)];
     std::vector<types::global_dof_index> dofs(space_->fe().dofs_per_cell), field_dofs(field_fe.dofs_per_cell);
     for (const auto &cell : handler.active_cell_iterators())
       if (!cell->is_artificial() && cell->at_boundary())
-        {
-          cell->get_dof_indices(dofs);
-          typename DoFHandler<dim>::active_cell_iterator(&handler.get_triangulation(), cell->level(), cell->index(),
-                                                         &field_handler)
+      {
+        cell->get_dof_indices(dofs);
+        typename DoFHandler<dim>::active_cell_iterator(&handler.get_triangulation(), cell->level(), cell->index(),
+                                                       &field_handler)
             ->get_dof_indices(field_dofs);
-          for (unsigned int i = 0; i < dofs.size(); ++i)
-            {
-              const auto row = rows.find(dofs[i]);
-              if (row == rows.end() || !row->second.empty())
-                continue;
-              const auto component_index = space_->fe().system_to_component_index(i).second;
-              const auto &point          = space_->fe().base_element(0).unit_support_point(component_index);
-              for (unsigned int j = 0; j < field_dofs.size(); ++j)
-                if (const double weight = field_fe.shape_value(j, point); std::abs(weight) > 1e-14)
-                  row->second.emplace_back(field_dofs[j], weight);
-            }
+        for (unsigned int i = 0; i < dofs.size(); ++i)
+        {
+          const auto row = rows.find(dofs[i]);
+          if (row == rows.end() || !row->second.empty())
+            continue;
+          const auto component_index = space_->fe().system_to_component_index(i).second;
+          const auto &point          = space_->fe().base_element(0).unit_support_point(component_index);
+          for (unsigned int j = 0; j < field_dofs.size(); ++j)
+            if (const double weight = field_fe.shape_value(j, point); std::abs(weight) > 1e-14)
+              row->second.emplace_back(field_dofs[j], weight);
         }
+      }
     DynamicSparsityPattern pattern(handler.n_dofs(), field_handler.n_dofs(), owned);
     for (const auto &[row, entries] : rows)
       for (const auto &entry : entries)
@@ -256,24 +257,24 @@ namespace varfield
   {
     loads_.resize(space_->n_owned(), experiments_.size());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
+      std::string message;
+      try
       {
-        GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-        std::string message;
-        try
-          {
-            add_source(experiments_[e], load);
-            add_fluxes(experiments_[e], load, e == 0);
-          }
-        catch (const UserError &error)
-          {
-            message = error.what();
-          }
-        throw_together(message, space_->comm());
-        add_wells(experiments_[e], load);
-        load.compress(VectorOperation::add);
-        for (Index i = 0; i < loads_.rows(); ++i)
-          loads_(i, e) = load.local_element(i);
+        add_source(experiments_[e], load);
+        add_fluxes(experiments_[e], load, e == 0);
       }
+      catch (const UserError &error)
+      {
+        message = error.what();
+      }
+      throw_together(message, space_->comm());
+      add_wells(experiments_[e], load);
+      load.compress(VectorOperation::add);
+      for (Index i = 0; i < loads_.rows(); ++i)
+        loads_(i, e) = load.local_element(i);
+    }
   }
 
   template <int dim>
@@ -286,23 +287,25 @@ namespace varfield
       source.emplace_back(text, experiment.section + "/Source");
     if (source.size() != fe.n_components())
       throw UserError(experiment.section + "/Source: needs one expression for each component of the state (" +
-                      join(physics_->state_names()) + "), separated by semicolons, but found “" + experiment.source + "”.");
+                      join(physics_->state_names()) + "), separated by semicolons, but found “" + experiment.source +
+                      "”.");
     const QGauss<dim> quadrature(fe.degree + 1);
-    FEValues<dim> values(mesh_->mapping(), fe, quadrature, update_values | update_quadrature_points | update_JxW_values);
+    FEValues<dim> values(mesh_->mapping(), fe, quadrature,
+                         update_values | update_quadrature_points | update_JxW_values);
     dealii::Vector<double> local(fe.dofs_per_cell);
     std::vector<types::global_dof_index> dofs(fe.dofs_per_cell);
     for (const auto &cell : space_->dof_handler().active_cell_iterators())
       if (cell->is_locally_owned())
-        {
-          values.reinit(cell);
-          local = 0.;
-          for (unsigned int q = 0; q < quadrature.size(); ++q)
-            for (unsigned int i = 0; i < local.size(); ++i)
-              local(i) += source[fe.system_to_component_index(i).first].value(values.quadrature_point(q)) *
-                          values.shape_value(i, q) * values.JxW(q);
-          cell->get_dof_indices(dofs);
-          space_->hanging().distribute_local_to_global(local, dofs, load);
-        }
+      {
+        values.reinit(cell);
+        local = 0.;
+        for (unsigned int q = 0; q < quadrature.size(); ++q)
+          for (unsigned int i = 0; i < local.size(); ++i)
+            local(i) += source[fe.system_to_component_index(i).first].value(values.quadrature_point(q)) *
+                        values.shape_value(i, q) * values.JxW(q);
+        cell->get_dof_indices(dofs);
+        space_->hanging().distribute_local_to_global(local, dofs, load);
+      }
   }
 
   /// Neumann and Robin loads; the Robin matrices are the same for all experiments and are kept with the first.
@@ -314,8 +317,6 @@ namespace varfield
     for (const auto &condition : conditions)
       for (const auto id : condition.ids)
         at[id].push_back(&condition);
-    if (first)
-      robin_.clear();
     const auto &fe = space_->fe();
     const QGauss<dim - 1> quadrature(fe.degree + 1);
     FEFaceValues<dim> values(mesh_->mapping(), fe, quadrature,
@@ -324,35 +325,35 @@ namespace varfield
     std::vector<types::global_dof_index> dofs(fe.dofs_per_cell);
     for (const auto &cell : space_->dof_handler().active_cell_iterators())
       if (cell->is_locally_owned() && cell->at_boundary())
+      {
+        local = 0.;
+        for (const auto f : cell->face_indices())
         {
-          local = 0.;
-          for (const auto f : cell->face_indices())
+          if (!cell->face(f)->at_boundary() || at.count(cell->face(f)->boundary_id()) == 0)
+            continue;
+          values.reinit(cell, f);
+          for (const auto *condition : at.at(cell->face(f)->boundary_id()))
+            for (unsigned int q = 0; q < quadrature.size(); ++q)
             {
-              if (!cell->face(f)->at_boundary() || at.count(cell->face(f)->boundary_id()) == 0)
+              const auto &x       = values.quadrature_point(q);
+              const double a      = condition->is_robin ? condition->coefficient.value(x) : 0.;
+              const double inflow = condition->is_robin ? a * condition->reference.value(x) : condition->flux.value(x);
+              for (unsigned int i = 0; i < local.size(); ++i)
+                local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
+              if (!condition->is_robin || !first)
                 continue;
-              values.reinit(cell, f);
-              for (const auto *condition : at.at(cell->face(f)->boundary_id()))
-                for (unsigned int q = 0; q < quadrature.size(); ++q)
-                  {
-                    const auto &x       = values.quadrature_point(q);
-                    const double a      = condition->is_robin ? condition->coefficient.value(x) : 0.;
-                    const double inflow = condition->is_robin ? a * condition->reference.value(x) : condition->flux.value(x);
-                    for (unsigned int i = 0; i < local.size(); ++i)
-                      local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
-                    if (!condition->is_robin || !first)
-                      continue;
-                    auto &matrix = robin_[cell->active_cell_index()];
-                    if (matrix.empty())
-                      matrix.reinit(local.size(), local.size());
-                    for (unsigned int i = 0; i < local.size(); ++i)
-                      for (unsigned int j = 0; j < local.size(); ++j)
-                        if (fe.system_to_component_index(i).first == fe.system_to_component_index(j).first)
-                          matrix(i, j) += a * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
-                  }
+              auto &matrix = assembler_->robin()[cell->active_cell_index()];
+              if (matrix.empty())
+                matrix.reinit(local.size(), local.size());
+              for (unsigned int i = 0; i < local.size(); ++i)
+                for (unsigned int j = 0; j < local.size(); ++j)
+                  if (fe.system_to_component_index(i).first == fe.system_to_component_index(j).first)
+                    matrix(i, j) += a * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
             }
-          cell->get_dof_indices(dofs);
-          space_->hanging().distribute_local_to_global(local, dofs, load);
         }
+        cell->get_dof_indices(dofs);
+        space_->hanging().distribute_local_to_global(local, dofs, load);
+      }
   }
 
   template <int dim>
@@ -378,49 +379,16 @@ namespace varfield
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     observation_.assign(experiments_.size(), {});
     for (unsigned int e = 0; e < experiments_.size(); ++e)
-      {
-        std::vector<Eigen::Triplet<double>> entries;
-        for (Index i = 0; i < measurements_->size(); ++i)
-          if (measurements_->experiments()[i] == e)
-            for (const auto &[dof, weight] : measurements_->functionals()[i])
-              if (owned.is_element(dof))
-                entries.emplace_back(i, owned.index_within_set(dof), weight);
-        observation_[e].resize(measurements_->size(), space_->n_owned());
-        observation_[e].setFromTriplets(entries.begin(), entries.end());
-      }
-  }
-
-  template <int dim>
-  void ForwardModel<dim>::cache_known_coefficients()
-  {
-    const auto slots = physics_->slots();
-    known_.assign(slots.size(), {});
-    const QGauss<dim> quadrature(std::max(degree_, max_field_degree()) + 1);
-    FEValues<dim> values(mesh_->mapping(), space_->fe(), quadrature, update_quadrature_points);
-    std::vector<Point<dim>> points;
-    for (const auto &cell : space_->dof_handler().active_cell_iterators())
-      if (cell->is_locally_owned())
-        {
-          values.reinit(cell);
-          points.insert(points.end(), values.get_quadrature_points().begin(), values.get_quadrature_points().end());
-        }
-    for (unsigned int s = 0; s < slots.size(); ++s)
-      if (fields_->find(physics_->slot_value(s)) == fields_->size())
-        {
-          const Expression<dim> known(physics_->slot_value(s), "Physics/" + physics_.name() + "/" + slots[s].name);
-          const Vector at_points =
-            evaluate_together<dim>([&known](const Point<dim> &x) { return known.value(x); }, points, space_->comm());
-          known_[s].assign(at_points.begin(), at_points.end());
-        }
-  }
-
-  template <int dim>
-  unsigned int ForwardModel<dim>::max_field_degree() const
-  {
-    unsigned int degree = 1;
-    for (unsigned int f = 0; f < fields_->size(); ++f)
-      degree = std::max(degree, (*fields_)[f].space().dof_handler().get_fe().degree);
-    return degree;
+    {
+      std::vector<Eigen::Triplet<double>> entries;
+      for (Index i = 0; i < measurements_->size(); ++i)
+        if (measurements_->experiments()[i] == e)
+          for (const auto &[dof, weight] : measurements_->functionals()[i])
+            if (owned.is_element(dof))
+              entries.emplace_back(i, owned.index_within_set(dof), weight);
+      observation_[e].resize(measurements_->size(), space_->n_owned());
+      observation_[e].setFromTriplets(entries.begin(), entries.end());
+    }
   }
 
   template class ForwardModel<2>;

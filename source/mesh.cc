@@ -77,6 +77,7 @@ namespace varfield
   {
     using namespace Patterns;
     prm.add_parameter("Type", type_, "“box”: a generated box. “file”: read from a file.", Selection("box|file"));
+    prm.add_parameter("Unit", unit_, "of length, for axes.");
     prm.add_parameter("Lower corner", lower_, "of the box: one number for each direction.");
     prm.add_parameter("Upper corner", upper_, "of the box: one number for each direction.");
     prm.add_parameter("Subdivisions", subdivisions_, "Number of cells of the box in each direction.",
@@ -127,7 +128,14 @@ namespace varfield
   {
     triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
       comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices));
-    type_ == "box" ? create_box() : read_file();
+    if (type_ == "box")
+      create_box();
+    else
+      {
+        Triangulation<dim> serial;
+        read_file(serial);
+        triangulation_->copy_triangulation(serial);
+      }
     triangulation_->refine_global(global_refinements_);
     collect();
     refine_towards(sensors);
@@ -168,11 +176,10 @@ namespace varfield
 
   /// A file is read into a serial mesh first: a distributed one would crash on triangles.
   template <int dim>
-  void Mesh<dim>::read_file()
+  void Mesh<dim>::read_file(Triangulation<dim> &serial) const
   {
     if (!std::ifstream(file_))
       throw UserError("Mesh/File: cannot read “" + file_ + "”: no such file, or no permission.");
-    Triangulation<dim> serial;
     GridIn<dim> reader;
     reader.attach_triangulation(serial);
     try
@@ -194,7 +201,22 @@ namespace varfield
     if (!serial.all_reference_cells_are_hyper_cube())
       throw UserError("Mesh/File: “" + file_ + "” has triangles, tetrahedra, prisms or pyramids; only quadrilaterals (2D) and "
                       "hexahedra (3D) can be used. In gmsh, “Mesh.RecombineAll = 1” makes quadrilaterals.");
-    triangulation_->copy_triangulation(serial);
+  }
+
+  template <int dim>
+  std::uint64_t Mesh<dim>::estimated_cells() const
+  {
+    std::uint64_t cells = 1;
+    if (type_ == "box")
+      for (const unsigned int n : subdivisions_)
+        cells *= n;
+    else
+      {
+        Triangulation<dim> serial;
+        read_file(serial);
+        cells = serial.n_active_cells();
+      }
+    return cells << (dim * global_refinements_);
   }
 
   template <int dim>

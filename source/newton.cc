@@ -17,8 +17,8 @@ namespace varfield
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);
       const Vector y          = small.llt().solve(gram.col(n));
       NewtonStep step;
-      step.primal = image.leftCols(n) * y - image.col(n);
-      step.dual   = factor * y - gradient;
+      step.primal = product(image.leftCols(n), y) - image.col(n);
+      step.dual   = product(factor, y) - gradient;
       return step;
     }
 
@@ -33,8 +33,8 @@ namespace varfield
       if (approximation && approximation->modes.cols() > 0)
         {
           const Vector b = approximation->shrinkage.cwiseProduct(Vector(prior.layout().gram(approximation->modes, dual)));
-          result.primal -= approximation->modes * b;
-          result.dual -= approximation->dual * b;
+          result.primal -= product(approximation->modes, b);
+          result.dual -= product(approximation->dual, b);
         }
       return result;
     }

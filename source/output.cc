@@ -209,6 +209,7 @@ namespace varfield
       summary["cells"]      = problem.mesh().triangulation().n_global_active_cells();
       summary["state_unknowns"] = problem.model().space().dof_handler().n_dofs();
       summary["state_unit"]     = problem.model().state_unit();
+      summary["length_unit"]    = problem.mesh().unit();
       summary["measurements"]   = {{"used", problem.measurements().n_used()}, {"all", problem.measurements().size()}};
       for (unsigned int f = 0; f < problem.fields().size(); ++f)
       {

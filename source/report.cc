@@ -86,16 +86,27 @@ namespace varfield
 
   void Report::progress(const std::string &what, unsigned int done, unsigned int total)
   {
-    if (!speaks_ || !isatty(STDOUT_FILENO) || total == 0)
+    // A launcher gives the ranks a terminal of its own, whatever its output goes to: then plain lines, not too many.
+    static const bool bar = isatty(STDOUT_FILENO) && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr &&
+                            std::getenv("PMI_SIZE") == nullptr;
+    if (!speaks_ || done == 0)
       return;
-    static double began = 0.;
-    if (done <= 1)
-      began = seconds();
+    total = std::max(done, total);
+    if (done == 1)
+      progress_began_ = last_progress_ = seconds();
+    const bool due = bar ? seconds() - last_progress_ > 0.1 || done == total : seconds() - last_progress_ > 15.;
+    if (!due)
+      return;
+    last_progress_           = seconds();
+    const double left        = (seconds() - progress_began_) / done * (total - done);
+    const std::string counts = std::to_string(done) + "/" + std::to_string(total) + ", " + duration(left) + " left";
     constexpr unsigned int width = 30;
     const unsigned int filled    = width * done / total;
-    const double left            = done > 0 ? (seconds() - began) / done * (total - done) : 0.;
-    std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] " << done << "/"
-              << total << ", " << duration(left) << " left   " << (done == total ? "\n" : "") << std::flush;
+    if (bar)
+      std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] " << counts
+                << "   " << (done == total ? "\n" : "") << std::flush;
+    else
+      line(what + " " + counts);
   }
 
   bool Report::should_stop() const

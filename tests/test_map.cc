@@ -1,3 +1,4 @@
+// ranks: 1 2 3 4
 #include "dense_models.h"
 #include <boost/test/unit_test.hpp>
 #include <varfield/exceptions.h>

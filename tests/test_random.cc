@@ -1,10 +1,11 @@
+// ranks: 1 2 3 4
 #include "dense_models.h"
 #include <boost/test/unit_test.hpp>
 
+// Inside a namespace: the C library has a function of the name of the suite.
+namespace varfield::tests
+{
 BOOST_AUTO_TEST_SUITE(random)
-
-using namespace varfield;
-using namespace varfield::tests;
 
 BOOST_AUTO_TEST_CASE(moments_of_a_million_numbers)
 {
@@ -74,3 +75,4 @@ BOOST_AUTO_TEST_CASE(layouts_reduce_over_the_ranks)
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+} // namespace varfield::tests

@@ -79,11 +79,12 @@ namespace varfield
   private:
     void declare(const std::vector<Assignment> &assignments);
     void declare_inference();
+    unsigned int automatic_groups() const;
     Vector synthetic_draw() const;
 
     const MPI_Comm world_;
     std::string title_;
-    unsigned int dimension_ = dim, n_groups_ = 1;
+    unsigned int dimension_ = dim, n_groups_ = 0;
     std::uint64_t seed_ = 1;
     OutputSettings output_;
     InferenceSettings inference_;

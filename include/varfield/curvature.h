@@ -72,7 +72,8 @@ namespace varfield
     MultiVector dual;  ///< V = C⁻¹U
   };
 
-  /// An orthonormal basis of the span of the columns of `primal`, given with `dual` = C⁻¹ · `primal`, to rounding. Columns
+  /// An orthonormal basis of the span of the columns of `primal`, given with `dual` = C⁻¹ · `primal`: to rounding over the
+  /// relative length of the shortest direction, since primal and dual are combined apart from each other. Columns
   /// may be of very different lengths and dependent: directions shorter than `drop` relative to the longest column, after
   /// the columns were scaled to length one, are left out. Collective over the world of `groups`.
   OrthonormalBlock orthonormalize(const SampleGroups &groups, const Layout &layout, MultiVector primal, MultiVector dual,

@@ -28,6 +28,9 @@ namespace varfield
     std::vector<double> log_weights;
   };
 
+  /// ELBO of `after` less that of `before`, estimated from the same draws.
+  Estimate gain(const ElboEstimate &before, const ElboEstimate &after, bool antithetic);
+
   /// Draws `first`, `first`+1, … of a stream: draw k is pair k/2 with sign (−1)^k when `antithetic`.
   struct DrawRange
   {

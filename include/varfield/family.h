@@ -25,9 +25,10 @@ namespace varfield
   /// precisions 1+λᵢ.
   struct CovarianceResidual
   {
-    double value        = 0; ///< max_i |uᵢᵀHuᵢ − λᵢ| / (1+λᵢ)
-    double significance = 0; ///< max_i of the same differences over their standard errors
-    double sampling_loss = 0; ///< ELBO lost in the mean through the sampling error of H, were S set from H alone [nat]
+    double value         = 0; ///< max_i |uᵢᵀHuᵢ − λᵢ| / (1+λᵢ)
+    double loss          = 0; ///< ¼ Σᵢ of its square: the ELBO that these differences cost [nat]
+    double noise         = 0; ///< the same of the sampling errors of uᵢᵀHuᵢ: what `loss` is in the mean without a difference
+    double sampling_loss = 0; ///< ELBO lost in the mean through all sampling errors of H, were S set from H alone [nat]
   };
 
   /// A Gaussian variational family q(m) = N(mean, S).

@@ -1,18 +1,11 @@
 #ifndef varfield_forward_model_h
 #define varfield_forward_model_h
 
-#include <varfield/assembly.h>
+#include <Eigen/SparseCore>
+#include <varfield/assembler.h>
 #include <varfield/experiment.h>
-#include <varfield/field.h>
 #include <varfield/log_density.h>
 #include <varfield/measurements.h>
-#include <varfield/physics.h>
-#include <varfield/state_space.h>
-
-#include <Eigen/SparseCore>
-#include <deal.II/lac/full_matrix.h>
-
-#include <deque>
 
 namespace varfield
 {
@@ -24,7 +17,7 @@ namespace varfield
   {
     SparseMatrix full;                    ///< K: ∂R/∂u with all rows and columns
     SparseMatrix state;                   ///< the same with Dirichlet rows and columns replaced by the identity
-    std::deque<SparseMatrix> field;      ///< C: ∂R/∂m for each slot that is a field, Dirichlet rows zero
+    std::deque<SparseMatrix> field;       ///< C: ∂R/∂m for each slot that is a field, Dirichlet rows zero
     std::unique_ptr<LinearSolver> solver; ///< of `state`; empty where another experiment's serves
     bool factorised = false;
   };
@@ -44,8 +37,9 @@ namespace varfield
 
   /// From parameter vectors to predicted measurements: R(u, m; v) = 0 for every experiment, F(m) = B u.
   ///
-  /// The state matrix is assembled whole first (K) and then with the Dirichlet nodes d split off: K_ff for the free nodes f and
-  /// the identity for d. Where the Dirichlet values are the trace g(m) of a field, with slope G, the tangent is
+  /// The state matrix is assembled whole first (K) and then with the Dirichlet nodes d split off: K_ff for the free
+  /// nodes f and the identity for d. Where the Dirichlet values are the trace g(m) of a field, with slope G, the
+  /// tangent is
   ///   δu_d = G δm,   K_ff δu_f = −C_f δm − K_fd G δm,
   /// and the adjoint of J: δm → B δu is Jᵀw = −C_fᵀp_f + Gᵀ(p_d − K_fdᵀp_f) with K_ffᵀp_f = (Bᵀw)_f, p_d = (Bᵀw)_d.
   /// Everything works on blocks. All member functions are collective over the mesh's communicator.
@@ -88,13 +82,8 @@ namespace varfield
       std::vector<unsigned int> nodes; ///< local indices
       SparseMatrix values;             ///< state nodes × the field's degrees of freedom: m at the node
     };
-    struct FieldSlot
-    {
-      unsigned int slot, field;
-    };
-    struct Sweep; ///< what one pass over the cells reads and assembles
 
-    void resolve_slots();
+    void check_fields();
     void make_dirichlet();
     std::map<unsigned int, const DirichletCondition<dim> *>
     dirichlet_nodes(const std::vector<DirichletCondition<dim>> &conditions) const;
@@ -104,12 +93,9 @@ namespace varfield
     void add_fluxes(const Experiment &experiment, GhostedVector &load, bool first);
     void add_wells(const Experiment &experiment, GhostedVector &load) const;
     void make_observation_matrices();
-    void cache_known_coefficients();
-    unsigned int max_field_degree() const;
 
     std::shared_ptr<Workspace> borrow(bool with_state_matrix) const;
     std::vector<GhostedVector> ghosted_fields(const Vector &parameters) const;
-    void sweep(const Sweep &task) const;
     bool factorise(Workspace &work) const;
     MultiVector dirichlet_values(ModelState<dim> &state) const;
     bool solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const;
@@ -135,20 +121,17 @@ namespace varfield
 
     // Set up by initialize()
     std::vector<Experiment> experiments_;
-    const Mesh<dim> *mesh_                = nullptr;
-    const FieldSet<dim> *fields_          = nullptr;
+    const Mesh<dim> *mesh_                 = nullptr;
+    const FieldSet<dim> *fields_           = nullptr;
     const Measurements<dim> *measurements_ = nullptr;
     SolverSettings settings_;
     std::unique_ptr<StateSpace<dim>> space_;
     dealii::AffineConstraints<double> condensed_; ///< hanging nodes, and zero at Dirichlet nodes
-    dealii::AffineConstraints<double> no_constraints_;
     std::vector<unsigned int> dirichlet_nodes_;   ///< local indices
     MultiVector dirichlet_values_;                ///< owned nodes × experiments; fixed values
     std::deque<Trace> traces_;
-    MultiVector loads_;                           ///< owned nodes × experiments
-    std::map<unsigned int, dealii::FullMatrix<double>> robin_; ///< by active cell index
-    std::vector<FieldSlot> field_slots_;
-    std::vector<std::vector<double>> known_; ///< for each slot that is known: values by (local cell, quadrature point)
+    MultiVector loads_; ///< owned nodes × experiments
+    std::unique_ptr<Assembler<dim>> assembler_;
     std::vector<Eigen::SparseMatrix<double, Eigen::RowMajor>> observation_; ///< B of each experiment, owned columns
     bool is_affine_ = false, constant_matrix_ = false;
     mutable std::vector<std::unique_ptr<Workspace>> pool_;

@@ -33,12 +33,16 @@ namespace varfield
     std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
     /// Material ids in use, ascending.
     const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
+    /// Cells before local refinement, from the parameters: for decisions that come before create(). A file is read for it.
+    std::uint64_t estimated_cells() const;
+    /// Unit of length, for axes.
+    const std::string &unit() const { return unit_; }
     /// One line in words.
     std::string describe() const;
 
   private:
     void create_box();
-    void read_file();
+    void read_file(dealii::Triangulation<dim> &serial) const;
     void refine_towards(const std::vector<dealii::Point<dim>> &points);
     void refine_towards_boundaries();
     void collect();
@@ -46,8 +50,7 @@ namespace varfield
     std::string type_         = "box";
     std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);
     std::vector<unsigned int> subdivisions_ = std::vector<unsigned int>(dim, 32);
-    std::string side_ids_;
-    std::string file_;
+    std::string side_ids_, file_, unit_;
     unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
     std::string boundary_refinements_;
 

@@ -19,7 +19,7 @@ namespace varfield
     void line(const std::string &text) const;
     /// One line for an iteration, with a heading where a new phase begins.
     void iteration(const IterationReport &row);
-    /// A bar with the time left, redrawn in place; only where the output is a terminal.
+    /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
     void progress(const std::string &what, unsigned int done, unsigned int total);
     double seconds() const;
 
@@ -38,6 +38,7 @@ namespace varfield
     const bool speaks_;
     const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     std::string phase_;
+    double progress_began_ = 0., last_progress_ = 0.;
     mutable std::string stop_reason_;
     std::vector<std::vector<Cell>> rows_;
   };

@@ -55,6 +55,14 @@ namespace varfield
     std::vector<std::uint64_t> keys_;
   };
 
+  /// A B for small B, and for ranks that own no rows of A (for which BLAS is not to be asked).
+  inline MultiVector product(const MultiVector &a, const Matrix &b)
+  {
+    if (a.rows() == 0 || a.cols() == 0)
+      return MultiVector::Zero(a.rows(), b.cols());
+    return a * b;
+  }
+
   /// The layouts of several blocks one after the other: on every rank the local entries of the first block, then those
   /// of the second, and so on. Keys are shifted by the global sizes of the blocks before. Collective.
   Layout concatenate(MPI_Comm comm, const std::vector<Layout> &blocks);

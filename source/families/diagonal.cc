@@ -92,18 +92,12 @@ namespace varfield
         const Spread fresh   = curvature.diagonal(whitened, n_probes, seed);
         const Vector scale   = s.cwiseAbs2().cwiseInverse();
         const Vector differs = (fresh.mean.col(0) + prior_diagonal - scale).cwiseAbs();
-        double worst[2]      = {0., 0.}, loss = 0.;
-        for (Index i = 0; i < s.size(); ++i)
-          {
-            const double variance = fresh.variance(i, 0);
-            worst[0]              = std::max(worst[0], differs[i] / scale[i]);
-            if (differs[i] > 1e-8 * scale[i])
-              worst[1] = std::max(worst[1], differs[i] / std::max(std::sqrt(variance), 1e-300));
-            loss += 0.25 * variance / (scale[i] * scale[i]);
-          }
-        MPI_Allreduce(MPI_IN_PLACE, worst, 2, MPI_DOUBLE, MPI_MAX, coordinates().comm());
-        MPI_Allreduce(MPI_IN_PLACE, &loss, 1, MPI_DOUBLE, MPI_SUM, coordinates().comm());
-        return {worst[0], worst[1], loss};
+        const Vector relative = differs.cwiseQuotient(scale), noise = fresh.variance.col(0).cwiseQuotient(scale.cwiseAbs2());
+        double value          = relative.size() > 0 ? relative.maxCoeff() : 0.;
+        double sums[2]        = {0.25 * relative.squaredNorm(), 0.25 * noise.sum()};
+        MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, coordinates().comm());
+        MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, coordinates().comm());
+        return {value, sums[0], sums[1], sums[1]};
       }
 
       Vector parameters() const override { return parameters_; }

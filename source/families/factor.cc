@@ -64,7 +64,7 @@ namespace varfield
       MultiVector covariance(const MultiVector &dual) const override
       {
         const MultiVector g = prior().apply_factor_transpose(dual);
-        return prior().apply_factor(d.cwiseAbs2().asDiagonal() * g + b * layout().gram(b, g));
+        return prior().apply_factor(d.cwiseAbs2().asDiagonal() * g + product(b, layout().gram(b, g)));
       }
 
       unsigned int rank() const override { return n_factors; }
@@ -125,12 +125,12 @@ namespace varfield
         return {standard_normal(layout(), key), standard_normal(Layout(MPI_COMM_SELF, std::move(keys)), key)};
       }
 
-      Vector displacement(const Noise &noise) const { return b * noise.epsilon + d.cwiseProduct(noise.xi); }
+      Vector displacement(const Noise &noise) const { return product(b, noise.epsilon) + d.cwiseProduct(noise.xi); }
 
       /// Σ⁻¹ δ
       Vector precision(const Vector &delta) const
       {
-        return delta.cwiseQuotient(d.cwiseAbs2()) - scaled * capacity.solve(Matrix(layout().gram(scaled, delta)));
+        return delta.cwiseQuotient(d.cwiseAbs2()) - product(scaled, capacity.solve(Matrix(layout().gram(scaled, delta))));
       }
 
       double log_ratio_of(const Vector &delta) const

@@ -41,7 +41,8 @@ namespace varfield
             const Spread one{fresh.mean.row(i), fresh.variance.row(i)};
             const CovarianceResidual r = matrix_residual(one, Matrix::Constant(1, 1, lambda[i]));
             result.value               = std::max(result.value, r.value);
-            result.significance        = std::max(result.significance, r.significance);
+            result.loss += r.loss;
+            result.noise += r.noise;
             result.sampling_loss += r.sampling_loss;
           }
         return result;

@@ -80,6 +80,7 @@ namespace varfield
       void averaging_step(Sweep &sweep);
       bool is_stationary(const Sweep &sweep) const;
       bool is_settled(const Family &before, const Sweep &sweep);
+      void forget();
       bool report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
                   const std::string &note) const;
       void judge(const Family &start, const ElboEstimate &first, const ElboEstimate &last, Termination &result);
@@ -187,12 +188,12 @@ namespace varfield
     }
 
     /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws can
-    /// tell, or its gradient is sampling error. (The gain on the draws of a step itself is no evidence: it is always there.)
+    /// tell; less is asked for where its gradient is sampling error. (The gain on the draws of a step itself is no evidence: it is always there.)
     bool Maximization::on_plateau(const Sweep &sweep, const ElboEstimate &previous) const
     {
-      const double gain = sweep.elbo.elbo.value - previous.elbo.value;
-      return step_length == 0. || is_stationary(sweep) ||
-             (step_length == 1. && gain < std::hypot(sweep.elbo.elbo.error, previous.elbo.error));
+      const double gain  = sweep.elbo.elbo.value - previous.elbo.value;
+      const double error = std::hypot(sweep.elbo.elbo.error, previous.elbo.error);
+      return step_length == 0. || (step_length == 1. && gain < (is_stationary(sweep) ? 2. : 1.) * error);
     }
 
     /// Tries the full step, then shorter ones.
@@ -254,15 +255,20 @@ namespace varfield
       return 0.5 * sweep.residual <= settings.tolerance || sweep.residual <= 4. * sweep.noise;
     }
 
+    /// q has moved on: what was averaged so far is out of date.
+    void Maximization::forget()
+    {
+      n_averaged = 1;
+      noise_sum  = 0.;
+    }
+
     /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling errors of
     /// mean and covariance cost, ½ noise and its like over the number of sweeps averaged, is below the tolerance.
     bool Maximization::is_settled(const Family &before, const Sweep &sweep)
     {
       if (!is_stationary(sweep))
         {
-          // q has moved on: what was averaged so far is out of date.
-          n_averaged = 1;
-          noise_sum  = 0.;
+          forget();
           return false;
         }
       noise_sum += sweep.noise;
@@ -273,7 +279,12 @@ namespace varfield
       const CovarianceResidual covariance = before.covariance_residual(curvature(sweep));
       const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
       note += ", loss through sampling " + number(loss);
-      return loss <= settings.tolerance && (covariance.value <= settings.tolerance || covariance.significance <= 5.);
+      if (covariance.loss > settings.tolerance && covariance.loss > 4. * covariance.noise)
+        {
+          forget();
+          return false;
+        }
+      return loss <= settings.tolerance;
     }
 
     bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
@@ -351,10 +362,11 @@ namespace varfield
       const auto end_family  = family.clone();
       family.assign(start);
       const ElboEstimate begin = estimate_elbo(density, family, draws);
-      if (end.elbo.value >= begin.elbo.value)
-        family.assign(*end_family);
-      else
+      const Estimate difference = gain(begin, end, true);
+      if (difference.value < -2. * difference.error)
         result.reason += "; the start was better on independent draws and was kept";
+      else
+        family.assign(*end_family);
     }
 
     /// Φ quadratic: H is the same everywhere and one Newton step ends at the optimum; a second one removes rounding.

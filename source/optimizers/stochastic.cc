@@ -167,10 +167,10 @@ namespace varfield
       constexpr unsigned int far_from_the_iteration = 0x40000000u;
       const DrawRange judging{seed, Stream::optimization, far_from_the_iteration, judging_draws, true};
       const auto start     = family.clone();
-      const Estimate first = estimate_elbo(density, family, judging).elbo;
+      const ElboEstimate first = estimate_elbo(density, family, judging);
 
       Vector eta = family.parameters();
-      Best best{first, eta};
+      Best best{first.elbo, eta};
       Adam adam(eta.size());
       Window current;
       Termination result;
@@ -210,7 +210,8 @@ namespace varfield
             result.reason = "the maximum number of iterations was reached";
         }
       family.set_parameters(best.parameters);
-      if (!(estimate_elbo(density, family, judging).elbo.value >= first.value))
+      const Estimate difference = gain(first, estimate_elbo(density, family, judging), true);
+      if (!(difference.value >= -2. * difference.error))
         {
           family.assign(*start);
           result.reason += "; the start was better on independent draws and was kept";

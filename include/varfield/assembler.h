@@ -1,0 +1,75 @@
+#ifndef varfield_assembler_h
+#define varfield_assembler_h
+
+#include <deal.II/base/quadrature_lib.h>
+#include <deal.II/lac/full_matrix.h>
+
+#include <deque>
+#include <map>
+#include <varfield/assembly.h>
+#include <varfield/field.h>
+#include <varfield/physics.h>
+#include <varfield/state_space.h>
+
+namespace varfield
+{
+  /// One pass over the cells: evaluates the weak form at every quadrature point, with derivatives, and adds up R(u, m),
+  /// ∂R/∂u and ∂R/∂m as asked. All members are collective over the mesh's communicator.
+  template <int dim>
+  class Assembler
+  {
+  public:
+    /// A coefficient of the PDE that is an unknown field.
+    struct FieldSlot
+    {
+      unsigned int slot, field;
+    };
+
+    /// What a pass reads and adds to. Residual and state matrix are condensed by the hanging nodes, field matrices by
+    /// `row_constraints`; assembly is to be finished by the caller.
+    struct Task
+    {
+      const std::vector<GhostedVector> &fields;                           ///< m of each field slot
+      const GhostedVector *state                               = nullptr; ///< u; nullptr: zero
+      GhostedVector *residual                                  = nullptr; ///< volume and Robin terms of R(u, m)
+      SparseMatrix *state_matrix                               = nullptr;
+      std::deque<SparseMatrix> *field_matrices                 = nullptr;
+      const dealii::AffineConstraints<double> *row_constraints = nullptr;
+    };
+
+    /// Finds the slots that are fields and evaluates the others once, at all quadrature points. `origin` names the
+    /// PDE's section in messages. UserError on all ranks alike. The arguments must outlive the object.
+    Assembler(const StateSpace<dim> &space, const FieldSet<dim> &fields, const Physics<dim> &physics,
+              const std::string &origin);
+
+    const std::vector<FieldSlot> &field_slots() const { return field_slots_; }
+    /// Matrices ∫ a φᵢφⱼ ds of Robin conditions by active cell index: added to what the PDE gives.
+    std::map<unsigned int, dealii::FullMatrix<double>> &robin() { return robin_; }
+    /// Gives ∂R/∂m of every field slot its pattern.
+    void reinit_field_matrices(std::deque<SparseMatrix> &matrices,
+                               const dealii::AffineConstraints<double> &row_constraints) const;
+    void sweep(const Task &task) const;
+
+  private:
+    struct Scratch; ///< shape functions, local vectors and matrices of a cell
+    using Cell = typename dealii::DoFHandler<dim>::active_cell_iterator;
+
+    void read_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
+    void read_point(unsigned int q, std::size_t cached, Scratch &scratch) const;
+    void add_residual(double weight, Scratch &scratch) const;
+    void add_state_matrix(double weight, Scratch &scratch) const;
+    void add_field_matrices(double weight, unsigned int q, Scratch &scratch) const;
+    void write_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
+
+    const StateSpace<dim> &space_;
+    const FieldSet<dim> &fields_;
+    const Physics<dim> &physics_;
+    dealii::QGauss<dim> quadrature_;
+    std::vector<FieldSlot> field_slots_;
+    std::vector<std::vector<double>> known_; ///< of each slot that is known: values by (owned cell, quadrature point)
+    std::map<unsigned int, dealii::FullMatrix<double>> robin_;
+    const dealii::AffineConstraints<double> no_constraints_;
+  };
+} // namespace varfield
+
+#endif

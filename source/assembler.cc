@@ -1,0 +1,284 @@
+#include <deal.II/fe/fe_values.h>
+
+#include <varfield/assembler.h>
+#include <varfield/collective.h>
+
+namespace varfield
+{
+  using namespace dealii;
+
+  namespace
+  {
+    template <int dim>
+    unsigned int highest_degree(const StateSpace<dim> &space, const FieldSet<dim> &fields)
+    {
+      unsigned int degree = space.fe().degree;
+      for (unsigned int f = 0; f < fields.size(); ++f)
+        degree = std::max(degree, fields[f].space().dof_handler().get_fe().degree);
+      return degree;
+    }
+  } // namespace
+
+  template <int dim>
+  struct Assembler<dim>::Scratch
+  {
+    static constexpr unsigned int stride = dim + 1; ///< a value and its gradient
+
+    Scratch(const Assembler &assembler)
+        : values(assembler.space_.mesh().mapping(), assembler.space_.fe(), assembler.quadrature_,
+                 update_values | update_gradients | update_quadrature_points | update_JxW_values),
+          n(assembler.space_.fe().dofs_per_cell),
+          n_state(assembler.space_.n_components() * stride),
+          n_fields(assembler.known_.size() * stride),
+          component(n),
+          dofs(n),
+          phi(n),
+          state(n),
+          residual(n),
+          matrix(n, n)
+    {
+      for (unsigned int i = 0; i < n; ++i)
+        component[i] = assembler.space_.fe().system_to_component_index(i).first;
+      point.state.assign(n_state, 0.);
+      point.fields.assign(n_fields, 0.);
+      point.transforms.assign(assembler.known_.size(), nullptr);
+      for (const auto &slot : assembler.field_slots_)
+      {
+        const auto &field           = assembler.fields_[slot.field];
+        const auto &fe              = field.space().dof_handler().get_fe();
+        point.transforms[slot.slot] = &field.transform();
+        field_values.push_back(std::make_unique<FEValues<dim>>(
+            assembler.space_.mesh().mapping(), fe, assembler.quadrature_, update_values | update_gradients));
+        field_dofs.emplace_back(fe.dofs_per_cell);
+        field_coefficients.emplace_back(fe.dofs_per_cell);
+        field_matrices.emplace_back(n, fe.dofs_per_cell);
+      }
+    }
+
+    FEValues<dim> values;
+    const unsigned int n, n_state, n_fields;
+    std::vector<unsigned int> component;
+    std::vector<types::global_dof_index> dofs;
+    std::vector<std::array<double, dim + 1>> phi; ///< value and gradient of each shape function at the point
+    std::vector<double> state;
+    dealii::Vector<double> residual;
+    FullMatrix<double> matrix;
+
+    std::vector<std::unique_ptr<FEValues<dim>>> field_values;
+    std::vector<std::vector<types::global_dof_index>> field_dofs;
+    std::vector<std::vector<double>> field_coefficients;
+    std::vector<FullMatrix<double>> field_matrices;
+
+    PointValues<dim> point;
+    PointFluxes fluxes;
+    bool first_cell = true;
+  };
+
+  template <int dim>
+  Assembler<dim>::Assembler(const StateSpace<dim> &space, const FieldSet<dim> &fields, const Physics<dim> &physics,
+                            const std::string &origin)
+      : space_(space), fields_(fields), physics_(physics), quadrature_(highest_degree(space, fields) + 1)
+  {
+    FEValues<dim> values(space.mesh().mapping(), space.fe(), quadrature_, update_quadrature_points);
+    std::vector<Point<dim>> points;
+    for (const auto &cell : space.dof_handler().active_cell_iterators())
+      if (cell->is_locally_owned())
+      {
+        values.reinit(cell);
+        points.insert(points.end(), values.get_quadrature_points().begin(), values.get_quadrature_points().end());
+      }
+    const auto slots = physics.slots();
+    known_.resize(slots.size());
+    for (unsigned int s = 0; s < slots.size(); ++s)
+    {
+      const unsigned int field = fields.find(physics.slot_value(s));
+      if (field < fields.size())
+        field_slots_.push_back({s, field});
+      else
+      {
+        const Expression<dim> known(physics.slot_value(s), origin + "/" + slots[s].name);
+        const auto value       = [&known](const Point<dim> &x) { return known.value(x); };
+        const Vector at_points = evaluate_together<dim>(value, points, space.comm());
+        known_[s].assign(at_points.begin(), at_points.end());
+      }
+    }
+  }
+
+  template <int dim>
+  void Assembler<dim>::reinit_field_matrices(std::deque<SparseMatrix> &matrices,
+                                             const AffineConstraints<double> &row_constraints) const
+  {
+    matrices.resize(field_slots_.size());
+    for (unsigned int f = 0; f < matrices.size(); ++f)
+      reinit_matrix(matrices[f], space_.dof_handler(), row_constraints,
+                    fields_[field_slots_[f].field].space().dof_handler(), no_constraints_);
+  }
+
+  template <int dim>
+  void Assembler<dim>::sweep(const Task &task) const
+  {
+    Scratch scratch(*this);
+    std::size_t cached = 0;
+    for (const auto &cell : space_.dof_handler().active_cell_iterators())
+      if (cell->is_locally_owned())
+      {
+        read_cell(cell, task, scratch);
+        for (unsigned int q = 0; q < quadrature_.size(); ++q, ++cached)
+        {
+          read_point(q, cached, scratch);
+          physics_.evaluate(scratch.point, scratch.fluxes);
+          const double weight = scratch.values.JxW(q);
+          if (task.residual != nullptr)
+            add_residual(weight, scratch);
+          if (task.state_matrix != nullptr)
+            add_state_matrix(weight, scratch);
+          if (task.field_matrices != nullptr)
+            add_field_matrices(weight, q, scratch);
+        }
+        write_cell(cell, task, scratch);
+      }
+  }
+
+  /// Local coefficients of the state and the fields; zero local results.
+  template <int dim>
+  void Assembler<dim>::read_cell(const Cell &cell, const Task &task, Scratch &scratch) const
+  {
+    scratch.values.reinit(cell);
+    cell->get_dof_indices(scratch.dofs);
+    for (unsigned int i = 0; i < scratch.n; ++i)
+      scratch.state[i] = task.state != nullptr ? (*task.state)(scratch.dofs[i]) : 0.;
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+    {
+      const auto &handler = fields_[field_slots_[f].field].space().dof_handler();
+      const Cell field_cell(&handler.get_triangulation(), cell->level(), cell->index(), &handler);
+      field_cell->get_dof_indices(scratch.field_dofs[f]);
+      for (unsigned int j = 0; j < scratch.field_dofs[f].size(); ++j)
+        scratch.field_coefficients[f][j] = task.fields[f](scratch.field_dofs[f][j]);
+      // Values of shape functions are the same on all cells; gradients are not.
+      if (scratch.first_cell || physics_.uses_field_gradients())
+        scratch.field_values[f]->reinit(field_cell);
+      scratch.field_matrices[f] = 0.;
+    }
+    scratch.first_cell = false;
+    scratch.residual   = 0.;
+    scratch.matrix     = 0.;
+  }
+
+  /// State and coefficients at a quadrature point.
+  template <int dim>
+  void Assembler<dim>::read_point(unsigned int q, std::size_t cached, Scratch &scratch) const
+  {
+    constexpr unsigned int stride = Scratch::stride;
+    auto &point                   = scratch.point;
+    point.x                       = scratch.values.quadrature_point(q);
+    std::fill(point.state.begin(), point.state.end(), 0.);
+    for (unsigned int i = 0; i < scratch.n; ++i)
+    {
+      auto &phi           = scratch.phi[i];
+      const auto gradient = scratch.values.shape_grad(i, q);
+      phi[0]              = scratch.values.shape_value(i, q);
+      for (unsigned int d = 0; d < dim; ++d)
+        phi[1 + d] = gradient[d];
+      for (unsigned int s = 0; s < stride; ++s)
+        point.state[scratch.component[i] * stride + s] += scratch.state[i] * phi[s];
+    }
+    for (unsigned int s = 0; s < known_.size(); ++s)
+      if (!known_[s].empty())
+        point.fields[s * stride] = known_[s][cached];
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+    {
+      double *m          = point.fields.data() + field_slots_[f].slot * stride;
+      const auto &values = *scratch.field_values[f];
+      std::fill(m, m + stride, 0.);
+      for (unsigned int j = 0; j < scratch.field_coefficients[f].size(); ++j)
+      {
+        const double coefficient = scratch.field_coefficients[f][j];
+        m[0] += coefficient * values.shape_value(j, q);
+        if (physics_.uses_field_gradients())
+          for (unsigned int d = 0; d < dim; ++d)
+            m[1 + d] += coefficient * values.shape_grad(j, q)[d];
+      }
+    }
+  }
+
+  // In what follows Φᵢ = (φᵢ, ∇φᵢ) stands in the rows, or columns, of its component.
+
+  template <int dim>
+  void Assembler<dim>::add_residual(double weight, Scratch &scratch) const
+  {
+    for (unsigned int i = 0; i < scratch.n; ++i)
+    {
+      const double *flux = scratch.fluxes.flux.data() + scratch.component[i] * Scratch::stride;
+      for (unsigned int r = 0; r < Scratch::stride; ++r)
+        scratch.residual(i) += weight * scratch.phi[i][r] * flux[r];
+    }
+  }
+
+  template <int dim>
+  void Assembler<dim>::add_state_matrix(double weight, Scratch &scratch) const
+  {
+    constexpr unsigned int stride = Scratch::stride;
+    for (unsigned int i = 0; i < scratch.n; ++i)
+      for (unsigned int j = 0; j < scratch.n; ++j)
+      {
+        const double *block = scratch.fluxes.state_gradient.data() + scratch.component[i] * stride * scratch.n_state +
+                              scratch.component[j] * stride;
+        double sum = 0.;
+        for (unsigned int r = 0; r < stride; ++r)
+        {
+          double inner = 0.;
+          for (unsigned int s = 0; s < stride; ++s)
+            inner += block[r * scratch.n_state + s] * scratch.phi[j][s];
+          sum += scratch.phi[i][r] * inner;
+        }
+        scratch.matrix(i, j) += weight * sum;
+      }
+  }
+
+  template <int dim>
+  void Assembler<dim>::add_field_matrices(double weight, unsigned int q, Scratch &scratch) const
+  {
+    constexpr unsigned int stride = Scratch::stride;
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+      for (unsigned int i = 0; i < scratch.n; ++i)
+      {
+        const double *block = scratch.fluxes.field_gradient.data() + scratch.component[i] * stride * scratch.n_fields +
+                              field_slots_[f].slot * stride;
+        std::array<double, dim + 1> row{};
+        for (unsigned int r = 0; r < stride; ++r)
+          for (unsigned int s = 0; s < stride; ++s)
+            row[s] += scratch.phi[i][r] * block[r * scratch.n_fields + s];
+        for (unsigned int j = 0; j < scratch.field_dofs[f].size(); ++j)
+        {
+          double sum = row[0] * scratch.field_values[f]->shape_value(j, q);
+          if (physics_.uses_field_gradients())
+            for (unsigned int d = 0; d < dim; ++d)
+              sum += row[1 + d] * scratch.field_values[f]->shape_grad(j, q)[d];
+          scratch.field_matrices[f](i, j) += weight * sum;
+        }
+      }
+  }
+
+  template <int dim>
+  void Assembler<dim>::write_cell(const Cell &cell, const Task &task, Scratch &scratch) const
+  {
+    if (const auto robin = robin_.find(cell->active_cell_index()); robin != robin_.end())
+      for (unsigned int i = 0; i < scratch.n; ++i)
+        for (unsigned int j = 0; j < scratch.n; ++j)
+        {
+          scratch.matrix(i, j) += robin->second(i, j);
+          scratch.residual(i) += robin->second(i, j) * scratch.state[j];
+        }
+    if (task.residual != nullptr)
+      space_.hanging().distribute_local_to_global(scratch.residual, scratch.dofs, *task.residual);
+    if (task.state_matrix != nullptr)
+      space_.hanging().distribute_local_to_global(scratch.matrix, scratch.dofs, *task.state_matrix);
+    if (task.field_matrices != nullptr)
+      for (unsigned int f = 0; f < field_slots_.size(); ++f)
+        task.row_constraints->distribute_local_to_global(scratch.field_matrices[f], scratch.dofs, no_constraints_,
+                                                         scratch.field_dofs[f], (*task.field_matrices)[f]);
+  }
+
+  template class Assembler<2>;
+  template class Assembler<3>;
+} // namespace varfield
