@@ -28,12 +28,58 @@ namespace varfield
         report.line(text);
     }
 
+    /// A file that the root rank cannot write ends the run on all.
+    template <int dim>
+    void write_together(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
+                        int exit_code)
+    {
+      std::string message;
+      try
+      {
+        write_results(problem, results, report, path, exit_code);
+      }
+      catch (const std::runtime_error &error)
+      {
+        message = error.what();
+      }
+      if (dealii::Utilities::MPI::max(message.empty() ? 0 : 1, problem.groups().world()) > 0)
+        throw ComputationError(message + " What could be written is in " + path);
+    }
+
+    /// A case that cannot be solved where all fields have their prior mean is refused before anything else is done.
+    template <int dim>
+    void refuse_unsolvable(const Case<dim> &problem)
+    {
+      const auto &model = problem.model();
+      const bool solved = model.solve(Vector::Zero(problem.fields().prior().layout().n_local())) != nullptr;
+      if (dealii::Utilities::MPI::min(solved ? 1 : 0, problem.groups().world()) > 0)
+        return;
+      for (const auto &experiment : model.experiments())
+        if (trim(experiment.dirichlet).empty() && trim(experiment.robin).empty())
+          throw UserError(experiment.section + "/Dirichlet: the equation has no unique solution, because no condition fixes the "
+                          "level of the state. Give its value on a part of the boundary here, or a Robin condition in "
+                          "Physics/Robin.");
+      throw UserError("Physics: the equation cannot be solved where all fields have their prior mean. Is every coefficient "
+                      "positive there? (A field with the transform “identity” needs a mean above zero for that, or the "
+                      "transform “exp”.)");
+    }
+
+    /// Truths are needed at the end of a run only: mistakes in them are found before.
+    template <int dim>
+    void refuse_bad_truths(const Case<dim> &problem)
+    {
+      for (unsigned int i = 0; i < problem.fields().size(); ++i)
+        problem.truth(i);
+    }
+
     template <int dim>
     int run(Case<dim> &problem)
     {
       problem.check();
       OutputFolder::check(problem.output(), MPI_COMM_WORLD);
       problem.build();
+      refuse_unsolvable(problem);
+      refuse_bad_truths(problem);
       Report report(problem.groups(), problem.inference().time_budget);
       print_header(problem, report);
       const Results<dim> results = infer(problem, report);
@@ -42,7 +88,7 @@ namespace varfield
       const int exit_code        = interrupted ? stopped_early : done ? converged : not_converged;
 
       OutputFolder folder(problem.output(), problem.groups());
-      write_results(problem, results, report, folder.path(), exit_code);
+      write_together(problem, results, report, folder.path(), exit_code);
       folder.finish();
       report.line("");
       for (const auto &text : summary_lines(problem, results))
@@ -62,6 +108,8 @@ namespace varfield
       problem.check();
       OutputFolder::check(problem.output(), MPI_COMM_WORLD);
       problem.build();
+      refuse_unsolvable(problem);
+      refuse_bad_truths(problem);
       const Report report(problem.groups(), 0.);
       print_header(problem, report);
       report.line("\nThe case is in order. Nothing was run.");
@@ -73,6 +121,7 @@ namespace varfield
     {
       problem.check();
       problem.build();
+      refuse_unsolvable(problem);
       const Report report(problem.groups(), 0.);
       print_header(problem, report);
       report.line("");

@@ -12,13 +12,19 @@ namespace varfield
     std::vector<std::string> names_in(const std::vector<Assignment> &assignments, const std::string &section,
                                       const std::string &default_value)
     {
-      const auto names = split(find_value(assignments, {section}, "Names").value_or(default_value), ',');
+      const auto given         = find_assignment(assignments, {section}, "Names");
+      const std::string origin = (given ? given->origin + ": " : "") + section + "/Names: ";
+      auto names               = split(given ? given->value : default_value, ',');
       for (std::size_t i = 0; i < names.size(); ++i)
         {
+          names[i] = normalize(names[i]);
           if (names[i].empty())
-            throw UserError(section + "/Names: a name between two commas is empty.");
+            throw UserError(origin + "a name between two commas is empty.");
+          if (names[i] == "Names" || names[i].find_first_of("/|()") != std::string::npos)
+            throw UserError(origin + "“" + names[i] + "” cannot be a name; “Names” is taken, and the letters / | ( ) are not "
+                            "allowed.");
           if (std::find(names.begin(), names.begin() + i, names[i]) != names.begin() + i)
-            throw UserError(section + "/Names: the name “" + names[i] + "” occurs twice.");
+            throw UserError(origin + "the name “" + names[i] + "” occurs twice.");
         }
       return names;
     }
@@ -26,9 +32,10 @@ namespace varfield
 
   unsigned int dimension_of(const std::vector<Assignment> &assignments)
   {
-    const auto text = trim(find_value(assignments, {}, "Dimension").value_or("2"));
+    const auto given = find_assignment(assignments, {}, "Dimension");
+    const auto text  = given ? trim(given->value) : "2";
     if (text != "2" && text != "3")
-      throw UserError("Dimension: the dimension of the mesh is 2 or 3, but found “" + text + "”.");
+      throw UserError(given->origin + ": Dimension: the dimension of the mesh is 2 or 3, but found “" + text + "”.");
     return text == "2" ? 2 : 3;
   }
 
@@ -59,6 +66,10 @@ namespace varfield
                       Double(0));
     prm.add_parameter("Minimum draws", minimum_draws, "of that estimate and of the predicted state.", Integer(2));
     prm.add_parameter("Maximum draws", maximum_draws, "of the same.", Integer(2));
+    prm.add_parameter("Start from", start_from,
+                      "The file checkpoint.csv of an earlier run of the same problem, from whose mean the search for the MAP point "
+                      "begins; empty: the prior mean.",
+                      FileName());
     prm.add_parameter("Time budget", time_budget, "Wall time in seconds after which the run stops with what it has; 0: none.",
                       Double(0));
     prm.enter_subsection("MAP");
@@ -186,8 +197,8 @@ namespace varfield
       inference_.optimizer->check(*inference_.family);
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
-      throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there are " + std::to_string(n_ranks) +
-                      " ranks and " + std::to_string(n_groups_) + " groups.");
+      throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " + (n_ranks == 1 ? "is 1 rank" :
+                      "are " + std::to_string(n_ranks) + " ranks") + " and " + std::to_string(n_groups_) + " groups.");
   }
 
   /// Two ranks with a mesh each are faster than two that share one, as long as each can factorise it.

@@ -35,11 +35,12 @@ namespace varfield
       return distance[a.size()][b.size()];
     }
 
-    /// One slip for every three letters is near.
+    /// One slip for every three letters is near; something has to be left of the word.
     bool is_near(const std::string &word, const std::string &candidate)
     {
       const std::size_t length = std::max(word.size(), candidate.size());
-      return edit_distance(lower_case(word), lower_case(candidate)) <= std::max<std::size_t>(1, length / 3);
+      const std::size_t slips  = edit_distance(lower_case(word), lower_case(candidate));
+      return slips <= std::max<std::size_t>(1, length / 3) && slips < length;
     }
   } // namespace
 
@@ -56,7 +57,7 @@ namespace varfield
   std::string did_you_mean(const std::string &word, const std::vector<std::string> &candidates)
   {
     const std::string guess = nearest(word, candidates);
-    return !guess.empty() && is_near(word, guess) ? ", did you mean “" + guess + "”?" : std::string();
+    return !guess.empty() && is_near(word, guess) ? " (did you mean “" + guess + "”?)" : std::string();
   }
 
   std::string join(const std::vector<std::string> &words, const std::string &separator)

@@ -39,6 +39,18 @@ namespace varfield
     robin = common.robin;
   }
 
+  namespace
+  {
+    template <int dim>
+    Expression<dim> expression(const std::string &text, const std::string &origin)
+    {
+      if (text.find("field(") != std::string::npos)
+        throw UserError(origin + ": the trace of a field stands alone, as in “left: field(NAME)”, and in Dirichlet conditions "
+                        "only, but found “" + text + "”.");
+      return Expression<dim>(text, origin);
+    }
+  } // namespace
+
   template <int dim>
   std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh)
   {
@@ -51,7 +63,7 @@ namespace varfield
         if (text.rfind("field(", 0) == 0 && text.back() == ')')
           condition.field = trim(text.substr(6, text.size() - 7));
         else
-          condition.value = Expression<dim>(text, origin);
+          condition.value = expression<dim>(text, origin);
         conditions.push_back(condition);
       }
     return conditions;
@@ -82,7 +94,7 @@ namespace varfield
       {
         FluxCondition<dim> condition;
         condition.ids  = mesh.boundary_ids(boundary, origin);
-        condition.flux = Expression<dim>(text, origin);
+        condition.flux = expression<dim>(text, origin);
         conditions.push_back(condition);
       }
     origin = "Physics/Robin";
@@ -92,8 +104,8 @@ namespace varfield
         const auto [coefficient, reference] = split_pair(text, origin);
         condition.ids                       = mesh.boundary_ids(boundary, origin);
         condition.is_robin                  = true;
-        condition.coefficient               = Expression<dim>(coefficient, origin);
-        condition.reference                 = Expression<dim>(reference, origin);
+        condition.coefficient               = expression<dim>(coefficient, origin);
+        condition.reference                 = expression<dim>(reference, origin);
         conditions.push_back(condition);
       }
     return conditions;

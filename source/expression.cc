@@ -158,10 +158,12 @@ namespace varfield
     const double result = parser_->value(point);
     if (std::isfinite(result))
       return result;
-    std::ostringstream message;
-    message << origin_ << ": the expression “" << text_ << "” is " << to_text(result) << " at the point (" << point
-            << "); it has to be a finite number wherever it is evaluated.";
-    throw UserError(message.str());
+    std::vector<std::string> coordinates;
+    for (unsigned int d = 0; d < dim; ++d)
+      coordinates.push_back(to_text(point[d]));
+    throw UserError(origin_ + ": the expression “" + text_ + "” is " +
+                    (std::isnan(result) ? "not a number (nan)" : "infinite") + " at the point (" + join(coordinates) +
+                    "); it has to be a finite number wherever it is evaluated.");
   }
 
   std::vector<std::pair<std::string, std::string>> parse_boundary_map(const std::string &text,

@@ -80,8 +80,16 @@ namespace varfield
       space_ = FieldSpace<dim>::global(mesh);
     else
       {
-        const auto numbers = parse_numbers(blocks_, "Fields/" + name_ + "/Blocks");
-        space_             = FieldSpace<dim>::by_block(mesh, std::vector<unsigned int>(numbers.begin(), numbers.end()));
+        const std::string origin = "Fields/" + name_ + "/Blocks";
+        const auto numbers       = parse_numbers(blocks_, origin);
+        try
+          {
+            space_ = FieldSpace<dim>::by_block(mesh, std::vector<unsigned int>(numbers.begin(), numbers.end()));
+          }
+        catch (const UserError &error)
+          {
+            throw UserError(origin + ": " + error.what());
+          }
       }
   }
 
@@ -158,7 +166,14 @@ namespace varfield
     const MPI_Comm comm = space_->mesh().comm();
     std::unique_ptr<Function<dim>> function;
     if (!file.empty())
-      function = read_grid_function<dim>(file, comm);
+      try
+        {
+          function = read_grid_function<dim>(file, comm);
+        }
+      catch (const UserError &error)
+        {
+          throw UserError(origin + " file: " + error.what());
+        }
     const Expression<dim> formula(expression, origin);
     Vector values = evaluate_together<dim>(
       [&](const Point<dim> &x) { return function ? function->value(x) : formula.value(x); }, space_->points(), comm);

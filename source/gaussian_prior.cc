@@ -2,6 +2,7 @@
 #include <numeric>
 #include <varfield/exceptions.h>
 #include <varfield/gaussian_prior.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -134,8 +135,11 @@ namespace varfield
                         " columns.");
       if (!covariance.allFinite())
         throw UserError(origin + ": the covariance matrix has entries that are not finite numbers.");
-      if ((covariance - covariance.transpose()).cwiseAbs().maxCoeff() > 1e-10 * covariance.cwiseAbs().maxCoeff())
-        throw UserError(origin + ": the covariance matrix is not symmetric.");
+      Index i = 0, j = 0;
+      if ((covariance - covariance.transpose()).cwiseAbs().maxCoeff(&i, &j) > 1e-10 * covariance.cwiseAbs().maxCoeff())
+        throw UserError(origin + ": the covariance matrix is not symmetric: row " + std::to_string(i + 1) + ", column " +
+                        std::to_string(j + 1) + " has " + to_text(covariance(i, j)) + ", and row " + std::to_string(j + 1) +
+                        ", column " + std::to_string(i + 1) + " has " + to_text(covariance(j, i)) + ".");
       return covariance;
     }
   } // namespace

@@ -29,9 +29,7 @@ namespace
     for (const auto &[name, text] : actions)
     {
       auto *sub = app.add_subcommand(name, text);
-      auto *file = sub->add_option("case", command.file, "Parameter file of the case");
-      if (name != "template")
-        file->required();
+      sub->add_option("case", command.file, "Parameter file of the case");
       sub->add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
       sub->callback([&command, action = name] { command.action = action; });
     }
@@ -39,13 +37,20 @@ namespace
     try
     {
       app.parse(argc, argv);
-      if (command.file.empty() && command.action == "run")
-        throw CLI::RequiredError("A parameter file");
+      if (command.file.empty() && command.action != "template")
+        throw CLI::ValidationError("A parameter file is needed, as in “varfield " +
+                                   (command.action == "run" ? "" : command.action + " ") + "case.prm”.");
       return -1;
     }
     catch (const CLI::ParseError &error)
     {
       const int code = app.exit(error, out, err);
+      std::vector<std::string> names;
+      for (const auto &[name, text] : actions)
+        names.push_back(name);
+      if (dynamic_cast<const CLI::ExtrasError *>(&error) != nullptr)
+        if (const auto guess = varfield::did_you_mean(command.file, names); !guess.empty())
+          err.str("“" + command.file + "” is not a command" + guess + ".\nRun with --help for more information.\n");
       if (speaks)
       {
         std::cout << out.str();

@@ -17,6 +17,9 @@ namespace varfield
             throw UserError(origin + ": conditions have the form “column=value” and are separated by semicolons, but found “" +
                             condition + "”.");
           const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
+          if (!table.has(column))
+            throw UserError(origin + ": the table “" + table.path() + "” has no column “" + column + "”" +
+                            did_you_mean(column, table.names()) + ". Its columns are " + join(table.names()) + ".");
           const auto cells = table.strings(column);
           bool any         = false;
           for (std::size_t row = 0; row < cells.size(); ++row)
@@ -101,7 +104,9 @@ namespace varfield
       {
         if (set->file.empty())
           throw UserError(set->section() + "/File: has to name the file with the measurements.");
-        set->table = Table::read(values_needed || set->sensors.empty() ? set->file : set->sensors, comm);
+        const bool sensors = !values_needed && !set->sensors.empty();
+        set->table         = Table::read(sensors ? set->sensors : set->file, comm,
+                                 "table " + set->section() + (sensors ? "/Sensors" : "/File"));
         read_rows(*set, experiments, values_needed);
         first_row_.push_back(values_.size());
       }

@@ -9,6 +9,7 @@
 #include <set>
 #include <varfield/expression.h>
 #include <varfield/mesh.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -16,6 +17,9 @@ namespace varfield
 
   namespace
   {
+    /// Unknowns are numbered with 32 bits.
+    constexpr double most_cells = 2e8;
+
     const std::vector<std::string> &side_names(unsigned int dim)
     {
       static const std::vector<std::string> two{"left", "right", "bottom", "top"};
@@ -48,6 +52,17 @@ namespace varfield
       for (const auto &ids : Utilities::MPI::all_gather(comm, std::vector<Id>(local.begin(), local.end())))
         all.insert(ids.begin(), ids.end());
       return {all.begin(), all.end()};
+    }
+
+    /// What the reader has to say, without the place in its source and the calls that led there.
+    std::string complaint(const std::exception &error)
+    {
+      const auto *of_dealii = dynamic_cast<const ExceptionBase *>(&error);
+      if (of_dealii == nullptr)
+        return error.what();
+      std::ostringstream text;
+      of_dealii->print_info(text);
+      return normalize(text.str());
     }
 
     template <int dim>
@@ -111,8 +126,14 @@ namespace varfield
     for (unsigned int d = 0; d < dim; ++d)
       if (!(lower_[d] < upper_[d]))
         throw UserError("Mesh/Upper corner: has to be above the lower corner in every direction, but in direction " +
-                        std::to_string(d) + " it is " + std::to_string(upper_[d]) + " over " + std::to_string(lower_[d]) +
-                        ".");
+                        std::string(1, "xyz"[d]) + " it is " + to_text(upper_[d]) + ", and the lower corner " +
+                        to_text(lower_[d]) + ".");
+    double cells = std::pow(2., dim * global_refinements_);
+    for (const unsigned int n : subdivisions_)
+      cells *= n;
+    if (type_ == "box" && cells > most_cells)
+      throw UserError("Mesh/Subdivisions, Mesh/Global refinements: these make " + to_text(cells) +
+                      " cells; at most " + to_text(most_cells) + " are possible.");
     for (const auto &[side, id] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
       {
         const auto &sides = side_names(dim);
@@ -178,8 +199,13 @@ namespace varfield
   template <int dim>
   void Mesh<dim>::read_file(Triangulation<dim> &serial) const
   {
+    if (std::filesystem::is_directory(file_))
+      throw UserError("Mesh/File: “" + file_ + "” is a directory; a mesh file is needed.");
+    if (!std::filesystem::exists(file_))
+      throw UserError("Mesh/File: the mesh file “" + file_ + "” does not exist (looked for in " +
+                      std::filesystem::current_path().string() + ").");
     if (!std::ifstream(file_))
-      throw UserError("Mesh/File: cannot read “" + file_ + "”: no such file, or no permission.");
+      throw UserError("Mesh/File: the mesh file “" + file_ + "” cannot be read; is there a permission to?");
     GridIn<dim> reader;
     reader.attach_triangulation(serial);
     try
@@ -192,9 +218,9 @@ namespace varfield
       }
     catch (const std::exception &error)
       {
-        const std::string text = error.what();
         throw UserError("Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
-                        "-dimensional mesh. The reader says: " + text.substr(0, 600));
+                        "-dimensional mesh (is it whole, in the format of its ending, and does Dimension fit?). The reader "
+                        "says: " + complaint(error).substr(0, 400));
       }
     if (serial.n_active_cells() == 0)
       throw UserError("Mesh/File: “" + file_ + "” has no cells of dimension " + std::to_string(dim) + ".");
@@ -292,6 +318,15 @@ namespace varfield
   }
 
   template <int dim>
+  std::vector<std::string> Mesh<dim>::known_ids() const
+  {
+    std::vector<std::string> known;
+    for (const auto id : boundary_ids_)
+      known.push_back(std::to_string(id));
+    return known;
+  }
+
+  template <int dim>
   std::vector<types::boundary_id> Mesh<dim>::boundary_ids(const std::string &name, const std::string &origin) const
   {
     if (name == "all")
@@ -302,8 +337,8 @@ namespace varfield
     if (side != sides.end())
       {
         if (type_ != "box")
-          throw UserError(origin + ": the side “" + name + "” is known for a generated box only; a mesh from a file has "
-                          "numbers.");
+          throw UserError(origin + ": the side “" + name + "” is known for a generated box only; the boundaries of a mesh from "
+                          "a file have numbers, here " + join(known_ids()) + ".");
         id = side - sides.begin();
         for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
           if (other == name)
@@ -316,10 +351,7 @@ namespace varfield
                       ", but found “" + name + "”" + did_you_mean(name, sides) + ".");
     if (std::find(boundary_ids_.begin(), boundary_ids_.end(), id) == boundary_ids_.end())
       {
-        std::vector<std::string> known;
-        for (const auto known_id : boundary_ids_)
-          known.push_back(std::to_string(known_id));
-        throw UserError(origin + ": the mesh has no boundary “" + name + "”; its boundary ids are " + join(known) + ".");
+        throw UserError(origin + ": the mesh has no boundary “" + name + "”; its boundary ids are " + join(known_ids()) + ".");
       }
     return {id};
   }

@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <varfield/checkpoint.h>
 #include <varfield/output.h>
 #include <varfield/text.h>
 #include <varfield/version.h>
@@ -266,6 +267,7 @@ namespace varfield
       }
       posterior.write(path, "posterior", problem.mesh(), degree);
       write_states(problem, results, path);
+      write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
     }
     const auto summary = as_json(problem, results, exit_code); // collective
     if (!problem.groups().is_root())

@@ -150,7 +150,7 @@ namespace varfield
           reason = "“end” has to stand alone";
         else
           reason += did_you_mean(keyword, {"set", "subsection", "end", "include"});
-        throw UserError(where(line.number) + ": " + reason + (reason.back() == '?' ? " " : ". ") + "Found is “" +
+        throw UserError(where(line.number) + ": " + reason + ". Found is “" +
                         line.text +
                         "”. Allowed are “subsection NAME”, “end”, “set NAME = VALUE”, “include FILE” and "
                         "comments that begin with #.");
@@ -197,8 +197,8 @@ namespace varfield
     return {names, name, trim(text.substr(equals + 1)), origin, {}};
   }
 
-  std::optional<std::string> find_value(const std::vector<Assignment> &assignments,
-                                        const std::vector<std::string> &section, const std::string &name)
+  std::optional<Assignment> find_assignment(const std::vector<Assignment> &assignments,
+                                            const std::vector<std::string> &section, const std::string &name)
   {
     std::vector<std::string> normalized;
     for (const std::string &part : section)
@@ -206,6 +206,13 @@ namespace varfield
     const auto last = std::find_if(assignments.rbegin(), assignments.rend(),
                                    [&](const Assignment &assignment)
                                    { return assignment.section == normalized && assignment.name == normalize(name); });
-    return last == assignments.rend() ? std::nullopt : std::make_optional(last->value);
+    return last == assignments.rend() ? std::nullopt : std::make_optional(*last);
+  }
+
+  std::optional<std::string> find_value(const std::vector<Assignment> &assignments,
+                                        const std::vector<std::string> &section, const std::string &name)
+  {
+    const auto assignment = find_assignment(assignments, section, name);
+    return assignment ? std::make_optional(assignment->value) : std::nullopt;
   }
 } // namespace varfield

@@ -130,8 +130,7 @@ namespace varfield
                            const Tree &parent)
       {
         const std::vector<std::string> valid = names(parent, is_section);
-        std::string guess                    = did_you_mean(name, valid);
-        guess                                = guess.empty() ? "." : guess;
+        std::string guess                    = did_you_mean(name, valid) + ".";
         if (valid.empty())
           guess += " It has no sections.";
         mistakes.push_back(origin + ": " + in_section(parents) + " has no section “" + name + "”" + guess +
@@ -141,8 +140,7 @@ namespace varfield
       void unknown_name(const Assignment &assignment, const Tree &section)
       {
         const std::vector<std::string> valid = names(section, is_parameter);
-        std::string guess                    = did_you_mean(assignment.name, valid);
-        guess                                = guess.empty() ? "." : guess;
+        std::string guess                    = did_you_mean(assignment.name, valid) + ".";
         if (section.is_object() && section.contains(assignment.name))
           guess = ": there it is a section (“subsection " + assignment.name + "”).";
         mistakes.push_back(assignment.origin + ": " + in_section(assignment.section) + " has no parameter “" +
@@ -152,9 +150,8 @@ namespace varfield
 
       void not_allowed(const std::string &subject, const std::string &value, const std::string &pattern)
       {
-        const std::string guess = did_you_mean(value, allowed_words(pattern));
-        mistakes.push_back(subject + "is set to “" + value + "”" + (guess.empty() ? "." : guess) + " Allowed is " +
-                           pattern_in_words(pattern) + ".");
+        mistakes.push_back(subject + "is set to “" + value + "”" + did_you_mean(value, allowed_words(pattern)) +
+                           ". Allowed is " + pattern_in_words(pattern) + ".");
       }
 
       void set_here(const Assignment &assignment, const Tree &parameter)

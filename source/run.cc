@@ -1,4 +1,5 @@
 #include <cmath>
+#include <varfield/checkpoint.h>
 #include <varfield/run.h>
 #include <varfield/text.h>
 
@@ -61,14 +62,17 @@ namespace varfield
         else
           at_map_only();
         collect_fields();
-        results_.seconds = report_.seconds();
+        results_.parameters = problem_.inference().method == "map" ? map_ : family_.mean();
+        results_.seconds    = report_.seconds();
         return std::move(results_);
       }
 
     private:
       void find_map()
       {
-        map_                  = Vector::Zero(density_.prior().layout().n_local());
+        const auto &layout = density_.prior().layout();
+        const auto &start  = problem_.inference().start_from;
+        map_               = start.empty() ? Vector::Zero(layout.n_local()) : read_vector(start, layout);
         const Monitor monitor = [this](const IterationReport &row) {
           report_.iteration(row);
           results_.map_objective      = row.objective;

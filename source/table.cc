@@ -67,9 +67,9 @@ namespace varfield
     }
   } // namespace
 
-  Table Table::read(const std::string &path, MPI_Comm comm)
+  Table Table::read(const std::string &path, MPI_Comm comm, const std::string &what)
   {
-    return parse(read_text_file(path, comm, "table"), path);
+    return parse(read_text_file(path, comm, what), path);
   }
 
   Table Table::parse(const std::string &text, const std::string &path)
@@ -154,9 +154,8 @@ namespace varfield
   {
     if (!has(name))
     {
-      const std::string guess = did_you_mean(name, names_);
       throw UserError("The table " + in_quotes(path_) + " has no column " + in_quotes(name) +
-                      (guess.empty() ? "." : guess) + " Line " + std::to_string(header_line_) +
+                      did_you_mean(name, names_) + ". Line " + std::to_string(header_line_) +
                       " names the columns: " + join(names_) + ".");
     }
     return std::find(names_.begin(), names_.end(), name) - names_.begin();

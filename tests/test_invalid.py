@@ -129,6 +129,8 @@ class Invalid(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             cls.outcomes = {(case.name, n): pool.submit(case.run, n) for case in CASES for n in case.ranks}
 
+    maxDiff = None
+
     def judge(self, case, n_ranks):
         outcome = self.outcomes[case.name, n_ranks].result()
         message = outcome.message

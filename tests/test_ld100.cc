@@ -47,7 +47,7 @@ namespace
     const std::string size = std::to_string(n), folder = "ld100/Q1_" + size + "/";
     const auto problem     = shipped_case<2>(
         "ld100/ld100", {"Mesh/Subdivisions=" + size + ", " + size, "Inference/Method=laplace", "Inference/Minimum draws=2",
-                        "Inference/Maximum draws=2", "Inference/low rank/Cutoff=0"});
+                        "Inference/Maximum draws=2", "Inference/low rank/Cutoff=0", "Inference/MAP/Gradient tolerance=1e-13"});
     const auto results = infer_silently(*problem);
     BOOST_TEST(results.map.converged);
 

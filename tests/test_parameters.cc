@@ -85,8 +85,8 @@ BOOST_AUTO_TEST_CASE(nearest_names)
 {
   BOOST_CHECK_EQUAL(nearest("menatype", {"mean field", "metatype", "low rank"}), "metatype");
   BOOST_CHECK_EQUAL(nearest("word", {}), "");
-  BOOST_CHECK_EQUAL(did_you_mean("LOW RNAK", {"mean field", "low rank"}), ", did you mean “low rank”?");
-  BOOST_CHECK_EQUAL(did_you_mean("ab", {"ba", "cd"}), ", did you mean “ba”?");
+  BOOST_CHECK_EQUAL(did_you_mean("LOW RNAK", {"mean field", "low rank"}), " (did you mean “low rank”?)");
+  BOOST_CHECK_EQUAL(did_you_mean("ab", {"ba", "cd"}), " (did you mean “ba”?)");
   BOOST_CHECK_EQUAL(did_you_mean("x", {}), "");
   BOOST_CHECK_EQUAL(did_you_mean("something else", {"mean field"}), "");
   BOOST_CHECK_EQUAL(join({"a", "b"}, " + "), "a + b");
@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(mistakes_in_the_grammar)
 {
   CHECK_CONTAINS(reading_error("set a = 1\nend\n"), "case.prm, line 2: this “end” closes nothing");
   CHECK_CONTAINS(reading_error("\nsubsection A\nsubsection B\nend\n"), "“A” that is opened in line 2 is not closed");
-  CHECK_CONTAINS(reading_error("sett a = 1\n"), "line 1: this line is not understood, did you mean “set”?");
+  CHECK_CONTAINS(reading_error("sett a = 1\n"), "line 1: this line is not understood (did you mean “set”?).");
   CHECK_CONTAINS(reading_error("a = 1\n"), "Found is “a = 1”. Allowed are");
   CHECK_CONTAINS(reading_error("set a 1\n"), "“set” needs a name, an equals sign and a value");
   CHECK_CONTAINS(reading_error("set = 1\n"), "“set” needs a name");
@@ -219,10 +219,10 @@ BOOST_FIXTURE_TEST_CASE(values_reach_the_bound_members, Declared)
 BOOST_FIXTURE_TEST_CASE(unknown_names, Declared)
 {
   CHECK_CONTAINS(error("subsection Priors\nset Scale = 1\nend"),
-                 "case.prm, line 2: the top level has no section “Priors”, did you mean “Prior”?");
+                 "case.prm, line 2: the top level has no section “Priors” (did you mean “Prior”?).");
   CHECK_CONTAINS(error("subsection Prior\nset Standart deviation = 1\nend"),
-                 "case.prm, line 2: section “Prior” has no parameter “Standart deviation”, did you mean “Standard "
-                 "deviation”?");
+                 "case.prm, line 2: section “Prior” has no parameter “Standart deviation” (did you mean “Standard "
+                 "deviation”?).");
   CHECK_CONTAINS(error("subsection Prior\nset Scale = 1\nend"),
                  "There is a parameter of this name in: section “Prior/Robin term”.");
   CHECK_CONTAINS(error("subsection Family\nset Size = 1\nend"), "Its parameters are: Method, Rank, Seed.");
@@ -238,7 +238,7 @@ BOOST_FIXTURE_TEST_CASE(values_that_are_not_allowed, Declared)
   CHECK_CONTAINS(error("subsection Prior\nset Standard deviation = -1\nend"),
                  "case.prm, line 2: “Prior/Standard deviation” is set to “-1”. Allowed is a number between 0 and 10.");
   CHECK_CONTAINS(error("subsection Family\nset Method = low rnak\nend"),
-                 "is set to “low rnak”, did you mean “low rank”? Allowed is one of: low rank, mean field, full.");
+                 "is set to “low rnak” (did you mean “low rank”?). Allowed is one of: low rank, mean field, full.");
   CHECK_CONTAINS(error("subsection Family\nset Rank = 1.5\nend"), "Allowed is an integer of at least 1.");
   CHECK_CONTAINS(error("subsection Family\nset Seed = -1\nend"), "Allowed is an integer of at least 0.");
   BOOST_CHECK_EQUAL(seed, 1);

@@ -137,7 +137,7 @@ namespace
               family->set_mean(m);
               const auto at = density.linearize(m);
               family->natural_step(Curvature(density, *at), 1.);
-              const Termination result = create<Optimizer>("natural gradient", {{"Draws", "1024"}, {"Tolerance", "0.0005"}, {"Maximum iterations", "80"}})
+              const Termination result = create<Optimizer>("natural gradient", {{"Draws", "8192"}, {"Tolerance", "0.0001"}, {"Maximum iterations", "100"}})
                                              ->maximize(density, *family, 2, {});
               BOOST_TEST(result.converged, result.reason);
               const Vector mean = prior.layout().gather(family->mean()), sd = covariance_matrix(*family).diagonal().cwiseSqrt();

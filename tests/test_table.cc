@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(wrong_shapes)
   CHECK_CONTAINS(error("# x,y\n1,2\n3,4\n"), "line 2: numbers are found where the names");
   CHECK_CONTAINS(error("x,y\n\"a,2\n"), "line 2: a quote is opened but not closed");
   CHECK_CONTAINS(message_of([] { parse("depth,head\n1,2\n").numbers("heads"); }),
-                 "has no column “heads”, did you mean “head”? Line 1 names the columns: depth, head.");
+                 "has no column “heads” (did you mean “head”?). Line 1 names the columns: depth, head.");
 }
 
 BOOST_AUTO_TEST_CASE(write_and_read)

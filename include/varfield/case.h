@@ -33,6 +33,7 @@ namespace varfield
     double elbo_error          = 0.05;
     unsigned int minimum_draws = 200, maximum_draws = 2000;
     double time_budget         = 0.;
+    std::string start_from;
   };
 
   /// What synthetic data are made from.
@@ -91,7 +92,6 @@ namespace varfield
     SynthesisSettings synthesis_;
     SolverSettings solver_;
     std::string field_names_ = "m", experiment_names_, measurement_names_ = "data";
-    std::vector<std::unique_ptr<Field<dim>>> declared_fields_;
     std::vector<Experiment> declared_experiments_;
     std::vector<std::unique_ptr<MeasurementSet<dim>>> declared_sets_;
     dealii::ParameterHandler prm_;
@@ -99,6 +99,7 @@ namespace varfield
     // In the order in which they are built; destroyed the other way round.
     std::unique_ptr<SampleGroups> groups_;
     Mesh<dim> mesh_;
+    std::vector<std::unique_ptr<Field<dim>>> declared_fields_; ///< until all of them are set up
     FieldSet<dim> fields_;
     std::unique_ptr<Measurements<dim>> measurements_;
     ForwardModel<dim> model_;

@@ -25,7 +25,7 @@ namespace varfield
   /// The candidate with the smallest edit distance to `word` (ignoring case); empty if there are no candidates.
   std::string nearest(const std::string &word, const std::vector<std::string> &candidates);
 
-  /// ", did you mean “nearest”?" or an empty string when nothing is near.
+  /// " (did you mean “nearest”?)" or an empty string when nothing is near.
   std::string did_you_mean(const std::string &word, const std::vector<std::string> &candidates);
 
   /// "a, b, c".

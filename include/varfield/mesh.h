@@ -46,6 +46,7 @@ namespace varfield
     void refine_towards(const std::vector<dealii::Point<dim>> &points);
     void refine_towards_boundaries();
     void collect();
+    std::vector<std::string> known_ids() const;
 
     std::string type_         = "box";
     std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);

@@ -9,19 +9,21 @@ namespace varfield
   class OutputFolder
   {
   public:
-    /// Throws UserError if the folder exists and must not be overwritten, or cannot be made. Collective over the world; only
-    /// the root rank touches the file system.
+    /// UserError if the folder aside cannot be made. Collective over the world; only the root rank touches the file system.
     OutputFolder(const OutputSettings &settings, const SampleGroups &groups);
     /// Where to write, with a slash at the end.
     std::string path() const { return directory_ + ".tmp/"; }
     const std::string &final_path() const { return directory_; }
-    /// Moves everything to its place. Collective.
+    /// Moves everything to its place: that of check(), or `<directory>-2`, … where a folder has appeared there since, and must
+    /// not be overwritten. Collective.
     void finish();
-    /// Throws UserError if a run with these settings could not begin; changes nothing. Collective.
+    /// Throws UserError if the folder exists and must not be overwritten, or could not be made; changes nothing. Only a folder
+    /// that looks like the results of a run is ever overwritten. Collective.
     static void check(const OutputSettings &settings, MPI_Comm comm);
 
   private:
-    const std::string directory_;
+    std::string directory_; ///< the final name; on the root rank after finish()
+    const bool overwrite_;
     const SampleGroups &groups_;
   };
 

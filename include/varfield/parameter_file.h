@@ -31,8 +31,10 @@ namespace varfield
   /// From "Section/Sub section/Name=value", as given to --set.
   Assignment parse_override(const std::string &text);
 
-  /// The last value assigned; for parameters that decide which others are declared. Names are compared with respect to
-  /// case but not to the amount of white space.
+  /// The last assignment of a parameter, and its value; for parameters that decide which others are declared. Names are
+  /// compared with respect to case but not to the amount of white space.
+  std::optional<Assignment> find_assignment(const std::vector<Assignment> &assignments,
+                                            const std::vector<std::string> &section, const std::string &name);
   std::optional<std::string> find_value(const std::vector<Assignment> &assignments,
                                         const std::vector<std::string> &section, const std::string &name);
 } // namespace varfield

@@ -13,8 +13,8 @@ namespace varfield
   class Table
   {
   public:
-    /// Collective; rank 0 reads the file. UserError on all ranks alike.
-    static Table read(const std::string &path, MPI_Comm comm);
+    /// Collective; rank 0 reads the file. UserError on all ranks alike; `what` says in it which table is missing.
+    static Table read(const std::string &path, MPI_Comm comm, const std::string &what = "table");
     /// Local. `path` is the name of the table in messages.
     static Table parse(const std::string &text, const std::string &path);
 

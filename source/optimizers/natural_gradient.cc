@@ -78,6 +78,7 @@ namespace varfield
       bool on_plateau(const Sweep &sweep, const ElboEstimate &previous) const;
       void full_step(Sweep &sweep);
       void averaging_step(Sweep &sweep);
+      double excess(double residual, double noise) const;
       bool is_stationary(const Sweep &sweep) const;
       bool is_settled(const Family &before, const Sweep &sweep);
       void forget();
@@ -93,6 +94,7 @@ namespace varfield
 
       bool averaging          = false;
       unsigned int n_averaged = 1;                    ///< sweeps in the running average
+      unsigned int n_settled  = 0;                    ///< of these, those that found nothing left to correct
       double noise_sum        = 0.;                   ///< of the residuals of these
       double step_length      = 1.;
       std::string note;
@@ -248,11 +250,16 @@ namespace varfield
       note        = "averaging over " + std::to_string(n_averaged + 1) + " sweeps";
     }
 
-    /// Whether a Newton step would gain less than the tolerance, or the residual is no larger than sampling error explains.
-    /// Where it is pure sampling error its square is of the size of its mean; four times that is taken as the limit.
+    /// A squared residual, in ELBO, over its mean if it is pure sampling error; 0 below the tolerance. In the worst case, one
+    /// direction, it is the square of a normal number: 4 is two standard errors.
+    double Maximization::excess(double residual, double noise) const
+    {
+      return residual <= settings.tolerance ? 0. : residual / std::max(noise, 1e-300);
+    }
+
     bool Maximization::is_stationary(const Sweep &sweep) const
     {
-      return 0.5 * sweep.residual <= settings.tolerance || sweep.residual <= 4. * sweep.noise;
+      return excess(0.5 * sweep.residual, 0.5 * sweep.noise) <= 4.;
     }
 
     /// q has moved on: what was averaged so far is out of date.
@@ -260,13 +267,15 @@ namespace varfield
     {
       n_averaged = 1;
       noise_sum  = 0.;
+      n_settled  = 0;
     }
 
     /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling errors of
     /// mean and covariance cost, ½ noise and its like over the number of sweeps averaged, is below the tolerance.
     bool Maximization::is_settled(const Family &before, const Sweep &sweep)
     {
-      if (!is_stationary(sweep))
+      constexpr double clearly = 9.; // three standard errors
+      if (excess(0.5 * sweep.residual, 0.5 * sweep.noise) > clearly)
         {
           forget();
           return false;
@@ -279,12 +288,15 @@ namespace varfield
       const CovarianceResidual covariance = before.covariance_residual(curvature(sweep));
       const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
       note += ", loss through sampling " + number(loss);
-      if (covariance.loss > settings.tolerance && covariance.loss > 4. * covariance.noise)
+      const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
+      if (covariance_excess > clearly)
         {
           forget();
           return false;
         }
-      return loss <= settings.tolerance;
+      // One sweep may miss a slow drift: ask several.
+      n_settled = is_stationary(sweep) && covariance_excess <= 4. ? n_settled + 1 : 0;
+      return n_settled >= 3 && groups().broadcast(loss) <= settings.tolerance;
     }
 
     bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,

@@ -18,11 +18,13 @@ namespace varfield
       std::shared_ptr<const GaussianPrior> build(const FieldSpace<dim> &space, const SolverSettings &,
                                                  const std::string &section) const override
       {
-        return std::make_shared<DensePrior>(space.mesh().comm(), covariance(space, section), section);
+        return std::make_shared<DensePrior>(space.mesh().comm(), covariance(space, section), origin(section));
       }
 
     protected:
       virtual Matrix covariance(const FieldSpace<dim> &space, const std::string &section) const = 0;
+      /// Where the covariance is from, to begin a message with.
+      virtual std::string origin(const std::string &section) const { return section; }
 
       void add_standard_deviation(ParameterHandler &prm)
       {
@@ -163,6 +165,8 @@ namespace varfield
                           " rows.");
         return c;
       }
+
+      std::string origin(const std::string &section) const override { return section + "/File, “" + file_ + "”"; }
 
     private:
       std::string file_;

@@ -301,6 +301,7 @@ namespace varfield
     MultiVector SpdePrior<dim>::leading_modes(unsigned int n) const
     {
       SparseMatrix mass;
+      mass.reinit(mass_);
       mass.copy_from(mass_);
       if (lumped_)
         mass = 0.;

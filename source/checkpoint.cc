@@ -1,0 +1,62 @@
+#include <deal.II/base/mpi.h>
+
+#include <algorithm>
+#include <map>
+#include <varfield/checkpoint.h>
+#include <varfield/collective.h>
+#include <varfield/table.h>
+
+namespace varfield
+{
+  void write_vector(const std::string &path, const Layout &layout, const Vector &vector)
+  {
+    const auto keys   = dealii::Utilities::MPI::gather(layout.comm(), layout.keys());
+    const auto values = dealii::Utilities::MPI::gather(layout.comm(), std::vector<double>(vector.begin(), vector.end()));
+    std::string message;
+    if (dealii::Utilities::MPI::this_mpi_process(layout.comm()) == 0)
+    {
+      std::map<std::uint64_t, double> sorted;
+      for (std::size_t rank = 0; rank < keys.size(); ++rank)
+        for (std::size_t i = 0; i < keys[rank].size(); ++i)
+          sorted[keys[rank][i]] = values[rank][i];
+      std::vector<std::vector<Cell>> rows;
+      for (const auto &[key, value] : sorted)
+        rows.push_back({key, value});
+      try
+      {
+        write_csv(path, {"key", "value"}, rows);
+      }
+      catch (const ComputationError &error)
+      {
+        message = error.what();
+      }
+    }
+    throw_together(message, layout.comm());
+  }
+
+  Vector read_vector(const std::string &path, const Layout &layout)
+  {
+    const Table table  = Table::read(path, layout.comm());
+    const auto keys    = table.strings("key");
+    const auto numbers = table.numbers("value");
+    std::map<std::string, double> values;
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      values[keys[i]] = numbers[i];
+    Vector result(layout.n_local());
+    std::string message;
+    if (static_cast<Index>(values.size()) != layout.n_global())
+      message = path + ": has " + std::to_string(values.size()) + " unknowns, but the case has " +
+                std::to_string(layout.n_global()) + ": it is from another mesh or other fields.";
+    for (Index i = 0; i < result.size() && message.empty(); ++i)
+    {
+      const auto found = values.find(std::to_string(layout.keys()[i]));
+      if (found == values.end())
+        message = path + ": the unknown with the key " + std::to_string(layout.keys()[i]) +
+                  " is missing: the file is from another mesh or other fields.";
+      else
+        result(i) = found->second;
+    }
+    throw_together(message, layout.comm());
+    return result;
+  }
+} // namespace varfield

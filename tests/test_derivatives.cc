@@ -1,0 +1,221 @@
+// ranks: 1 2
+#include "cases.h"
+#include "dense_models.h"
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <varfield/verification.h>
+
+/// Derivatives of every registered PDE, in every way in which a field can enter. The cases are made from the slots that a PDE
+/// declares: a new one is tested without an edit here.
+BOOST_AUTO_TEST_SUITE(derivatives)
+
+namespace
+{
+  using namespace varfield;
+  using namespace varfield::tests;
+
+  /// Measurements in two experiments, the sensors not the same.
+  std::string two_experiments_file()
+  {
+    const std::string file = std::filesystem::absolute("two_experiments.csv").string();
+    if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
+      std::ofstream(file) << "x,y,value,experiment\n0.2,0.3,1,first\n0.6,0.4,2,first\n0.2,0.3,0.5,second\n"
+                             "0.9,0.7,1.5,second\n0.45,0.55,1,second\n";
+    MPI_Barrier(MPI_COMM_WORLD);
+    return file;
+  }
+
+  /// A small case in the words of the parameter file.
+  template <int dim>
+  struct Words
+  {
+    unsigned int n = dim == 2 ? 6 : 3, degree = 1;
+    std::string mesh, space, transform = "exp", experiments, extra;
+    std::string dirichlet = "left: 0; right: field(a)";
+
+    /// A field for every slot of the PDE, and one more for a boundary value.
+    std::string text(const std::string &equation) const
+    {
+      const auto physics = Registry<Physics<dim>>::members().at(equation).create();
+      std::string names = "a", fields = field("a", "nodal", "identity", "0.3"), slots;
+      const auto all    = physics->slots();
+      for (std::size_t i = 0; i < all.size(); ++i)
+        {
+          const std::string name = "m" + std::to_string(i);
+          names += ", " + name;
+          fields += field(name, space, transform, transform == "exp" ? "0.2" : "0.5");
+          slots += "set " + all[i].name + " = " + name + "\n";
+        }
+      std::string size = std::to_string(n), source = "3+x";
+      for (int d = 1; d < dim; ++d)
+        size += ", " + std::to_string(n);
+      for (std::size_t c = 1; c < physics->state_names().size(); ++c)
+        source += "; 1";
+      return "set Dimension = " + std::to_string(dim) + "\nsubsection Mesh\nset Subdivisions = " + size + "\n" + mesh +
+             "\nend\nsubsection Fields\nset Names = " + names + "\n" + fields +
+             "end\nsubsection Physics\nset Equation = " + equation + "\nset Degree = " + std::to_string(degree) +
+             "\nset Source = " + source + "\nset Dirichlet = " + dirichlet + "\nset Neumann = top: 1\nsubsection " +
+             equation + "\n" + slots + "end\nend\n" + experiments + measurements() + extra;
+    }
+
+  private:
+    std::string field(const std::string &name, const std::string &kind, const std::string &map,
+                      const std::string &mean) const
+    {
+      const bool zonal = !kind.empty() && kind != "nodal";
+      return "subsection " + name + "\nset Transform = " + map + "\nset Mean = " + mean +
+             (map == "logit" ? "\nsubsection logit\nset Lower bound = 0.5\nset Upper bound = 3\nend" : "") +
+             (zonal ? "\nset Space = blocks\nset Blocks = 2, 3" + std::string(dim == 3 ? ", 3" : "") +
+                          "\nset Prior = kernel\nsubsection kernel\nset Standard deviation = 0.3\nend" :
+                      "\nset Degree = " + std::to_string(degree) +
+                          "\nsubsection spde\nset Standard deviation = 0.3\nset Correlation length = 0.5\nend") +
+             "\nend\n";
+    }
+
+    std::string measurements() const
+    {
+      const std::string file = dim == 2 ? "linear_gaussian/A_observations.csv" : "box_3d/measurements.csv";
+      return "subsection Measurements\nset Names = u\nsubsection u\nset File = " +
+             (experiments.empty() ? "parameter_files/" + file : two_experiments_file()) +
+             "\nsubsection gaussian\nset Standard deviation = 0.1\nend\nend\nend\n";
+    }
+  };
+
+  template <int dim>
+  void check(const std::string &equation, const Words<dim> &words)
+  {
+    const auto problem = case_from_text<dim>(words.text(equation));
+    for (const auto &result : verify(*problem))
+      BOOST_TEST(result.passed, equation << " in " << dim << "D: " << result.name << ": " << result.observed
+                                         << ", wanted " << result.wanted);
+  }
+
+  template <int dim>
+  void check_all(const Words<dim> &words)
+  {
+    for (const auto &equation : Registry<Physics<dim>>::names())
+      check(equation, words);
+  }
+
+  template <int dim>
+  void check_variants()
+  {
+    for (const std::string transform : {"exp", "logit", "identity"})
+      {
+        Words<dim> words;
+        words.transform = transform;
+        BOOST_TEST_CONTEXT(transform)
+          check_all(words);
+      }
+    Words<dim> zonal;
+    zonal.space = "blocks";
+    BOOST_TEST_CONTEXT("zonal")
+      check_all(zonal);
+    Words<dim> hanging;
+    hanging.mesh = "set Refinements towards boundaries = right: 1";
+    BOOST_TEST_CONTEXT("hanging nodes")
+      check_all(hanging);
+    Words<dim> quadratic;
+    quadratic.degree = 2;
+    quadratic.n      = dim == 2 ? 4 : 2;
+    BOOST_TEST_CONTEXT("Q2")
+      check_all(quadratic);
+  }
+
+  BOOST_AUTO_TEST_CASE(every_pde_in_2d) { check_variants<2>(); }
+  BOOST_AUTO_TEST_CASE(every_pde_in_3d) { check_variants<3>(); }
+
+  const std::string two_experiments = "subsection Experiments\nset Names = first, second\nsubsection first\n"
+                                      "set Source = 5\nend\nsubsection second\nset Dirichlet = left: 1; right: field(a)\n"
+                                      "end\nend\n";
+
+  BOOST_AUTO_TEST_CASE(several_experiments)
+  {
+    Words<2> words;
+    words.experiments = two_experiments;
+    for (const auto &equation : Registry<Physics<2>>::names())
+      if (Registry<Physics<2>>::members().at(equation).create()->state_names().size() == 1)
+        check(equation, words);
+  }
+
+  /// Potential, gradient and curvature of a case at a point, whole.
+  template <int dim>
+  struct AtOnePoint
+  {
+    explicit AtOnePoint(const std::string &text)
+    {
+      const auto problem = case_from_text<dim>(text);
+      const auto &prior  = problem->density().prior();
+      const auto at      = problem->density().linearize(prior.draw({3, Stream::verification, 0, 0.5}));
+      BOOST_REQUIRE(at);
+      potential = at->potential;
+      gradient  = prior.layout().gather(at->gradient);
+      MultiVector directions(prior.layout().n_local(), 4);
+      for (Index k = 0; k < directions.cols(); ++k)
+        directions.col(k) = prior.draw({4, Stream::verification, static_cast<std::uint32_t>(k), 1.});
+      curvature = prior.layout().gather(at->apply_curvature(directions));
+    }
+
+    void check_equal(const AtOnePoint &other, double tolerance) const
+    {
+      BOOST_TEST(std::abs(potential / other.potential - 1.) < tolerance);
+      BOOST_TEST(relative_difference(gradient, other.gradient) < tolerance);
+      BOOST_TEST(relative_difference(curvature, other.curvature) < tolerance);
+    }
+
+    double potential;
+    Matrix gradient, curvature;
+  };
+
+  std::string route(const std::string &name)
+  {
+    return "subsection Inference\nsubsection Curvature\nset Route = " + name + "\nend\nend\n";
+  }
+
+  template <int dim>
+  void check_routes(Words<dim> words)
+  {
+    for (const auto &equation : Registry<Physics<dim>>::names())
+      BOOST_TEST_CONTEXT(equation << " in " << dim << "D")
+      {
+        words.extra = route("data space");
+        const AtOnePoint<dim> data(words.text(equation));
+        words.extra = route("parameter space");
+        data.check_equal(AtOnePoint<dim>(words.text(equation)), 1e-10);
+      }
+  }
+
+  BOOST_AUTO_TEST_CASE(both_routes_give_the_same_curvature)
+  {
+    check_routes(Words<2>());
+    check_routes(Words<3>());
+    Words<2> hanging;
+    hanging.mesh        = "set Refinements towards boundaries = right: 1";
+    hanging.experiments = two_experiments;
+    check_routes(hanging);
+  }
+
+  template <int dim>
+  void check_solvers(unsigned int n)
+  {
+    Words<dim> words;
+    words.n = n;
+    for (const auto &equation : Registry<Physics<dim>>::names())
+      BOOST_TEST_CONTEXT(equation << " in " << dim << "D")
+      {
+        words.extra = "subsection Linear solver\nset Type = direct\nend\n";
+        const AtOnePoint<dim> direct(words.text(equation));
+        words.extra = "subsection Linear solver\nset Type = multigrid\nset Tolerance = 1e-11\nend\n";
+        AtOnePoint<dim>(words.text(equation)).check_equal(direct, 1e-8);
+      }
+  }
+
+  BOOST_AUTO_TEST_CASE(multigrid_agrees_with_direct_solver)
+  {
+    check_solvers<2>(16);
+    check_solvers<3>(6);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

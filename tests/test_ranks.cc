@@ -1,0 +1,102 @@
+// ranks: 1 2 3 4
+#include "cases.h"
+#include "dense_models.h"
+
+#include <boost/test/unit_test.hpp>
+
+/// The same case on all ranks and on one alone, in the same test: the answer is the same.
+BOOST_AUTO_TEST_SUITE(ranks)
+
+namespace
+{
+  using namespace varfield;
+  using namespace varfield::tests;
+
+  /// What a run found, by coordinates.
+  template <int dim>
+  struct Answer
+  {
+    Answer(const std::string &name, const std::vector<std::string> &overrides, MPI_Comm comm)
+    {
+      const auto problem = shipped_case<dim>(name, overrides, comm);
+      const auto results = infer_silently(*problem);
+      elbo               = results.elbo.elbo.value;
+      misfit             = results.elbo.misfit.value;
+      map                = results.map_objective;
+      predictions        = results.prediction_mean;
+      for (unsigned int f = 0; f < problem->fields().size(); ++f)
+        {
+          const auto &space = problem->fields()[f].space();
+          fields.emplace_back(space, results.fields[f].mean);
+          fields.emplace_back(space, results.fields[f].map);
+          fields.emplace_back(space, results.fields[f].variance.values.cwiseSqrt());
+          fields.emplace_back(space, results.fields[f].prior_variance.values.cwiseSqrt());
+          for (Index k = 0; k < results.fields[f].draws.cols(); ++k)
+            fields.emplace_back(space, results.fields[f].draws.col(k));
+        }
+    }
+
+    double elbo, misfit, map;
+    Vector predictions;
+    std::vector<NodalValues<dim>> fields; ///< mean, MAP, standard deviations, draws of every unknown
+  };
+
+  template <int dim>
+  void check_equal(const Answer<dim> &a, const Answer<dim> &b)
+  {
+    constexpr double tolerance = 1e-6;
+    BOOST_TEST(std::abs(a.elbo - b.elbo) < tolerance * std::abs(b.elbo));
+    BOOST_TEST(std::abs(a.misfit - b.misfit) < tolerance * std::abs(b.misfit));
+    BOOST_TEST(std::abs(a.map - b.map) < tolerance * std::abs(b.map));
+    BOOST_TEST(relative_difference(a.predictions, b.predictions) < tolerance);
+    BOOST_REQUIRE_EQUAL(a.fields.size(), b.fields.size());
+    for (std::size_t i = 0; i < a.fields.size(); ++i)
+      {
+        const auto [difference, size] = largest_difference(a.fields[i], b.fields[i]);
+        BOOST_TEST(difference < tolerance * size, "vector " << i << " differs by " << difference << " of " << size);
+      }
+  }
+
+  template <int dim>
+  void check(const std::string &name, std::vector<std::string> overrides)
+  {
+    for (const std::string setting :
+         {"Inference/natural gradient/Draws=8", "Inference/natural gradient/Maximum iterations=3",
+          "Inference/natural gradient/Judging draws=8", "Inference/Minimum draws=16", "Inference/Maximum draws=16"})
+      overrides.push_back(setting);
+    auto alone = overrides;
+    alone.push_back("Parallel/Sample groups=1");
+    const Answer<dim> expected(name, alone, MPI_COMM_SELF);
+    const int n_ranks = static_cast<int>(dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD));
+    for (const int n_groups : {1, 2, 3, 4})
+      if (n_ranks % n_groups == 0)
+        BOOST_TEST_CONTEXT(name << ", " << n_groups << " sample groups")
+        {
+          auto split = overrides;
+          split.push_back("Parallel/Sample groups=" + std::to_string(n_groups));
+          check_equal(Answer<dim>(name, split, MPI_COMM_WORLD), expected);
+        }
+  }
+
+  BOOST_AUTO_TEST_CASE(log_diffusion) { check<2>("ld100/ld100", {"Mesh/Subdivisions=16, 16"}); }
+
+  BOOST_AUTO_TEST_CASE(two_fields_and_hanging_nodes)
+  {
+    check<2>("wolfcamp/wolfcamp", {"Mesh/Subdivisions=12, 12", "Mesh/Refinements towards boundaries=left: 1"});
+  }
+
+  BOOST_AUTO_TEST_CASE(mean_field)
+  {
+    check<2>("ld100/ld100", {"Mesh/Subdivisions=12, 12", "Inference/Family=mean field", "Inference/mean field/Modes=40"});
+  }
+
+  BOOST_AUTO_TEST_CASE(three_dimensions) { check<3>("box_3d/box_3d", {"Mesh/Subdivisions=4, 4, 4"}); }
+
+  BOOST_AUTO_TEST_CASE(stochastic_optimizer)
+  {
+    check<2>("ld100/ld100", {"Mesh/Subdivisions=8, 8", "Inference/Optimizer=stochastic",
+                             "Inference/stochastic/Maximum iterations=20"});
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
