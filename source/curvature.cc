@@ -20,7 +20,9 @@ namespace varfield
 
   Curvature::Curvature(const LogDensity &density, std::vector<const Linearization *> local, unsigned int n_total,
                        bool antithetic)
-      : density_(&density), local_(std::move(local)), n_total_(n_total),
+      : density_(&density),
+        local_(std::move(local)),
+        n_total_(n_total),
         antithetic_(antithetic && groups().sum(local_.size() % 2) == 0.)
   {
   }
@@ -43,14 +45,13 @@ namespace varfield
   {
     MultiVector result = MultiVector::Zero(directions.rows(), directions.cols());
     if (shared_)
-      {
-        // Every group takes its share of the columns.
-        const Index k = directions.cols(), n_groups = groups().n_groups(), group = groups().group();
-        const Index begin = k * group / n_groups, end = k * (group + 1) / n_groups;
-        if (end > begin)
-          result.middleCols(begin, end - begin) =
-              local_[0]->apply_curvature(directions.middleCols(begin, end - begin));
-      }
+    {
+      // Every group takes its share of the columns.
+      const Index k = directions.cols(), n_groups = groups().n_groups(), group = groups().group();
+      const Index begin = k * group / n_groups, end = k * (group + 1) / n_groups;
+      if (end > begin)
+        result.middleCols(begin, end - begin) = local_[0]->apply_curvature(directions.middleCols(begin, end - begin));
+    }
     else
       for (const Linearization *at : local_)
         result += at->apply_curvature(directions);
@@ -89,17 +90,17 @@ namespace varfield
     Index column       = static_cast<Index>(columns.head(groups().group()).sum());
     if (!shared_ || groups().group() == 0)
       for (const Linearization *at : local_)
-        {
-          const MultiVector &g                 = *at->curvature_factor();
-          result.middleCols(column, g.cols()) = std::sqrt(rho_ / n_total_) * g;
-          column += g.cols();
-        }
+      {
+        const MultiVector &g                = *at->curvature_factor();
+        result.middleCols(column, g.cols()) = std::sqrt(rho_ / n_total_) * g;
+        column += g.cols();
+      }
     groups().sum(result);
     if (has_old)
-      {
-        result.conservativeResize(Eigen::NoChange, n_new + n_old);
-        result.rightCols(n_old) = old_dual_ * ((1. - rho_) * old_values_).cwiseSqrt().asDiagonal();
-      }
+    {
+      result.conservativeResize(Eigen::NoChange, n_new + n_old);
+      result.rightCols(n_old) = old_dual_ * ((1. - rho_) * old_values_).cwiseSqrt().asDiagonal();
+    }
     return result;
   }
 
@@ -109,13 +110,13 @@ namespace varfield
     Matrix sums                = Matrix::Zero(rows, 2 * cols);
     const std::size_t per_unit = antithetic_ ? 2 : 1;
     for (std::size_t k = 0; k + per_unit <= local_.size(); k += per_unit)
-      {
-        Matrix x = action(*local_[k]);
-        if (antithetic_)
-          x = 0.5 * (x + action(*local_[k + 1]));
-        sums.leftCols(cols) += x;
-        sums.rightCols(cols) += x.cwiseAbs2();
-      }
+    {
+      Matrix x = action(*local_[k]);
+      if (antithetic_)
+        x = 0.5 * (x + action(*local_[k + 1]));
+      sums.leftCols(cols) += x;
+      sums.rightCols(cols) += x.cwiseAbs2();
+    }
     groups().sum(sums);
     const double n = shared_ ? groups().n_groups() : n_total_ / static_cast<double>(per_unit);
     Spread result{sums.leftCols(cols) / n, Matrix::Zero(rows, cols)};
@@ -142,10 +143,10 @@ namespace varfield
         [&](const Linearization &at) -> Matrix
         {
           if (const MultiVector *g = at.curvature_factor())
-            {
-              const Matrix gu = layout().gram(*g, u);
-              return gu.transpose() * gu;
-            }
+          {
+            const Matrix gu = layout().gram(*g, u);
+            return gu.transpose() * gu;
+          }
           const Matrix uhu = layout().gram(u, at.apply_curvature(u));
           return 0.5 * (uhu + uhu.transpose());
         },

@@ -40,11 +40,11 @@ namespace varfield
       if (basis.modes.cols() == 0 || primal.cols() == 0)
         return;
       for (unsigned int pass = 0; pass < 2; ++pass)
-        {
-          const Matrix coefficients = layout.gram(basis.dual, primal);
-          primal -= basis.modes * coefficients;
-          dual -= basis.dual * coefficients;
-        }
+      {
+        const Matrix coefficients = layout.gram(basis.dual, primal);
+        primal -= basis.modes * coefficients;
+        dual -= basis.dual * coefficients;
+      }
     }
 
     void scale_columns(const Layout &layout, MultiVector &primal, MultiVector &dual)
@@ -66,33 +66,33 @@ namespace varfield
     }
   } // namespace
 
-  OrthonormalBlock orthonormalize(const SampleGroups &groups, const Layout &layout, MultiVector primal, MultiVector dual,
-                                  double drop)
+  OrthonormalBlock orthonormalize(const SampleGroups &groups, const Layout &layout, MultiVector primal,
+                                  MultiVector dual, double drop)
   {
     OrthonormalBlock basis{MultiVector(layout.n_local(), 0), MultiVector(layout.n_local(), 0)};
     scale_columns(layout, primal, dual);
-    // A Gram matrix resolves lengths of a ratio up to 1e8 only. So take the long directions first, project them out of the
-    // rest, and look at the rest again.
+    // A Gram matrix resolves lengths of a ratio up to 1e8 only. So take the long directions first, project them out of
+    // the rest, and look at the rest again.
     constexpr double resolved = 1e-8;
     for (unsigned int level = 0; level < 8 && primal.cols() > 0; ++level)
-      {
-        const SymmetricEigen gram = symmetric_eigen(groups, layout, layout.gram(primal, dual));
-        const Index n = gram.values.size(), n_rest = (gram.values.array() < resolved * gram.values[n - 1]).count();
-        const double longest = std::sqrt(std::max(gram.values[n - 1], 0.));
-        if (!(longest > drop))
-          break;
-        const Vector scale = gram.values.tail(n - n_rest).cwiseMax(drop * drop).cwiseSqrt().cwiseInverse();
-        const Matrix take  = gram.vectors.rightCols(n - n_rest) * scale.asDiagonal();
-        MultiVector new_modes = primal * take, new_dual = dual * take;
-        polish(groups, layout, new_modes, new_dual);
-        project_out(layout, basis, new_modes, new_dual);
-        polish(groups, layout, new_modes, new_dual);
-        append(basis.modes, new_modes);
-        append(basis.dual, new_dual);
-        primal = MultiVector(primal * gram.vectors.leftCols(n_rest));
-        dual   = MultiVector(dual * gram.vectors.leftCols(n_rest));
-        project_out(layout, basis, primal, dual);
-      }
+    {
+      const SymmetricEigen gram = symmetric_eigen(groups, layout, layout.gram(primal, dual));
+      const Index n = gram.values.size(), n_rest = (gram.values.array() < resolved * gram.values[n - 1]).count();
+      const double longest = std::sqrt(std::max(gram.values[n - 1], 0.));
+      if (!(longest > drop))
+        break;
+      const Vector scale    = gram.values.tail(n - n_rest).cwiseMax(drop * drop).cwiseSqrt().cwiseInverse();
+      const Matrix take     = gram.vectors.rightCols(n - n_rest) * scale.asDiagonal();
+      MultiVector new_modes = primal * take, new_dual = dual * take;
+      polish(groups, layout, new_modes, new_dual);
+      project_out(layout, basis, new_modes, new_dual);
+      polish(groups, layout, new_modes, new_dual);
+      append(basis.modes, new_modes);
+      append(basis.dual, new_dual);
+      primal = MultiVector(primal * gram.vectors.leftCols(n_rest));
+      dual   = MultiVector(dual * gram.vectors.leftCols(n_rest));
+      project_out(layout, basis, primal, dual);
+    }
     return basis;
   }
 
@@ -118,8 +118,8 @@ namespace varfield
     /// Rotates to Ritz pairs, by falling |λ|, and keeps at most n_keep of them.
     void rayleigh_ritz(const Curvature &curvature, Subspace &s, Index n_keep)
     {
-      const SymmetricEigen ritz = symmetric_eigen(curvature.groups(), curvature.layout(),
-                                                  curvature.layout().gram(s.basis.modes, s.image));
+      const SymmetricEigen ritz =
+          symmetric_eigen(curvature.groups(), curvature.layout(), curvature.layout().gram(s.basis.modes, s.image));
       std::vector<Index> order(static_cast<std::size_t>(ritz.values.size()));
       std::iota(order.begin(), order.end(), Index(0));
       std::stable_sort(order.begin(), order.end(),
@@ -148,11 +148,11 @@ namespace varfield
         ++n;
       Eigenpairs result{s.values.head(n), s.basis.modes.leftCols(n), s.basis.dual.leftCols(n), 0., exact};
       if (n > 0)
-        {
-          // Rounding has let U and CV part by a little more than U and V are orthonormal to.
-          result.modes = covariance(curvature, result.dual);
-          polish(curvature.groups(), curvature.layout(), result.modes, result.dual);
-        }
+      {
+        // Rounding has let U and CV part by a little more than U and V are orthonormal to.
+        result.modes = covariance(curvature, result.dual);
+        polish(curvature.groups(), curvature.layout(), result.modes, result.dual);
+      }
       if (n < s.values.size())
         result.first_dropped = std::abs(s.values[n]);
       return result;
@@ -188,14 +188,14 @@ namespace varfield
       return result;
     }
 
-    /// Adds to the basis the residuals C H u − λ u that are longer than `tolerance` (1 + |λ|), with what H does to them.
-    /// Returns whether there were any.
+    /// Adds to the basis the residuals C H u − λ u that are longer than `tolerance` (1 + |λ|), with what H does to
+    /// them. Returns whether there were any.
     bool expand(const Curvature &curvature, Subspace &s, double tolerance)
     {
-      const MultiVector image  = covariance(curvature, s.image);
-      MultiVector primal       = image - s.basis.modes * s.values.asDiagonal();
-      MultiVector dual         = s.image - s.basis.dual * s.values.asDiagonal();
-      Vector lengths           = curvature.layout().column_dots(primal, dual).cwiseMax(0.).cwiseSqrt();
+      const MultiVector image = covariance(curvature, s.image);
+      MultiVector primal      = image - s.basis.modes * s.values.asDiagonal();
+      MultiVector dual        = s.image - s.basis.dual * s.values.asDiagonal();
+      Vector lengths          = curvature.layout().column_dots(primal, dual).cwiseMax(0.).cwiseSqrt();
       curvature.groups().broadcast(lengths);
       std::vector<Index> open;
       for (Index i = 0; i < lengths.size(); ++i)
@@ -232,8 +232,8 @@ namespace varfield
     {
       const Index n_global = curvature.layout().n_global();
       const Index n        = std::min<Index>(n_global, options.rank + options.oversampling);
-      const MultiVector y  = curvature.apply(
-          start_block(curvature, n, std::min<Index>(n, options.oversampling), options.seed, start));
+      const MultiVector y =
+          curvature.apply(start_block(curvature, n, std::min<Index>(n, options.oversampling), options.seed, start));
       Subspace s;
       s.basis = orthonormalize(curvature.groups(), curvature.layout(), covariance(curvature, y), y);
       curvature.groups().broadcast(s.basis.modes);
@@ -243,33 +243,33 @@ namespace varfield
       s.image = curvature.apply(s.basis.modes);
       rayleigh_ritz(curvature, s, n);
       for (unsigned int pass = 2; pass < options.passes; ++pass)
-        {
-          const Vector old_values = s.values;
-          if (!expand(curvature, s, 0.1 * std::sqrt(options.tolerance)))
-            break;
-          rayleigh_ritz(curvature, s, n);
-          if (largest_change(s.values, old_values, options.rank) <= options.tolerance)
-            break;
-        }
+      {
+        const Vector old_values = s.values;
+        if (!expand(curvature, s, 0.1 * std::sqrt(options.tolerance)))
+          break;
+        rayleigh_ritz(curvature, s, n);
+        if (largest_change(s.values, old_values, options.rank) <= options.tolerance)
+          break;
+      }
       return selected(curvature, s, options, false);
     }
   } // namespace
 
   Eigenpairs eigenpairs(const Curvature &curvature, const EigenOptions &options, const MultiVector &start)
   {
-    const Layout &layout      = curvature.layout();
+    const Layout &layout     = curvature.layout();
     const MultiVector factor = curvature.factor(4 * (options.rank + options.oversampling));
     if (factor.cols() > 0)
-      return in_invariant_space(
-          curvature, options,
-          orthonormalize(curvature.groups(), layout, covariance(curvature, factor), factor), &factor);
+      return in_invariant_space(curvature, options,
+                                orthonormalize(curvature.groups(), layout, covariance(curvature, factor), factor),
+                                &factor);
     if (layout.n_global() <= static_cast<Index>(options.dense_size))
-      {
-        OrthonormalBlock basis = complete_basis(curvature.prior());
-        curvature.groups().broadcast(basis.modes);
-        curvature.groups().broadcast(basis.dual);
-        return in_invariant_space(curvature, options, std::move(basis), nullptr);
-      }
+    {
+      OrthonormalBlock basis = complete_basis(curvature.prior());
+      curvature.groups().broadcast(basis.modes);
+      curvature.groups().broadcast(basis.dual);
+      return in_invariant_space(curvature, options, std::move(basis), nullptr);
+    }
     return iterate(curvature, options, start);
   }
 } // namespace varfield

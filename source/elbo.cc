@@ -61,16 +61,16 @@ namespace varfield
     {
       DrawKey key = draws.key(draws.first + k);
       for (unsigned int attempt = 0; attempt < 2; ++attempt, key.draw += 0x80000000u)
+      {
+        const Draw draw = family.sample(key);
+        if (const auto potential = solver(k, key, draw))
         {
-          const Draw draw = family.sample(key);
-          if (const auto potential = solver(k, key, draw))
-            {
-              record.log_ratio()[k] = draw.log_ratio;
-              record.potential()[k] = *potential;
-              return;
-            }
-          (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
+          record.log_ratio()[k] = draw.log_ratio;
+          record.potential()[k] = *potential;
+          return;
         }
+        (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
+      }
     }
 
     void check_failures(const Record &record, unsigned int n)
@@ -84,7 +84,10 @@ namespace varfield
                                "prior or a bounded transform helps.");
     }
 
-    std::vector<double> to_std(const Vector &x) { return {x.data(), x.data() + x.size()}; }
+    std::vector<double> to_std(const Vector &x)
+    {
+      return {x.data(), x.data() + x.size()};
+    }
   } // namespace
 
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,

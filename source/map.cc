@@ -10,8 +10,8 @@ namespace varfield
   {
     using namespace dealii::Patterns;
     prm.add_parameter("Maximum iterations", max_iterations, "Newton steps, at most.", Integer(0));
-    prm.add_parameter("Maximum CG iterations", max_cg_iterations, "Conjugate gradient steps in one Newton step, at most.",
-                      Integer(1));
+    prm.add_parameter("Maximum CG iterations", max_cg_iterations,
+                      "Conjugate gradient steps in one Newton step, at most.", Integer(1));
     prm.add_parameter("Gradient tolerance", gradient_tolerance,
                       "Stop when the gradient has fallen by this factor, in the norm of the prior covariance.",
                       Double(0., 1.));
@@ -63,20 +63,20 @@ namespace varfield
     /// Linearises at the point unless that was done; false where the model cannot be solved or a number overflows.
     bool Minimization::linearize(Point &point) const
     {
-      point.at = density.linearize(point.m);
+      point.at         = density.linearize(point.m);
       double finite[2] = {0., 0.};
       if (point.at)
-        {
-          finite[0] = std::isfinite(point.at->potential) ? 1. : 0.;
-          finite[1] = density.prior().layout().dot(point.at->gradient, point.at->gradient);
-        }
+      {
+        finite[0] = std::isfinite(point.at->potential) ? 1. : 0.;
+        finite[1] = density.prior().layout().dot(point.at->gradient, point.at->gradient);
+      }
       if (!everywhere(point.at && finite[0] == 1. && std::isfinite(finite[1])))
-        {
-          point.at.reset();
-          return false;
-        }
-      point.potential     = agreed(point.at->potential);
-      point.gradient      = point.at->gradient + point.dual;
+      {
+        point.at.reset();
+        return false;
+      }
+      point.potential = agreed(point.at->potential);
+      point.gradient  = point.at->gradient + point.dual;
       density.groups().broadcast(point.gradient);
       point.gradient_norm = std::sqrt(std::max(0., dot(point.gradient, density.prior().covariance(point.gradient))));
       return std::isfinite(point.gradient_norm);
@@ -110,8 +110,8 @@ namespace varfield
       return solve_newton(Curvature(density, *current.at), current.gradient, options);
     }
 
-    /// Armijo line search; moves `current` and linearises there. After a full step the next full step is linearised at once:
-    /// it is nearly always accepted, and a state is not computed twice.
+    /// Armijo line search; moves `current` and linearises there. After a full step the next full step is linearised at
+    /// once: it is nearly always accepted, and a state is not computed twice.
     bool Minimization::advance(const NewtonStep &step)
     {
       const double slope = dot(current.gradient, step.primal);
@@ -120,21 +120,21 @@ namespace varfield
         return false;
       double t = 1.;
       for (unsigned int halving = 0; halving <= settings.max_halvings; ++halving, t *= 0.5)
-        {
-          Point trial      = shifted(step, t);
-          const bool eager = halving == 0 && last_step_was_full;
-          if (!(eager ? linearize(trial) : evaluate(trial)))
-            continue;
-          const double change = trial.objective() - current.objective();
-          if (!(change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise)))
-            continue;
-          if (!eager && !linearize(trial))
-            continue;
-          last_step_was_full = halving == 0;
-          step_length        = t;
-          current            = std::move(trial);
-          return true;
-        }
+      {
+        Point trial      = shifted(step, t);
+        const bool eager = halving == 0 && last_step_was_full;
+        if (!(eager ? linearize(trial) : evaluate(trial)))
+          continue;
+        const double change = trial.objective() - current.objective();
+        if (!(change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise)))
+          continue;
+        if (!eager && !linearize(trial))
+          continue;
+        last_step_was_full = halving == 0;
+        step_length        = t;
+        current            = std::move(trial);
+        return true;
+      }
       return false;
     }
 
@@ -167,38 +167,38 @@ namespace varfield
       Termination result;
       std::string note;
       while (true)
+      {
+        result.interrupted = report(result.iterations, note);
+        m                  = current.m;
+        if (current.gradient_norm <= target)
         {
-          result.interrupted = report(result.iterations, note);
-          m                  = current.m;
-          if (current.gradient_norm <= target)
-            {
-              result.converged = true;
-              result.reason    = "the gradient is below its tolerance";
-            }
-          else if (result.interrupted)
-            result.reason = "stopped from outside";
-          else if (result.iterations == settings.max_iterations)
-            result.reason = "the maximum number of iterations was reached";
-          if (!result.reason.empty())
-            return result;
-
-          const NewtonStep step = newton_step();
-          note                  = std::to_string(step.iterations) + " CG iterations";
-          if (step.iterations == 0)
-            note = "exact Newton step";
-          if (step.negative_curvature)
-            note = "negative curvature";
-          const double slope = dot(current.gradient, step.primal);
-          if (!advance(step))
-            {
-              // Where the predicted gain is rounding, the point cannot be improved.
-              result.converged = std::abs(slope) < 1e-10 * (1. + std::abs(current.objective()));
-              result.reason    = result.converged ? "the objective cannot be lowered further in floating-point numbers"
-                                                  : "the line search found no lower objective";
-              return result;
-            }
-          ++result.iterations;
+          result.converged = true;
+          result.reason    = "the gradient is below its tolerance";
         }
+        else if (result.interrupted)
+          result.reason = "stopped from outside";
+        else if (result.iterations == settings.max_iterations)
+          result.reason = "the maximum number of iterations was reached";
+        if (!result.reason.empty())
+          return result;
+
+        const NewtonStep step = newton_step();
+        note                  = std::to_string(step.iterations) + " CG iterations";
+        if (step.iterations == 0)
+          note = "exact Newton step";
+        if (step.negative_curvature)
+          note = "negative curvature";
+        const double slope = dot(current.gradient, step.primal);
+        if (!advance(step))
+        {
+          // Where the predicted gain is rounding, the point cannot be improved.
+          result.converged = std::abs(slope) < 1e-10 * (1. + std::abs(current.objective()));
+          result.reason    = result.converged ? "the objective cannot be lowered further in floating-point numbers"
+                                              : "the line search found no lower objective";
+          return result;
+        }
+        ++result.iterations;
+      }
     }
   } // namespace
 

@@ -31,11 +31,11 @@ namespace varfield
     {
       Pair result{prior.covariance(dual), dual};
       if (approximation && approximation->modes.cols() > 0)
-        {
-          const Vector b = approximation->shrinkage.cwiseProduct(Vector(prior.layout().gram(approximation->modes, dual)));
-          result.primal -= product(approximation->modes, b);
-          result.dual -= product(approximation->dual, b);
-        }
+      {
+        const Vector b = approximation->shrinkage.cwiseProduct(Vector(prior.layout().gram(approximation->modes, dual)));
+        result.primal -= product(approximation->modes, b);
+        result.dual -= product(approximation->dual, b);
+      }
       return result;
     }
 
@@ -43,38 +43,37 @@ namespace varfield
                                             const NewtonOptions &options, const LowRankCorrection *approximation)
     {
       const Layout &layout = curvature.layout();
-      const auto dot       = [&](const Vector &x, const Vector &y)
-      { return curvature.groups().broadcast(layout.dot(x, y)); };
+      const auto dot = [&](const Vector &x, const Vector &y) { return curvature.groups().broadcast(layout.dot(x, y)); };
       NewtonStep step{Vector::Zero(gradient.size()), Vector::Zero(gradient.size())};
       Vector residual = -gradient;
       Pair z = precondition(curvature.prior(), residual, approximation), p = z;
       double rho         = dot(residual, z.primal);
       const double limit = options.tolerance * options.tolerance * rho;
       while (step.iterations < options.max_iterations && rho > limit)
+      {
+        const Vector image   = p.dual + curvature.apply(p.primal);
+        const double bending = dot(image, p.primal);
+        if (!(bending > 0.))
         {
-          const Vector image    = p.dual + curvature.apply(p.primal);
-          const double bending  = dot(image, p.primal);
-          if (!(bending > 0.))
-            {
-              step.negative_curvature = true;
-              break;
-            }
-          const double alpha = rho / bending;
-          step.primal += alpha * p.primal;
-          step.dual += alpha * p.dual;
-          residual -= alpha * image;
-          ++step.iterations;
-          z                    = precondition(curvature.prior(), residual, approximation);
-          const double new_rho = dot(residual, z.primal);
-          p.primal             = z.primal + (new_rho / rho) * p.primal;
-          p.dual               = z.dual + (new_rho / rho) * p.dual;
-          rho                  = new_rho;
+          step.negative_curvature = true;
+          break;
         }
+        const double alpha = rho / bending;
+        step.primal += alpha * p.primal;
+        step.dual += alpha * p.dual;
+        residual -= alpha * image;
+        ++step.iterations;
+        z                    = precondition(curvature.prior(), residual, approximation);
+        const double new_rho = dot(residual, z.primal);
+        p.primal             = z.primal + (new_rho / rho) * p.primal;
+        p.dual               = z.dual + (new_rho / rho) * p.dual;
+        rho                  = new_rho;
+      }
       if (step.negative_curvature && step.iterations == 0)
-        {
-          step.primal = p.primal;
-          step.dual   = p.dual;
-        }
+      {
+        step.primal = p.primal;
+        step.dual   = p.dual;
+      }
       return step;
     }
   } // namespace

@@ -22,21 +22,21 @@ namespace varfield
     double pair[2]      = {0., 0.};
     Vector result(layout.n_local());
     for (Index i = 0; i < layout.n_local(); ++i)
+    {
+      const std::uint64_t entry = layout.keys()[static_cast<std::size_t>(i)];
+      if (entry / 2 != block)
       {
-        const std::uint64_t entry = layout.keys()[static_cast<std::size_t>(i)];
-        if (entry / 2 != block)
-          {
-            block              = entry / 2;
-            const auto bits    = Generator()({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                                               key.draw, static_cast<std::uint32_t>(key.stream)}},
-                                             seed);
-            const double radius = std::sqrt(-2. * std::log(uniform(bits[0], bits[1])));
-            const double angle  = 2. * M_PI * uniform(bits[2], bits[3]);
-            pair[0]             = radius * std::cos(angle);
-            pair[1]             = radius * std::sin(angle);
-          }
-        result[i] = key.sign * pair[entry % 2];
+        block               = entry / 2;
+        const auto bits     = Generator()({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                                            key.draw, static_cast<std::uint32_t>(key.stream)}},
+                                      seed);
+        const double radius = std::sqrt(-2. * std::log(uniform(bits[0], bits[1])));
+        const double angle  = 2. * M_PI * uniform(bits[2], bits[3]);
+        pair[0]             = radius * std::cos(angle);
+        pair[1]             = radius * std::sin(angle);
       }
+      result[i] = key.sign * pair[entry % 2];
+    }
     return result;
   }
 } // namespace varfield

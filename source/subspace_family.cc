@@ -13,12 +13,12 @@ namespace varfield
 
   void SubspaceFamily::start_from_prior(const GaussianPrior &prior)
   {
-    prior_           = &prior;
-    const Index n    = prior.layout().n_local();
-    parameters_      = Vector::Zero(prior.noise_layout().n_local());
-    mean_            = Vector::Zero(n);
-    mean_dual_       = Vector::Zero(n);
-    origin_mean_     = Vector::Zero(n);
+    prior_        = &prior;
+    const Index n = prior.layout().n_local();
+    parameters_   = Vector::Zero(prior.noise_layout().n_local());
+    mean_         = Vector::Zero(n);
+    mean_dual_    = Vector::Zero(n);
+    origin_mean_  = Vector::Zero(n);
     set_covariance(MultiVector(n, 0), MultiVector(n, 0), Matrix(0, 0));
   }
 
@@ -37,17 +37,17 @@ namespace varfield
     const Index r = factor.rows();
     factor_       = std::move(factor);
     if (r == 0)
-      {
-        inverse_.resize(0, 0);
-        log_det_ = 0.;
-        return;
-      }
+    {
+      inverse_.resize(0, 0);
+      log_det_ = 0.;
+      return;
+    }
     if (factor_.isLowerTriangular(0.))
-      {
-        inverse_ = factor_.triangularView<Eigen::Lower>().solve(Matrix::Identity(r, r));
-        log_det_ = factor_.diagonal().array().abs().log().sum();
-        return;
-      }
+    {
+      inverse_ = factor_.triangularView<Eigen::Lower>().solve(Matrix::Identity(r, r));
+      log_det_ = factor_.diagonal().array().abs().log().sum();
+      return;
+    }
     const Eigen::PartialPivLU<Matrix> lu(factor_);
     inverse_ = lu.inverse();
     log_det_ = lu.matrixLU().diagonal().array().abs().log().sum();
@@ -72,7 +72,7 @@ namespace varfield
 
   Draw SubspaceFamily::sample(const DrawKey &key) const
   {
-    const Vector z      = prior().draw(key), a = prior().layout().gram(dual_, z), b = product(factor_, a);
+    const Vector z = prior().draw(key), a = prior().layout().gram(dual_, z), b = product(factor_, a);
     const Vector delta  = z + product(modes_, b - a);
     const double linear = prior().layout().dot(mean_dual_, delta + 0.5 * mean_);
     // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
@@ -118,12 +118,15 @@ namespace varfield
     return rank_in_group > 0 ? 0 : diagonal_factor() ? r : r * (r + 1) / 2;
   }
 
-  double SubspaceFamily::off_diagonal_scale() const { return 1. / std::sqrt(std::max(1., double(rank()))); }
+  double SubspaceFamily::off_diagonal_scale() const
+  {
+    return 1. / std::sqrt(std::max(1., double(rank())));
+  }
 
   void SubspaceFamily::set_parameters(const Vector &parameters)
   {
     const Index n = prior().noise_layout().n_local(), r = modes_.cols();
-    parameters_   = parameters;
+    parameters_ = parameters;
     // Lower triangle column by column; the diagonal holds logarithms.
     Matrix delta = Matrix::Zero(r, r);
     if (n_factor_parameters() > 0)
@@ -148,14 +151,14 @@ namespace varfield
     Vector result(parameters_.size());
     result.head(n) = root_transpose(gradient, origin_factor_);
     if (r > 0)
-      {
-        // ∂m = U T₀ ∂Δ Vᵀz.
-        const Vector left = origin_factor_.transpose() * layout.gram(modes_, gradient);
-        if (n_factor_parameters() > 0)
-          for (Index j = 0, k = n; j < r; ++j)
-            for (Index i = j; i < (diagonal_factor() ? j + 1 : r); ++i, ++k)
-              result[k] = left[i] * a[j] * (i == j ? std::exp(parameters_[k]) : off_diagonal_scale());
-      }
+    {
+      // ∂m = U T₀ ∂Δ Vᵀz.
+      const Vector left = origin_factor_.transpose() * layout.gram(modes_, gradient);
+      if (n_factor_parameters() > 0)
+        for (Index j = 0, k = n; j < r; ++j)
+          for (Index i = j; i < (diagonal_factor() ? j + 1 : r); ++i, ++k)
+            result[k] = left[i] * a[j] * (i == j ? std::exp(parameters_[k]) : off_diagonal_scale());
+    }
     return result;
   }
 
@@ -163,14 +166,14 @@ namespace varfield
   {
     CovarianceResidual result;
     for (Index i = 0; i < old_curvature.rows(); ++i)
-      {
-        const double difference = std::abs(fresh.mean(i, i) - old_curvature(i, i)), scale = 1. + old_curvature(i, i);
-        result.value            = std::max(result.value, difference / scale);
-        result.loss += 0.25 * difference * difference / (scale * scale);
-        result.noise += 0.25 * fresh.variance(i, i) / (scale * scale);
-        for (Index j = 0; j < old_curvature.cols(); ++j)
-          result.sampling_loss += 0.25 * fresh.variance(i, j) / (scale * (1. + old_curvature(j, j)));
-      }
+    {
+      const double difference = std::abs(fresh.mean(i, i) - old_curvature(i, i)), scale = 1. + old_curvature(i, i);
+      result.value = std::max(result.value, difference / scale);
+      result.loss += 0.25 * difference * difference / (scale * scale);
+      result.noise += 0.25 * fresh.variance(i, i) / (scale * scale);
+      for (Index j = 0; j < old_curvature.cols(); ++j)
+        result.sampling_loss += 0.25 * fresh.variance(i, j) / (scale * (1. + old_curvature(j, j)));
+    }
     return result;
   }
 } // namespace varfield

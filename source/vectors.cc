@@ -52,7 +52,7 @@ namespace varfield
 
   Matrix Layout::gather(const MultiVector &x) const
   {
-    Matrix result = Matrix::Zero(n_global(), x.cols());
+    Matrix result                         = Matrix::Zero(n_global(), x.cols());
     result.middleRows(offset_, n_local()) = x;
     sum_over(comm_, result.data(), result.size());
     return result;
@@ -68,11 +68,11 @@ namespace varfield
     std::vector<std::uint64_t> keys;
     std::uint64_t shift = 0;
     for (const Layout &block : blocks)
-      {
-        for (const std::uint64_t key : block.keys())
-          keys.push_back(key + shift);
-        shift += static_cast<std::uint64_t>(block.n_global());
-      }
+    {
+      for (const std::uint64_t key : block.keys())
+        keys.push_back(key + shift);
+      shift += static_cast<std::uint64_t>(block.n_global());
+    }
     return Layout(comm, std::move(keys));
   }
 } // namespace varfield

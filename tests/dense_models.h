@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <fstream>
-#include <sstream>
 #include <functional>
+#include <sstream>
 #include <varfield/map.h>
 #include <varfield/optimizer.h>
 
@@ -54,8 +54,11 @@ namespace varfield::tests
   {
   public:
     FactorPrior(MPI_Comm comm, const Matrix &factor)
-        : l(factor), c(factor * factor.transpose()), p(c.llt().solve(Matrix::Identity(c.rows(), c.rows()))),
-          layout_(block_layout(comm, factor.rows())), noise_layout_(block_layout(comm, factor.cols()))
+        : l(factor),
+          c(factor * factor.transpose()),
+          p(c.llt().solve(Matrix::Identity(c.rows(), c.rows()))),
+          layout_(block_layout(comm, factor.rows())),
+          noise_layout_(block_layout(comm, factor.cols()))
     {
     }
 
@@ -69,10 +72,7 @@ namespace varfield::tests
     }
     MultiVector covariance(const MultiVector &dual) const override { return apply(c, layout_, layout_, dual); }
     MultiVector precision(const MultiVector &primal) const override { return apply(p, layout_, layout_, primal); }
-    double log_determinant() const override
-    {
-      return 2. * c.llt().matrixLLT().diagonal().array().log().sum();
-    }
+    double log_determinant() const override { return 2. * c.llt().matrixLLT().diagonal().array().log().sum(); }
     Vector precision_diagonal() const override { return local_rows(layout_, p.diagonal()); }
     MultiVector leading_modes(unsigned int n) const override
     {
@@ -97,10 +97,10 @@ namespace varfield::tests
     Matrix c(n, n);
     for (Index i = 0; i < n; ++i)
       for (Index j = 0; j < n; ++j)
-        {
-          const double x = double(i) / double(n), y = double(j) / double(n);
-          c(i, j) = (0.5 + x) * (0.5 + y) * std::exp(-std::abs(x - y) / length);
-        }
+      {
+        const double x = double(i) / double(n), y = double(j) / double(n);
+        c(i, j) = (0.5 + x) * (0.5 + y) * std::exp(-std::abs(x - y) / length);
+      }
     return c.llt().matrixL();
   }
 
@@ -112,7 +112,8 @@ namespace varfield::tests
     Matrix hessian; ///< any symmetric curvature
   };
 
-  /// A density given by Φ of the whole parameter vector, evaluated on every rank; returns nothing where Φ is not finite.
+  /// A density given by Φ of the whole parameter vector, evaluated on every rank; returns nothing where Φ is not
+  /// finite.
   class DenseDensity : public LogDensity
   {
   public:
@@ -148,8 +149,8 @@ namespace varfield::tests
       return result;
     }
 
-    bool quadratic = false;
-    Matrix factor  = {}; ///< G with hessian = GGᵀ everywhere, if linearisations shall hold it
+    bool quadratic                    = false;
+    Matrix factor                     = {}; ///< G with hessian = GGᵀ everywhere, if linearisations shall hold it
     mutable unsigned int n_potentials = 0, n_linearizations = 0;
 
   private:
@@ -204,7 +205,8 @@ namespace varfield::tests
   }
 
   /// KL(N(mean, covariance) ‖ N(target_mean, P⁻¹)) for dense matrices, P the target's precision.
-  inline double dense_kl(const Vector &mean, const Matrix &covariance, const Vector &target_mean, const Matrix &precision)
+  inline double dense_kl(const Vector &mean, const Matrix &covariance, const Vector &target_mean,
+                         const Matrix &precision)
   {
     const Vector shift   = mean - target_mean;
     const double log_det = 2. * covariance.llt().matrixLLT().diagonal().array().log().sum() +
@@ -245,18 +247,18 @@ namespace varfield::tests
     std::map<std::string, std::vector<double>> columns;
     std::vector<std::string> names;
     for (std::string line; std::getline(in, line);)
-      {
-        std::istringstream cells(line);
-        std::string cell;
-        for (std::size_t j = 0; std::getline(cells, cell, ','); ++j)
-          if (columns.size() < j + 1 || names.size() < j + 1)
-            {
-              names.push_back(cell);
-              columns[cell];
-            }
-          else
-            columns[names[j]].push_back(std::strtod(cell.c_str(), nullptr));
-      }
+    {
+      std::istringstream cells(line);
+      std::string cell;
+      for (std::size_t j = 0; std::getline(cells, cell, ','); ++j)
+        if (columns.size() < j + 1 || names.size() < j + 1)
+        {
+          names.push_back(cell);
+          columns[cell];
+        }
+        else
+          columns[names[j]].push_back(std::strtod(cell.c_str(), nullptr));
+    }
     return columns;
   }
 

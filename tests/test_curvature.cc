@@ -33,7 +33,8 @@ namespace
     BOOST_TEST((layout.gram(pairs.modes, h.prior().precision(pairs.modes)) - one).cwiseAbs().maxCoeff() < 1e-11);
     BOOST_TEST((layout.gram(pairs.modes, pairs.dual) - one).cwiseAbs().maxCoeff() < 1e-13);
     const Matrix ritz = layout.gram(pairs.modes, h.apply(pairs.modes));
-    BOOST_TEST((ritz - Matrix(pairs.values.asDiagonal())).cwiseAbs().maxCoeff() < tolerance * (1. + expected.cwiseAbs().maxCoeff()));
+    BOOST_TEST((ritz - Matrix(pairs.values.asDiagonal())).cwiseAbs().maxCoeff() <
+               tolerance * (1. + expected.cwiseAbs().maxCoeff()));
   }
 
   Vector geometric(Index n, double first, double ratio)
@@ -73,9 +74,9 @@ BOOST_AUTO_TEST_CASE(three_routes_to_the_same_pairs)
         check_pairs(factored, eigenpairs(factored, options), values.head(8), 1e-9);
 
         // Subspace iteration.
-        options.dense_size   = 0;
-        options.oversampling = 10;
-        options.passes       = 8;
+        options.dense_size        = 0;
+        options.oversampling      = 10;
+        options.passes            = 8;
         const Eigenpairs iterated = eigenpairs(dense, options);
         BOOST_TEST(!iterated.exact);
         check_pairs(dense, iterated, values.head(8), 1e-8);
@@ -91,9 +92,9 @@ BOOST_AUTO_TEST_CASE(subspace_iteration_with_slow_decay_and_warm_start)
   const auto at = density.linearize(Vector::Zero(prior.layout().n_local()));
   const Curvature h(density, *at);
   EigenOptions options;
-  options.rank       = 30;
-  options.dense_size = 0;
-  options.passes     = 12;
+  options.rank          = 30;
+  options.dense_size    = 0;
+  options.passes        = 12;
   const Eigenpairs cold = eigenpairs(h, options);
   check_pairs(h, cold, values.head(30), 1e-8);
   options.passes = 2;
@@ -110,17 +111,17 @@ BOOST_AUTO_TEST_CASE(indefinite_and_singular_curvature)
   const auto at = density.linearize(Vector::Zero(prior.layout().n_local()));
   const Curvature h(density, *at);
   for (const unsigned int dense_size : {0u, 400u})
-    {
-      EigenOptions options;
-      options.rank       = 20;
-      options.cutoff     = 1e-6;
-      options.dense_size = dense_size;
-      check_pairs(h, eigenpairs(h, options), values, 1e-9);
-      options.cutoff         = 0.5;
-      const Eigenpairs fewer = eigenpairs(h, options);
-      BOOST_TEST(fewer.values.size() == 4);
-      BOOST_TEST(std::abs(fewer.first_dropped - 0.2) < 1e-9);
-    }
+  {
+    EigenOptions options;
+    options.rank       = 20;
+    options.cutoff     = 1e-6;
+    options.dense_size = dense_size;
+    check_pairs(h, eigenpairs(h, options), values, 1e-9);
+    options.cutoff         = 0.5;
+    const Eigenpairs fewer = eigenpairs(h, options);
+    BOOST_TEST(fewer.values.size() == 4);
+    BOOST_TEST(std::abs(fewer.first_dropped - 0.2) < 1e-9);
+  }
   const DenseDensity flat(groups, prior, constant_hessian(Matrix::Zero(80, 80)));
   const auto nothing = flat.linearize(Vector::Zero(prior.layout().n_local()));
   EigenOptions options;
@@ -136,8 +137,8 @@ BOOST_AUTO_TEST_CASE(orthonormalization_of_badly_scaled_columns)
   Matrix y = random_matrix(50, 1, 1) * Matrix::Ones(1, 6);
   y.rightCols(5) += 1e-5 * random_matrix(50, 5, 2);
   y.rightCols(3) += 10. * random_matrix(50, 1, 3) * Matrix::Ones(1, 3);
-  y.col(5) = y.col(4);
-  const MultiVector dual = local_rows(prior.layout(), y);
+  y.col(5)                     = y.col(4);
+  const MultiVector dual       = local_rows(prior.layout(), y);
   const OrthonormalBlock basis = orthonormalize(groups, prior.layout(), prior.covariance(dual), dual);
   BOOST_TEST(basis.modes.cols() == 5);
   BOOST_TEST((prior.layout().gram(basis.modes, basis.dual) - Matrix::Identity(5, 5)).cwiseAbs().maxCoeff() < 1e-9);
@@ -161,26 +162,28 @@ BOOST_AUTO_TEST_CASE(averages_do_not_depend_on_the_split)
         std::vector<const Linearization *> local;
         for (Index k = 0; k < 6; ++k)
           if (static_cast<unsigned int>(k / 2) % groups.n_groups() == groups.group())
-            {
-              all.push_back(density.linearize(local_rows(prior.layout(), points.col(k))));
-              local.push_back(all.back().get());
-            }
+          {
+            all.push_back(density.linearize(local_rows(prior.layout(), points.col(k))));
+            local.push_back(all.back().get());
+          }
         const Curvature h(density, local, 6);
         const Matrix x = random_matrix(20, 3, 8), weights = points.array().exp();
         const Vector mean_weight = weights.rowwise().mean();
         const Matrix expected    = mean_weight.asDiagonal() * x;
-        BOOST_TEST(relative_difference(prior.layout().gather(h.apply(local_rows(prior.layout(), x))), expected) < 1e-14);
+        BOOST_TEST(relative_difference(prior.layout().gather(h.apply(local_rows(prior.layout(), x))), expected) <
+                   1e-14);
 
         const Spread diagonal = h.diagonal(false, 1, 0);
         BOOST_TEST(relative_difference(prior.layout().gather(diagonal.mean), mean_weight) < 1e-14);
         const Vector deviations = (weights.colwise() - mean_weight).rowwise().squaredNorm() / 30.;
         BOOST_TEST(relative_difference(prior.layout().gather(diagonal.variance), deviations) < 1e-10);
         const Matrix whitened = prior.l.transpose() * mean_weight.asDiagonal() * prior.l;
-        BOOST_TEST(relative_difference(prior.noise_layout().gather(h.diagonal(true, 1, 0).mean), whitened.diagonal()) < 1e-13);
+        BOOST_TEST(relative_difference(prior.noise_layout().gather(h.diagonal(true, 1, 0).mean), whitened.diagonal()) <
+                   1e-13);
 
-        const MultiVector u  = local_rows(prior.layout(), x);
-        const Matrix uhu     = x.transpose() * expected;
-        const Spread matrix  = h.form_matrix(u), forms = h.forms(u);
+        const MultiVector u = local_rows(prior.layout(), x);
+        const Matrix uhu    = x.transpose() * expected;
+        const Spread matrix = h.form_matrix(u), forms = h.forms(u);
         BOOST_TEST(relative_difference(matrix.mean, uhu) < 1e-13);
         BOOST_TEST(relative_difference(forms.mean, uhu.diagonal()) < 1e-13);
         BOOST_TEST(relative_difference(forms.variance, matrix.variance.diagonal()) < 1e-10);
@@ -202,7 +205,7 @@ BOOST_AUTO_TEST_CASE(newton_systems)
         const Vector zero = Vector::Zero(prior.layout().n_local());
         const auto at     = density.linearize(zero);
         NewtonOptions options;
-        options.tolerance = 1e-13;
+        options.tolerance         = 1e-13;
         const NewtonStep iterated = solve_newton(Curvature(density, *at), at->gradient, options);
         BOOST_TEST(iterated.iterations > 0u);
         BOOST_TEST(relative_difference(prior.layout().gather(iterated.primal), model.mean) < 1e-9);

@@ -22,7 +22,9 @@ namespace
     result.head(n_noise) = standard_normal(family.prior().noise_layout(), {seed, Stream::verification, 0, 1.});
     int rank             = 0;
     MPI_Comm_rank(family.prior().layout().comm(), &rank);
-    result.tail(size - n_noise) = random_matrix(std::max<Index>(size - n_noise, 1), 1, seed + 1 + static_cast<unsigned>(rank)).topRows(size - n_noise);
+    result.tail(size - n_noise) =
+        random_matrix(std::max<Index>(size - n_noise, 1), 1, seed + 1 + static_cast<unsigned>(rank))
+            .topRows(size - n_noise);
     return result;
   }
 
@@ -35,10 +37,10 @@ namespace
     const Vector mean = local_rows(layout, 0.7 * random_matrix(n, 1, 21));
     family->set_mean(mean);
     if (family->has_natural_step())
-      {
-        const auto at = density.linearize(mean);
-        family->natural_step(Curvature(density, *at), 0.8);
-      }
+    {
+      const auto at = density.linearize(mean);
+      family->natural_step(Curvature(density, *at), 0.8);
+    }
     else
       family->set_parameters(family->parameters() + 0.3 * direction(*family, 41));
     family->set_mean(mean);
@@ -53,7 +55,8 @@ namespace
   }
 
   /// Calls the body for every registered family in a state away from the prior, for every split of the ranks.
-  void for_each_family(const std::function<void(const std::string &, Family &, const FactorPrior &, const LogDensity &)> &body)
+  void for_each_family(
+      const std::function<void(const std::string &, Family &, const FactorPrior &, const LogDensity &)> &body)
   {
     for_each_split(
         [&](const SampleGroups &groups)
@@ -74,8 +77,8 @@ namespace
 
 BOOST_AUTO_TEST_CASE(all_are_registered)
 {
-  const std::vector<std::string> expected{"factor",    "full", "low rank", "mean field", "nodal mean field",
-                                          "white noise mean field"};
+  const std::vector<std::string> expected{
+      "factor", "full", "low rank", "mean field", "nodal mean field", "white noise mean field"};
   BOOST_TEST(Registry<Family>::names() == expected, boost::test_tools::per_element());
 }
 
@@ -90,8 +93,8 @@ BOOST_AUTO_TEST_CASE(log_ratio_and_kl_agree_with_dense_gaussians)
         BOOST_TEST(relative_difference(s, s.transpose()) < 1e-12);
         BOOST_TEST(relative_difference(s, prior.c) > 0.001);
 
-        const Draw draw  = family.sample(key);
-        const Vector m   = layout.gather(draw.m), shift = m - mean;
+        const Draw draw = family.sample(key);
+        const Vector m = layout.gather(draw.m), shift = m - mean;
         const double expected = 0.5 * (shift.dot(s_inverse * shift) - m.dot(prior.p * m)) +
                                 0.5 * std::log(s.determinant() / prior.c.determinant());
         BOOST_TEST(std::abs(draw.log_ratio - expected) < 1e-9);
@@ -114,11 +117,11 @@ BOOST_AUTO_TEST_CASE(sample_moments)
         MultiVector shifts(prior.layout().n_local(), n_draws);
         Vector log_ratios(n_draws);
         for (unsigned int k = 0; k < n_draws; ++k)
-          {
-            const Draw draw = family.sample({8, Stream::evaluation, k, 1.});
-            shifts.col(k)   = draw.m - family.mean();
-            log_ratios[k]   = draw.log_ratio;
-          }
+        {
+          const Draw draw = family.sample({8, Stream::evaluation, k, 1.});
+          shifts.col(k)   = draw.m - family.mean();
+          log_ratios[k]   = draw.log_ratio;
+        }
         const Matrix x         = prior.layout().gather(shifts);
         const Matrix empirical = x * x.transpose() / n_draws;
         for (Index i = 0; i < n; ++i)
@@ -138,18 +141,19 @@ BOOST_AUTO_TEST_CASE(path_gradients_against_differences)
       {
         family.set_parameters(family.parameters() + 0.1 * direction(family, 31));
         // log q keeps the parameters of `frozen` while the draw moves.
-        const auto frozen      = family.clone();
-        const Vector origin    = family.parameters(), along = direction(family, 77);
-        const auto objective   = [&](double h)
+        const auto frozen   = family.clone();
+        const Vector origin = family.parameters(), along = direction(family, 77);
+        const auto objective = [&](double h)
         {
           family.set_parameters(origin + h * along);
           const Vector m = family.sample(key).m;
           return frozen->log_ratio(m) - *density.potential(m);
         };
-        const double h        = 1e-4;
-        const double expected = (8. * (objective(h) - objective(-h)) - objective(2. * h) + objective(-2. * h)) / (12. * h);
-        const auto at         = density.linearize(frozen->sample(key).m);
-        const double actual   = dot(*frozen, frozen->path_gradient(key, at->gradient), along);
+        const double h = 1e-4;
+        const double expected =
+            (8. * (objective(h) - objective(-h)) - objective(2. * h) + objective(-2. * h)) / (12. * h);
+        const auto at       = density.linearize(frozen->sample(key).m);
+        const double actual = dot(*frozen, frozen->path_gradient(key, at->gradient), along);
         BOOST_TEST(std::abs(actual - expected) < 1e-7 * (1. + std::abs(expected)));
         BOOST_TEST(std::abs(expected) > 1e-3);
         BOOST_TEST(name.size() > 0u);
@@ -164,7 +168,7 @@ BOOST_AUTO_TEST_CASE(parameters_there_and_back)
       {
         const Matrix s    = covariance_matrix(family);
         const Vector mean = family.mean(), eta = family.parameters();
-        const auto copy   = family.clone();
+        const auto copy = family.clone();
         family.set_parameters(eta);
         BOOST_TEST(relative_difference(covariance_matrix(family), s) < 1e-12);
         BOOST_TEST((family.mean() - mean).norm() < 1e-12 * (1. + mean.norm()));
@@ -175,12 +179,12 @@ BOOST_AUTO_TEST_CASE(parameters_there_and_back)
         BOOST_TEST(relative_difference(covariance_matrix(family), s) < 1e-14);
         BOOST_TEST(std::abs(family.kl() - copy->kl()) == 0.);
         if (const auto correction = family.low_rank_correction())
-          {
-            const Layout &layout = prior.layout();
-            const Matrix u       = layout.gather(correction->modes);
-            BOOST_TEST(relative_difference(prior.c - u * correction->shrinkage.asDiagonal() * u.transpose(), s) < 1e-12);
-            BOOST_TEST(relative_difference(layout.gather(correction->dual), prior.p * u) < 1e-11);
-          }
+        {
+          const Layout &layout = prior.layout();
+          const Matrix u       = layout.gather(correction->modes);
+          BOOST_TEST(relative_difference(prior.c - u * correction->shrinkage.asDiagonal() * u.transpose(), s) < 1e-12);
+          BOOST_TEST(relative_difference(layout.gather(correction->dual), prior.p * u) < 1e-11);
+        }
       });
 }
 
@@ -190,10 +194,10 @@ BOOST_AUTO_TEST_CASE(natural_steps_are_stationary_and_blend)
       [](const std::string &name, Family &family, const FactorPrior &, const LogDensity &density)
       {
         if (!family.has_natural_step())
-          {
-            BOOST_TEST(name == "factor");
-            return;
-          }
+        {
+          BOOST_TEST(name == "factor");
+          return;
+        }
         const auto at = density.linearize(family.mean());
         const Curvature h(density, *at);
         BOOST_TEST(family.covariance_residual(h).value > 0.01);
@@ -219,14 +223,14 @@ BOOST_AUTO_TEST_CASE(kl_between_two_given_gaussians)
   const DenseDensity density(groups, prior, [&](const Vector &m) { return DenseValues{0.5 * m.dot(h * m), h * m, h}; });
   const auto at = density.linearize(Vector::Zero(prior.layout().n_local()));
   for (const std::string name : {"full", "low rank"})
-    {
-      auto family = create<Family>(name, everything);
-      family->initialize(prior, 1);
-      family->natural_step(Curvature(density, *at), 1.);
-      family->set_mean(local_rows(prior.layout(), Eigen::Vector3d(0.1, -0.6, 0.4)));
-      BOOST_TEST(relative_difference(covariance_matrix(*family), a) < 1e-12);
-      BOOST_TEST(std::abs(family->kl() - 0.711298587283644) < 1e-13);
-    }
+  {
+    auto family = create<Family>(name, everything);
+    family->initialize(prior, 1);
+    family->natural_step(Curvature(density, *at), 1.);
+    family->set_mean(local_rows(prior.layout(), Eigen::Vector3d(0.1, -0.6, 0.4)));
+    BOOST_TEST(relative_difference(covariance_matrix(*family), a) < 1e-12);
+    BOOST_TEST(std::abs(family->kl() - 0.711298587283644) < 1e-13);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(rectangular_factors)
@@ -242,13 +246,14 @@ BOOST_AUTO_TEST_CASE(rectangular_factors)
           BOOST_TEST_CONTEXT("family " << name)
           {
             if (name == "factor" || name == "white noise mean field")
-              {
-                BOOST_CHECK_THROW(create<Family>(name, everything)->initialize(prior, 1), UserError);
-                continue;
-              }
+            {
+              BOOST_CHECK_THROW(create<Family>(name, everything)->initialize(prior, 1), UserError);
+              continue;
+            }
             const auto family = informed_family(name, density);
             const Matrix s    = covariance_matrix(*family);
-            BOOST_TEST(std::abs(family->kl() - dense_kl(prior.layout().gather(family->mean()), s, Vector::Zero(n), prior.p)) < 1e-9);
+            BOOST_TEST(std::abs(family->kl() -
+                                dense_kl(prior.layout().gather(family->mean()), s, Vector::Zero(n), prior.p)) < 1e-9);
             const Vector eta = family->parameters(), along = direction(*family, 7);
             const auto frozen = family->clone();
             const auto value  = [&](double h)

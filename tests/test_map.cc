@@ -29,18 +29,18 @@ BOOST_AUTO_TEST_CASE(linear_problem_takes_one_step)
         const FactorPrior prior(groups.space(), smooth_factor(30));
         const LinearGaussian model = linear_gaussian(prior, 5);
         for (const bool with_factor : {true, false})
-          {
-            DenseDensity density(groups, prior, model);
-            density.quadratic = true;
-            if (with_factor)
-              density.factor = model.g.transpose();
-            Vector m = Vector::Zero(prior.layout().n_local());
-            const Termination result = MapSolver().minimize(density, m, {});
-            BOOST_TEST(result.converged);
-            BOOST_TEST(result.iterations == 1u);
-            BOOST_TEST(density.n_linearizations == 2u);
-            BOOST_TEST(relative_difference(prior.layout().gather(m), model.mean) < 1e-9);
-          }
+        {
+          DenseDensity density(groups, prior, model);
+          density.quadratic = true;
+          if (with_factor)
+            density.factor = model.g.transpose();
+          Vector m                 = Vector::Zero(prior.layout().n_local());
+          const Termination result = MapSolver().minimize(density, m, {});
+          BOOST_TEST(result.converged);
+          BOOST_TEST(result.iterations == 1u);
+          BOOST_TEST(density.n_linearizations == 2u);
+          BOOST_TEST(relative_difference(prior.layout().gather(m), model.mean) < 1e-9);
+        }
       });
 }
 
@@ -53,9 +53,9 @@ BOOST_AUTO_TEST_CASE(nonlinear_problem_with_failures_on_the_way)
         const Matrix b = random_matrix(10, 25, 1);
         const Vector y = Vector::LinSpaced(10, 0., 400.);
         const DenseDensity density(groups, prior, [&](const Vector &m) { return poisson(b, y, m); });
-        Vector m = Vector::Zero(prior.layout().n_local());
-        double last_objective = 1e300;
-        unsigned int n_reports = 0;
+        Vector m                 = Vector::Zero(prior.layout().n_local());
+        double last_objective    = 1e300;
+        unsigned int n_reports   = 0;
         const Termination result = MapSolver().minimize(density, m,
                                                         [&](const IterationReport &line)
                                                         {
@@ -92,8 +92,7 @@ BOOST_AUTO_TEST_CASE(negative_curvature_and_a_bad_start)
   BOOST_TEST((well(minimum).gradient + minimum).norm() < 1e-6);
   BOOST_TEST(well(minimum).hessian(0, 0) > 0.);
 
-  const DenseDensity broken(groups, prior,
-                            [](const Vector &) { return DenseValues{std::nan(""), {}, {}}; });
+  const DenseDensity broken(groups, prior, [](const Vector &) { return DenseValues{std::nan(""), {}, {}}; });
   BOOST_CHECK_THROW(MapSolver().minimize(broken, m, {}), ComputationError);
 }
 

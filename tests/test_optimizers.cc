@@ -14,7 +14,8 @@ namespace
 
   const Settings everything{{"Rank", "12"}, {"Cutoff", "0"}, {"Modes", "12"}, {"Factors", "3"}};
 
-  std::unique_ptr<Family> new_family(const std::string &name, const GaussianPrior &prior, const Settings &settings = everything)
+  std::unique_ptr<Family> new_family(const std::string &name, const GaussianPrior &prior,
+                                     const Settings &settings = everything)
   {
     auto family = create<Family>(name, settings);
     family->initialize(prior, 1);
@@ -37,13 +38,14 @@ namespace
   std::pair<double, Matrix> mean_field_optimum(const Matrix &a, const Matrix &precision)
   {
     const Matrix lambda = a.transpose() * precision * a;
-    const double gap = 0.5 * (lambda.diagonal().array().log().sum() - std::log(lambda.determinant()));
+    const double gap    = 0.5 * (lambda.diagonal().array().log().sum() - std::log(lambda.determinant()));
     return {gap, a * lambda.diagonal().cwiseInverse().asDiagonal() * a.transpose()};
   }
 
   double kl_to(const Family &family, const LinearGaussian &model)
   {
-    return dense_kl(family.prior().layout().gather(family.mean()), covariance_matrix(family), model.mean, model.precision);
+    return dense_kl(family.prior().layout().gather(family.mean()), covariance_matrix(family), model.mean,
+                    model.precision);
   }
 
   /// Poisson counts: log-concave, not Gaussian.
@@ -83,10 +85,10 @@ BOOST_AUTO_TEST_CASE(linear_gaussian_closed_forms)
               auto family    = new_family(name, prior);
               auto optimizer = create<Optimizer>("natural gradient", {});
               if (!family->has_natural_step())
-                {
-                  BOOST_CHECK_THROW(optimizer->check(*family), UserError);
-                  continue;
-                }
+              {
+                BOOST_CHECK_THROW(optimizer->check(*family), UserError);
+                continue;
+              }
               double residual          = 1.;
               const Termination result = optimizer->maximize(density, *family, 3,
                                                              [&](const IterationReport &line)
@@ -101,7 +103,8 @@ BOOST_AUTO_TEST_CASE(linear_gaussian_closed_forms)
 
               const Matrix coordinates = own_coordinates(name, prior);
               const bool exact         = coordinates.cols() == 0;
-              const auto [gap, s]      = exact ? std::pair(0., model.covariance) : mean_field_optimum(coordinates, model.precision);
+              const auto [gap, s] =
+                  exact ? std::pair(0., model.covariance) : mean_field_optimum(coordinates, model.precision);
               BOOST_TEST(relative_difference(covariance_matrix(*family), s) < 1e-8);
               BOOST_TEST(std::abs(kl_to(*family, model) - gap) < 1e-8);
 
@@ -122,17 +125,17 @@ BOOST_AUTO_TEST_CASE(truncation_gap_of_low_rank)
   const FactorPrior prior(MPI_COMM_WORLD, smooth_factor(n));
   const LinearGaussian model = linear_gaussian(prior, 6);
   DenseDensity density(groups, prior, model);
-  density.quadratic = true;
+  density.quadratic     = true;
   const Matrix whitened = prior.l.transpose() * model.g.transpose() * model.g * prior.l;
   const Vector lambda   = Eigen::SelfAdjointEigenSolver<Matrix>(whitened).eigenvalues().reverse();
   for (Index rank = 1; rank <= 6; ++rank)
-    {
-      auto family = new_family("low rank", prior, {{"Rank", std::to_string(rank)}, {"Cutoff", "0"}});
-      BOOST_TEST(create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {}).converged);
-      const Eigen::ArrayXd dropped = lambda.segment(rank, n - rank).array();
-      BOOST_TEST(std::abs(kl_to(*family, model) - 0.5 * (dropped - (1. + dropped).log()).sum()) < 1e-8);
-      BOOST_TEST(std::abs(family->first_dropped() - lambda[rank]) < 1e-8);
-    }
+  {
+    auto family = new_family("low rank", prior, {{"Rank", std::to_string(rank)}, {"Cutoff", "0"}});
+    BOOST_TEST(create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {}).converged);
+    const Eigen::ArrayXd dropped = lambda.segment(rank, n - rank).array();
+    BOOST_TEST(std::abs(kl_to(*family, model) - 0.5 * (dropped - (1. + dropped).log()).sum()) < 1e-8);
+    BOOST_TEST(std::abs(family->first_dropped() - lambda[rank]) < 1e-8);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(natural_gradient_without_knowing_that_the_problem_is_linear)
@@ -170,13 +173,14 @@ BOOST_AUTO_TEST_CASE(stochastic_with_every_family)
           {
             auto family = new_family(name, prior);
             if (family->follows_curvature())
-              {
-                // As from a Laplace approximation that is wrong by a factor.
-                const auto at = density.linearize(family->mean());
-                family->natural_step(Curvature(density, *at), 0.3);
-              }
-            const double start       = kl_to(*family, model);
-            const Termination result = create<Optimizer>("stochastic", {{"Maximum iterations", "4000"}})->maximize(density, *family, 3, {});
+            {
+              // As from a Laplace approximation that is wrong by a factor.
+              const auto at = density.linearize(family->mean());
+              family->natural_step(Curvature(density, *at), 0.3);
+            }
+            const double start = kl_to(*family, model);
+            const Termination result =
+                create<Optimizer>("stochastic", {{"Maximum iterations", "4000"}})->maximize(density, *family, 3, {});
             BOOST_TEST(result.converged, result.reason);
             const std::string bound  = name == "factor" ? "white noise mean field" : name;
             const Matrix coordinates = own_coordinates(bound, prior);
@@ -202,15 +206,17 @@ BOOST_AUTO_TEST_CASE(natural_gradient_on_a_nonlinear_problem)
         for (const std::string name : {"low rank", "full"})
           BOOST_TEST_CONTEXT("family " << name)
           {
-            auto family              = new_family(name, prior);
-            const Termination result = create<Optimizer>("natural gradient", {{"Draws", "64"}, {"Tolerance", "0.0005"}, {"Maximum iterations", "100"}})
-                                           ->maximize(density, *family, 3, {});
+            auto family = new_family(name, prior);
+            const Termination result =
+                create<Optimizer>("natural gradient",
+                                  {{"Draws", "64"}, {"Tolerance", "0.0005"}, {"Maximum iterations", "100"}})
+                    ->maximize(density, *family, 3, {});
             BOOST_TEST(result.converged, result.reason);
-            const Matrix s       = covariance_matrix(*family);
-            const Vector mean    = prior.layout().gather(family->mean());
-            const Vector e       = (b * mean + 0.5 * (b * s * b.transpose()).diagonal()).array().exp();
-            const Vector g       = b.transpose() * (e - y) + prior.p * mean;
-            const Matrix wanted  = prior.p + b.transpose() * e.asDiagonal() * b;
+            const Matrix s      = covariance_matrix(*family);
+            const Vector mean   = prior.layout().gather(family->mean());
+            const Vector e      = (b * mean + 0.5 * (b * s * b.transpose()).diagonal()).array().exp();
+            const Vector g      = b.transpose() * (e - y) + prior.p * mean;
+            const Matrix wanted = prior.p + b.transpose() * e.asDiagonal() * b;
             BOOST_TEST(0.5 * g.dot(wanted.llt().solve(g)) < 0.003);
             BOOST_TEST(dense_kl(mean, s, mean, wanted) < 0.003);
             means.push_back(mean);
@@ -240,7 +246,7 @@ BOOST_AUTO_TEST_CASE(elbo_does_not_depend_on_the_split_and_replaces_failures)
         };
         const auto family = new_family("low rank", prior);
         const DrawRange draws{11, Stream::evaluation, 0, 200, true};
-        const double sd = std::sqrt(prior.c(0, 0));
+        const double sd      = std::sqrt(prior.c(0, 0));
         unsigned int visited = 0;
         results.push_back(estimate_elbo(fails_beyond(2. * sd), *family, draws, [&](const Draw &) { ++visited; }));
         BOOST_TEST(groups.sum(double(visited)) == 200.);
@@ -249,17 +255,18 @@ BOOST_AUTO_TEST_CASE(elbo_does_not_depend_on_the_split_and_replaces_failures)
         BOOST_TEST(results.back().log_weights.size() == 200u);
         BOOST_CHECK_THROW(estimate_elbo(fails_beyond(0.), *family, draws), ComputationError);
         for (const std::string &name : Registry<Optimizer>::names())
-          {
-            auto start = new_family("low rank", prior);
-            BOOST_CHECK_THROW(create<Optimizer>(name, {{"Draws", "16"}})->maximize(fails_beyond(-sd), *start, 1, {}), ComputationError);
-          }
+        {
+          auto start = new_family("low rank", prior);
+          BOOST_CHECK_THROW(create<Optimizer>(name, {{"Draws", "16"}})->maximize(fails_beyond(-sd), *start, 1, {}),
+                            ComputationError);
+        }
       });
   for (const ElboEstimate &result : results)
-    {
-      BOOST_TEST(result.elbo.failed == results[0].elbo.failed);
-      BOOST_TEST(std::abs(result.elbo.value - results[0].elbo.value) < 1e-10);
-      BOOST_TEST(std::abs(result.elbo.error - results[0].elbo.error) < 1e-10);
-    }
+  {
+    BOOST_TEST(result.elbo.failed == results[0].elbo.failed);
+    BOOST_TEST(std::abs(result.elbo.value - results[0].elbo.value) < 1e-10);
+    BOOST_TEST(std::abs(result.elbo.error - results[0].elbo.error) < 1e-10);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(error_of_the_elbo_is_honest)
@@ -270,14 +277,14 @@ BOOST_AUTO_TEST_CASE(error_of_the_elbo_is_honest)
   const DenseDensity density(groups, prior, linear_gaussian(prior, 3));
   const auto family = new_family("low rank", prior);
   std::vector<double> values;
-  double stated = 0.;
+  double stated                = 0.;
   const unsigned int n_repeats = 60;
   for (unsigned int k = 0; k < n_repeats; ++k)
-    {
-      const ElboEstimate elbo = estimate_elbo(density, *family, {4, Stream::evaluation, 40 * k, 40, true});
-      values.push_back(elbo.elbo.value);
-      stated += elbo.elbo.error * elbo.elbo.error / n_repeats;
-    }
+  {
+    const ElboEstimate elbo = estimate_elbo(density, *family, {4, Stream::evaluation, 40 * k, 40, true});
+    values.push_back(elbo.elbo.value);
+    stated += elbo.elbo.error * elbo.elbo.error / n_repeats;
+  }
   const double scatter = mean_and_error(values, false).error * std::sqrt(double(n_repeats));
   BOOST_TEST(scatter / std::sqrt(stated) > 0.7);
   BOOST_TEST(scatter / std::sqrt(stated) < 1.4);
@@ -294,11 +301,13 @@ BOOST_AUTO_TEST_CASE(monitors_stop_and_limits_are_told)
           BOOST_TEST_CONTEXT("optimizer " << name)
           {
             auto family              = new_family("low rank", prior);
-            const Termination result = create<Optimizer>(name, {})->maximize(density, *family, 3, [](const IterationReport &) { return true; });
+            const Termination result = create<Optimizer>(name, {})->maximize(
+                density, *family, 3, [](const IterationReport &) { return true; });
             BOOST_TEST(result.interrupted);
             BOOST_TEST(!result.converged);
             family = new_family("low rank", prior);
-            const Termination limited = create<Optimizer>(name, {{"Maximum iterations", "1"}})->maximize(density, *family, 3, {});
+            const Termination limited =
+                create<Optimizer>(name, {{"Maximum iterations", "1"}})->maximize(density, *family, 3, {});
             BOOST_TEST(!limited.converged);
             BOOST_TEST(limited.reason.find("maximum number") != std::string::npos);
           }

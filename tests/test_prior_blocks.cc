@@ -21,12 +21,11 @@ namespace
   {
     Matrix rectangular(4, 6);
     rectangular << Matrix(Matrix::Identity(4, 4)), random_matrix(4, 2, 3);
-    return std::make_shared<BlockPrior>(
-        MPI_COMM_WORLD,
-        std::vector<std::shared_ptr<const GaussianPrior>>{
-            std::make_shared<FactorPrior>(MPI_COMM_WORLD, smooth_factor(9)),
-            std::make_shared<DensePrior>(MPI_COMM_WORLD, covariance_3(), "test"),
-            std::make_shared<FactorPrior>(MPI_COMM_WORLD, rectangular)});
+    return std::make_shared<BlockPrior>(MPI_COMM_WORLD,
+                                        std::vector<std::shared_ptr<const GaussianPrior>>{
+                                            std::make_shared<FactorPrior>(MPI_COMM_WORLD, smooth_factor(9)),
+                                            std::make_shared<DensePrior>(MPI_COMM_WORLD, covariance_3(), "test"),
+                                            std::make_shared<FactorPrior>(MPI_COMM_WORLD, rectangular)});
   }
 
   /// The identities that any prior has to satisfy.
@@ -50,7 +49,8 @@ namespace
     BOOST_TEST(relative_difference(gram, Matrix::Identity(modes.cols(), modes.cols())) < 1e-11);
 
     const DrawKey key{11, Stream::prior_draw, 2, -1.};
-    const Vector draw = layout.gather(prior.draw(key)).col(0), xi = -noise.gather(standard_normal(noise, {11, Stream::prior_draw, 2, 1.}));
+    const Vector draw = layout.gather(prior.draw(key)).col(0),
+                 xi   = -noise.gather(standard_normal(noise, {11, Stream::prior_draw, 2, 1.}));
     BOOST_TEST(relative_difference(draw, l * xi) < 1e-13);
   }
 } // namespace
@@ -59,7 +59,8 @@ BOOST_AUTO_TEST_CASE(dense_prior)
 {
   const DensePrior prior(MPI_COMM_WORLD, covariance_3(), "test");
   check_prior(prior);
-  BOOST_TEST(relative_difference(prior.layout().gather(prior.covariance(prior.layout().identity())), covariance_3()) < 1e-15);
+  BOOST_TEST(relative_difference(prior.layout().gather(prior.covariance(prior.layout().identity())), covariance_3()) <
+             1e-15);
   // Modes by falling variance, each of length sqrt(variance).
   const MultiVector modes = prior.leading_modes(5);
   BOOST_TEST(modes.cols() == 3);
@@ -88,15 +89,17 @@ BOOST_AUTO_TEST_CASE(block_draws_do_not_depend_on_the_partition)
   MPI_Allreduce(MPI_IN_PLACE, by_key.data(), 16, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
   const Vector xi = standard_normal(block_layout(MPI_COMM_SELF, 18), {3, Stream::prior_draw, 0, 1.});
   BOOST_TEST(relative_difference(by_key.head(9), smooth_factor(9) * xi.head(9)) < 1e-13);
-  BOOST_TEST(relative_difference(by_key.segment(9, 3), Matrix(covariance_3().llt().matrixL()) * xi.segment(9, 3)) < 1e-13);
+  BOOST_TEST(relative_difference(by_key.segment(9, 3), Matrix(covariance_3().llt().matrixL()) * xi.segment(9, 3)) <
+             1e-13);
 }
 
 BOOST_AUTO_TEST_CASE(bad_covariances_are_refused)
 {
   const auto says = [](const std::string &word)
   {
-    return [word](const UserError &error)
-    { return std::string(error.what()).find(word) != std::string::npos && std::string(error.what()).find("origin") == 0; };
+    return [word](const UserError &error) {
+      return std::string(error.what()).find(word) != std::string::npos && std::string(error.what()).find("origin") == 0;
+    };
   };
   Matrix c = covariance_3();
   c(0, 2)  = 0.1;

@@ -51,12 +51,17 @@ BOOST_AUTO_TEST_CASE(optimal_gaussians)
               family->natural_step(Curvature(density, *at), 1.);
               BOOST_TEST(std::abs(std::sqrt(covariance_matrix(*family)(0, 0)) - reference["laplace_sd"][k]) < 2e-6);
 
-              const Termination result = create<Optimizer>("natural gradient", {{"Draws", "8192"}, {"Tolerance", "3e-6"}, {"Maximum iterations", "60"}})
-                                             ->maximize(density, *family, 5, {});
+              const Termination result =
+                  create<Optimizer>("natural gradient",
+                                    {{"Draws", "8192"}, {"Tolerance", "3e-6"}, {"Maximum iterations", "60"}})
+                      ->maximize(density, *family, 5, {});
               BOOST_TEST(result.converged, result.reason);
-              const double mean = prior.layout().gather(family->mean())(0, 0), sd = std::sqrt(covariance_matrix(*family)(0, 0));
-              BOOST_TEST(std::abs(mean - reference["vi_mean"][k]) < 1e-3);
-              BOOST_TEST(std::abs(sd - reference["vi_sd"][k]) < 1e-3);
+              const double mean = prior.layout().gather(family->mean())(0, 0),
+                           sd   = std::sqrt(covariance_matrix(*family)(0, 0));
+              // An ELBO lower by ε in the mean is an error of sd·sqrt(2ε): three of these, if larger than 1e-3.
+              const double limit = std::max(1e-3, 3. * sd * std::sqrt(2. * 3e-6));
+              BOOST_TEST(std::abs(mean - reference["vi_mean"][k]) < limit);
+              BOOST_TEST(std::abs(sd - reference["vi_sd"][k]) < limit);
               BOOST_TEST(std::abs(elbo_by_quadrature(y, sigma, mean, sd) - reference["elbo_max"][k]) < 1e-4);
 
               const ElboEstimate elbo = estimate_elbo(density, *family, {6, Stream::evaluation, 0, 4000, true});

@@ -12,11 +12,11 @@ namespace varfield
     Matrix mean, variance;
   };
 
-  /// The average H of the curvatures of several linearisations, spread over sample groups; possibly blended with an older
-  /// average of low rank: H = ρ · average + (1−ρ) V diag(λ) Vᵀ.
+  /// The average H of the curvatures of several linearisations, spread over sample groups; possibly blended with an
+  /// older average of low rank: H = ρ · average + (1−ρ) V diag(λ) Vᵀ.
   ///
-  /// Linearisations are borrowed and must outlive the object. All members are collective over the world (the space of every
-  /// group and all groups), and give the same numbers in all groups.
+  /// Linearisations are borrowed and must outlive the object. All members are collective over the world (the space of
+  /// every group and all groups), and give the same numbers in all groups.
   class Curvature
   {
   public:
@@ -38,16 +38,17 @@ namespace varfield
 
     /// H X, dual from primal.
     MultiVector apply(const MultiVector &directions) const;
-    /// G with H = G Gᵀ where all linearisations hold theirs and there are at most `max_columns` columns over all groups;
-    /// else a matrix without columns.
+    /// G with H = G Gᵀ where all linearisations hold theirs and there are at most `max_columns` columns over all
+    /// groups; else a matrix without columns.
     MultiVector factor(unsigned int max_columns) const;
 
     /// uᵢᵀHuᵢ for the columns, as column vectors. Of the average alone, without the blend.
     Spread forms(const MultiVector &directions) const;
     /// UᵀHU. Of the average alone, without the blend.
     Spread form_matrix(const MultiVector &directions) const;
-    /// Diagonal (local entries) of LᵀHL in whitened coordinates, or of H in the coefficients: exact from explicit factors
-    /// and for small vectors, else by Rademacher probing (Hutchinson 1989) with `n_probes` vectors. Without the blend.
+    /// Diagonal (local entries) of LᵀHL in whitened coordinates, or of H in the coefficients: exact from explicit
+    /// factors and for small vectors, else by Rademacher probing (Hutchinson 1989) with `n_probes` vectors. Without the
+    /// blend.
     Spread diagonal(bool whitened, unsigned int n_probes, std::uint64_t seed) const;
 
   private:
@@ -72,12 +73,12 @@ namespace varfield
     MultiVector dual;  ///< V = C⁻¹U
   };
 
-  /// An orthonormal basis of the span of the columns of `primal`, given with `dual` = C⁻¹ · `primal`: to rounding over the
-  /// relative length of the shortest direction, since primal and dual are combined apart from each other. Columns
-  /// may be of very different lengths and dependent: directions shorter than `drop` relative to the longest column, after
-  /// the columns were scaled to length one, are left out. Collective over the world of `groups`.
-  OrthonormalBlock orthonormalize(const SampleGroups &groups, const Layout &layout, MultiVector primal, MultiVector dual,
-                                  double drop = 1e-12);
+  /// An orthonormal basis of the span of the columns of `primal`, given with `dual` = C⁻¹ · `primal`: to rounding over
+  /// the relative length of the shortest direction, since primal and dual are combined apart from each other. Columns
+  /// may be of very different lengths and dependent: directions shorter than `drop` relative to the longest column,
+  /// after the columns were scaled to length one, are left out. Collective over the world of `groups`.
+  OrthonormalBlock orthonormalize(const SampleGroups &groups, const Layout &layout, MultiVector primal,
+                                  MultiVector dual, double drop = 1e-12);
 
   /// A basis of the whole space, n_global() columns: for small vectors only. Collective over the layout's communicator.
   OrthonormalBlock complete_basis(const GaussianPrior &prior);
@@ -85,10 +86,10 @@ namespace varfield
   /// Leading eigenpairs H u = λ C⁻¹ u by |λ|, uᵢᵀC⁻¹uⱼ = δᵢⱼ.
   struct Eigenpairs
   {
-    Vector values;              ///< by falling |λ|
-    MultiVector modes;          ///< U, primal
-    MultiVector dual;           ///< V = C⁻¹U
-    double first_dropped = 0.;  ///< |λ| of the first one left out, an estimate unless `exact`; 0: none
+    Vector values;                ///< by falling |λ|
+    MultiVector modes;            ///< U, primal
+    MultiVector dual;             ///< V = C⁻¹U
+    double first_dropped = 0.;    ///< |λ| of the first one left out, an estimate unless `exact`; 0: none
     bool exact           = false; ///< from a dense eigenproblem rather than from a subspace iteration
   };
 
@@ -103,11 +104,11 @@ namespace varfield
     std::uint64_t seed        = 0;     ///< of the random start
   };
 
-  /// Three routes, by count. Vectors of few entries: a dense eigenproblem in parameter space. Explicit factors with fewer
-  /// than 4 (rank + oversampling) columns: exact, in data space. Otherwise a randomised block Davidson iteration in the
-  /// prior's inner product (Halko, Martinsson, Tropp 2011; Villa, Petra, Ghattas 2021, sect. 5), warm-started by the columns
-  /// of `start`; each pass applies H to the residuals C H u − λ u that have not converged. C⁻¹ is never applied, H may be
-  /// indefinite or singular. Collective over the world.
+  /// Three routes, by count. Vectors of few entries: a dense eigenproblem in parameter space. Explicit factors with
+  /// fewer than 4 (rank + oversampling) columns: exact, in data space. Otherwise a randomised block Davidson iteration
+  /// in the prior's inner product (Halko, Martinsson, Tropp 2011; Villa, Petra, Ghattas 2021, sect. 5), warm-started by
+  /// the columns of `start`; each pass applies H to the residuals C H u − λ u that have not converged. C⁻¹ is never
+  /// applied, H may be indefinite or singular. Collective over the world.
   Eigenpairs eigenpairs(const Curvature &curvature, const EigenOptions &options, const MultiVector &start = {});
 } // namespace varfield
 

@@ -10,20 +10,20 @@ namespace varfield
   struct Estimate
   {
     double value = 0, error = 0;
-    unsigned int draws = 0;  ///< used
+    unsigned int draws  = 0; ///< used
     unsigned int failed = 0; ///< draws at which the model could not be solved; each was replaced by another
   };
 
-  /// The mean of numbers and its standard error, that of the means of consecutive pairs where these are `antithetic`. The
-  /// error of a single number is infinite.
+  /// The mean of numbers and its standard error, that of the means of consecutive pairs where these are `antithetic`.
+  /// The error of a single number is infinite.
   Estimate mean_and_error(const std::vector<double> &values, bool antithetic);
 
   /// The evidence lower bound and its parts from one set of draws.
   struct ElboEstimate
   {
-    Estimate elbo;    ///< mean of log p(d,m) − log q(m) = log_ratio − Φ, with all normalising constants
-    Estimate misfit;  ///< E_q[Φ]
-    double kl = 0;    ///< KL(q‖p), closed form
+    Estimate elbo;   ///< mean of log p(d,m) − log q(m) = log_ratio − Φ, with all normalising constants
+    Estimate misfit; ///< E_q[Φ]
+    double kl = 0;   ///< KL(q‖p), closed form
     /// log p(d,m) − log q(m) of every draw, on every rank, in the order of the draws.
     std::vector<double> log_weights;
   };
@@ -46,13 +46,14 @@ namespace varfield
   /// Solves the model at a draw and returns Φ, or nothing where that fails; `k` counts from 0. Collective in its group.
   using DrawSolver = std::function<std::optional<double>(unsigned int k, const DrawKey &key, const Draw &draw)>;
 
-  /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index + 2³¹),
-  /// at most one draw in ten (and one in a few); more failures, or a replacement that fails as well, throw ComputationError
-  /// in all groups together. Collective over the world.
+  /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index +
+  /// 2³¹), at most one draw in ten (and one in a few); more failures, or a replacement that fails as well, throw
+  /// ComputationError in all groups together. Collective over the world.
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver);
 
-  /// ELBO by fresh draws. `visitor` is called in its group after the model of a draw was solved. Collective over the world.
+  /// ELBO by fresh draws. `visitor` is called in its group after the model of a draw was solved. Collective over the
+  /// world.
   using DrawVisitor = std::function<void(const Draw &)>;
   ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
                              const DrawVisitor &visitor = {});

@@ -25,18 +25,18 @@ namespace varfield
   /// precisions 1+λᵢ.
   struct CovarianceResidual
   {
-    double value         = 0; ///< max_i |uᵢᵀHuᵢ − λᵢ| / (1+λᵢ)
-    double loss          = 0; ///< ¼ Σᵢ of its square: the ELBO that these differences cost [nat]
-    double noise         = 0; ///< the same of the sampling errors of uᵢᵀHuᵢ: what `loss` is in the mean without a difference
+    double value = 0; ///< max_i |uᵢᵀHuᵢ − λᵢ| / (1+λᵢ)
+    double loss  = 0; ///< ¼ Σᵢ of its square: the ELBO that these differences cost [nat]
+    double noise = 0; ///< the same of the sampling errors of uᵢᵀHuᵢ: what `loss` is in the mean without a difference
     double sampling_loss = 0; ///< ELBO lost in the mean through all sampling errors of H, were S set from H alone [nat]
   };
 
   /// A Gaussian variational family q(m) = N(mean, S).
   ///
-  /// Works on parameter vectors (deviations from the prior mean) with the prior's inner product. All members are collective
-  /// over the layout's communicator and must be called alike in all sample groups, except sample(), log_ratio() and
-  /// path_gradient(), which are collective in their group only. Draws with the same key are the same function of
-  /// (mean, covariance): common random numbers.
+  /// Works on parameter vectors (deviations from the prior mean) with the prior's inner product. All members are
+  /// collective over the layout's communicator and must be called alike in all sample groups, except sample(),
+  /// log_ratio() and path_gradient(), which are collective in their group only. Draws with the same key are the same
+  /// function of (mean, covariance): common random numbers.
   class Family
   {
   public:
@@ -44,7 +44,8 @@ namespace varfield
 
     virtual void add_parameters(dealii::ParameterHandler &) {}
     /// Starts from q = prior, or the member of the family closest to it. `prior` must outlive the family.
-    /// Throws UserError if this family cannot work with this prior (a whitened diagonal family with a rectangular factor).
+    /// Throws UserError if this family cannot work with this prior (a whitened diagonal family with a rectangular
+    /// factor).
     virtual void initialize(const GaussianPrior &prior, std::uint64_t seed) = 0;
 
     const GaussianPrior &prior() const { return *prior_; }
@@ -70,15 +71,17 @@ namespace varfield
     virtual bool has_natural_step() const { return true; }
     /// Whether S⁻¹ − C⁻¹ is the averaged curvature itself, but for negligible eigenvalues, rather than a part of it.
     virtual bool follows_curvature() const { return false; }
-    /// `fresh`, blended with weight ρ into the curvature that this family remembers; `fresh` itself where it remembers none.
+    /// `fresh`, blended with weight ρ into the curvature that this family remembers; `fresh` itself where it remembers
+    /// none.
     virtual Curvature remembered(const Curvature &fresh, double) const { return fresh; }
-    /// S⁻¹ ← (1−ρ)S⁻¹ + ρ(C⁻¹ + H), restricted to the family; H the averaged curvature. Opper, Archambeau (2009), eq. 9–10.
-    virtual void natural_step(const Curvature &curvature, double rho) = 0;
+    /// S⁻¹ ← (1−ρ)S⁻¹ + ρ(C⁻¹ + H), restricted to the family; H the averaged curvature. Opper, Archambeau (2009), eq.
+    /// 9–10.
+    virtual void natural_step(const Curvature &curvature, double rho)                = 0;
     virtual CovarianceResidual covariance_residual(const Curvature &curvature) const = 0;
 
-    /// Free parameters η of q for gradient methods, in coordinates in which q is of order one: the coordinates of the mean
-    /// (as many as white noise has entries), then those of the covariance. Local entries; a few numbers that are not spread
-    /// over the ranks belong to the first rank. Moving them never changes the meaning of the others.
+    /// Free parameters η of q for gradient methods, in coordinates in which q is of order one: the coordinates of the
+    /// mean (as many as white noise has entries), then those of the covariance. Local entries; a few numbers that are
+    /// not spread over the ranks belong to the first rank. Moving them never changes the meaning of the others.
     virtual Vector parameters() const                     = 0;
     virtual void set_parameters(const Vector &parameters) = 0;
     /// ∂/∂η of log p(d|m) + log p(m) − log q(m) at the draw m of `key` by the sticking-the-landing rule (Roeder, Wu,
@@ -105,10 +108,7 @@ namespace varfield
     {
       return std::make_unique<Derived>(static_cast<const Derived &>(*this));
     }
-    void assign(const Family &other) override
-    {
-      static_cast<Derived &>(*this) = dynamic_cast<const Derived &>(other);
-    }
+    void assign(const Family &other) override { static_cast<Derived &>(*this) = dynamic_cast<const Derived &>(other); }
   };
 } // namespace varfield
 

@@ -46,8 +46,8 @@ namespace varfield
     Vector draw(const DrawKey &key) const;
   };
 
-  /// Independent priors of several blocks of one parameter vector, in the order of concatenate(). Blocks are shared with
-  /// their owners.
+  /// Independent priors of several blocks of one parameter vector, in the order of concatenate(). Blocks are shared
+  /// with their owners.
   class BlockPrior : public GaussianPrior
   {
   public:
@@ -70,12 +70,13 @@ namespace varfield
     Layout layout_, noise_layout_;
   };
 
-  /// N(0, C) with a dense covariance matrix for a handful of numbers (zones, trend coefficients), all of which the first
-  /// rank of the communicator owns. L is the lower Cholesky factor of C; keys are 0, 1, ….
+  /// N(0, C) with a dense covariance matrix for a handful of numbers (zones, trend coefficients), all of which the
+  /// first rank of the communicator owns. L is the lower Cholesky factor of C; keys are 0, 1, ….
   class DensePrior : public GaussianPrior
   {
   public:
-    /// Throws UserError if `covariance` is not symmetric positive definite; `origin` says in the message where it is from.
+    /// Throws UserError if `covariance` is not symmetric positive definite; `origin` says in the message where it is
+    /// from.
     DensePrior(MPI_Comm comm, const Matrix &covariance, const std::string &origin);
 
     const Layout &layout() const override { return layout_; }

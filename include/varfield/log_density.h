@@ -39,7 +39,8 @@ namespace varfield
     virtual const MultiVector *curvature_factor() const { return nullptr; }
   };
 
-  /// The posterior density p(m|d) ∝ exp(−Φ(m)) N(m; 0, C), all that families, objectives and optimisers know of a problem.
+  /// The posterior density p(m|d) ∝ exp(−Φ(m)) N(m; 0, C), all that families, objectives and optimisers know of a
+  /// problem.
   ///
   /// A model that cannot be solved at some m is a value, not an error: `potential` and `linearize` then return nothing,
   /// on all ranks of the layout's communicator together. Member functions are collective over that communicator; other

@@ -7,16 +7,16 @@
 
 namespace varfield
 {
-  /// The maximum a posteriori point: minimiser of J(m) = Φ(m) + ½mᵀC⁻¹m by inexact Newton–CG in the prior's inner product:
-  /// the forcing term η_k = min(½, sqrt(|g_k|/|g_0|)) (Eisenstat, Walker 1996), Steihaug's test for negative curvature, and
-  /// an Armijo line search that shortens the step where the model cannot be solved or overflows. Where the curvature has an
-  /// explicit factor G the Newton system is solved exactly by the Woodbury identity instead.
+  /// The maximum a posteriori point: minimiser of J(m) = Φ(m) + ½mᵀC⁻¹m by inexact Newton–CG in the prior's inner
+  /// product: the forcing term η_k = min(½, sqrt(|g_k|/|g_0|)) (Eisenstat, Walker 1996), Steihaug's test for negative
+  /// curvature, and an Armijo line search that shortens the step where the model cannot be solved or overflows. Where
+  /// the curvature has an explicit factor G the Newton system is solved exactly by the Woodbury identity instead.
   class MapSolver
   {
   public:
     void add_parameters(dealii::ParameterHandler &prm);
-    /// Starts from `m` and leaves the MAP point there. Throws ComputationError if the model cannot be solved at the start.
-    /// Collective over the world; every group makes the same steps.
+    /// Starts from `m` and leaves the MAP point there. Throws ComputationError if the model cannot be solved at the
+    /// start. Collective over the world; every group makes the same steps.
     Termination minimize(const LogDensity &density, Vector &m, const Monitor &monitor) const;
 
     unsigned int max_iterations    = 50;

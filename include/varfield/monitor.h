@@ -23,7 +23,8 @@ namespace varfield
     std::string note;           ///< a few words for the reader, or empty
   };
 
-  /// Called on every rank after each iteration; return true to stop early (signals, time budget), the same on all ranks.
+  /// Called on every rank after each iteration; return true to stop early (signals, time budget), the same on all
+  /// ranks.
   using Monitor = std::function<bool(const IterationReport &)>;
 
   /// How an iteration ended, in a value and in words.

@@ -22,10 +22,10 @@ namespace varfield
     unsigned int max_data_columns = 600; ///< up to so many columns of an explicit factor: exact, by Woodbury
   };
 
-  /// Solves (C⁻¹ + H) δ = −g for dual g. With an explicit factor, H = GGᵀ, exactly by the Woodbury identity; otherwise by
-  /// conjugate gradients, preconditioned by the prior covariance C or, if `approximation` is given, by that covariance
-  /// C − U diag(s) Uᵀ. C⁻¹ is never applied. At negative curvature the step so far is returned, the preconditioned gradient
-  /// if there is none (Steihaug 1983). Collective over the world; the same step in all groups.
+  /// Solves (C⁻¹ + H) δ = −g for dual g. With an explicit factor, H = GGᵀ, exactly by the Woodbury identity; otherwise
+  /// by conjugate gradients, preconditioned by the prior covariance C or, if `approximation` is given, by that
+  /// covariance C − U diag(s) Uᵀ. C⁻¹ is never applied. At negative curvature the step so far is returned, the
+  /// preconditioned gradient if there is none (Steihaug 1983). Collective over the world; the same step in all groups.
   NewtonStep solve_newton(const Curvature &curvature, const Vector &gradient, const NewtonOptions &options,
                           const LowRankCorrection *approximation = nullptr);
 

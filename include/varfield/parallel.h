@@ -6,10 +6,12 @@
 namespace varfield
 {
   /// world = space × samples: the ranks are split into groups of equal size; each group holds the whole mesh over its
-  /// `space` communicator and works on draws of its own. The same mesh gets the same partition in each group, so an average
-  /// over draws is a sum of local arrays over the `cross` communicator, which links the ranks of equal place in all groups.
+  /// `space` communicator and works on draws of its own. The same mesh gets the same partition in each group, so an
+  /// average over draws is a sum of local arrays over the `cross` communicator, which links the ranks of equal place in
+  /// all groups.
   ///
-  /// Owns the communicators it splits off: it must be destroyed after everything that uses them and before MPI_Finalize.
+  /// Owns the communicators it splits off: it must be destroyed after everything that uses them and before
+  /// MPI_Finalize.
   class SampleGroups
   {
   public:

@@ -5,15 +5,16 @@
 
 namespace varfield
 {
-  /// What a random number is for; every purpose has a stream of its own, so that adding draws to one never moves another.
+  /// What a random number is for; every purpose has a stream of its own, so that adding draws to one never moves
+  /// another.
   enum class Stream : std::uint32_t
   {
-    prior_draw,    ///< draws written as samples of the prior, synthetic truths
-    data_noise,    ///< noise added to synthetic data
-    optimization,  ///< draws of the variational posterior inside an optimiser
-    evaluation,    ///< fresh draws on which the final posterior is judged
-    probing,       ///< random probing vectors: eigenvalue sketches, variance estimators
-    verification   ///< directions of derivative checks
+    prior_draw,   ///< draws written as samples of the prior, synthetic truths
+    data_noise,   ///< noise added to synthetic data
+    optimization, ///< draws of the variational posterior inside an optimiser
+    evaluation,   ///< fresh draws on which the final posterior is judged
+    probing,      ///< random probing vectors: eigenvalue sketches, variance estimators
+    verification  ///< directions of derivative checks
   };
 
   /// Names one random vector: the numbers depend on (seed, stream, draw, key of the entry) and on nothing else.

@@ -5,19 +5,19 @@
 
 namespace varfield
 {
-  /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span of r
-  /// columns U with UᵀC⁻¹U = I only. With V = C⁻¹U and an r × r factor T
+  /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span
+  /// of r columns U with UᵀC⁻¹U = I only. With V = C⁻¹U and an r × r factor T
   ///
   ///     m = mean + z + U (T − I) Vᵀz,   z = Lξ,      S = C + U (T Tᵀ − I) Uᵀ,
   ///     log p − log q = −(C⁻¹mean)ᵀ(m − mean/2) + ½(|T⁻¹Vᵀ(m−mean)|² − |Vᵀ(m−mean)|²) + log |det T|,
   ///     KL(q‖p) = ½[meanᵀC⁻¹mean + |T|²_F − r − 2 log |det T|],
   ///
-  /// so that one application of C⁻¹, to the mean, serves for any number of draws. T = diag((1+λ)^{-1/2}) after a natural
-  /// step of the first two.
+  /// so that one application of C⁻¹, to the mean, serves for any number of draws. T = diag((1+λ)^{-1/2}) after a
+  /// natural step of the first two.
   ///
-  /// Coordinates for gradient methods, U fixed: mean = mean₀ + R₀η with the root R₀ = (I + U(T₀ − I)Vᵀ)L of the covariance
-  /// at the last natural step, and T = T₀Δ with Δ lower triangular (or diagonal), its diagonal in logarithms. q at that step
-  /// is then standard normal, however badly scaled the posterior is.
+  /// Coordinates for gradient methods, U fixed: mean = mean₀ + R₀η with the root R₀ = (I + U(T₀ − I)Vᵀ)L of the
+  /// covariance at the last natural step, and T = T₀Δ with Δ lower triangular (or diagonal), its diagonal in
+  /// logarithms. q at that step is then standard normal, however badly scaled the posterior is.
   class SubspaceFamily : public Family
   {
   public:
@@ -42,10 +42,10 @@ namespace varfield
     /// max_i and sampling loss from UᵀHU, H = `fresh`, for the precision I + `precision` in the span of U.
     static CovarianceResidual matrix_residual(const Spread &fresh, const Matrix &old_curvature);
 
-    MultiVector modes_, dual_;            ///< U, V
-    Matrix factor_, inverse_;             ///< T, T⁻¹
-    double log_det_ = 0.;                 ///< log |det T|
-    Vector mean_dual_;                    ///< C⁻¹ mean
+    MultiVector modes_, dual_; ///< U, V
+    Matrix factor_, inverse_;  ///< T, T⁻¹
+    double log_det_ = 0.;      ///< log |det T|
+    Vector mean_dual_;         ///< C⁻¹ mean
 
   private:
     void set_factor(Matrix factor);
@@ -55,7 +55,7 @@ namespace varfield
     Vector root(const Vector &xi, const Matrix &factor) const;
     Vector root_transpose(const Vector &dual, const Matrix &factor) const;
 
-    Matrix origin_factor_;           ///< T₀
+    Matrix origin_factor_;            ///< T₀
     Vector origin_mean_, parameters_; ///< mean₀, η
   };
 } // namespace varfield

@@ -19,8 +19,8 @@ namespace varfield
   /// How a vector of coefficients is spread over the ranks of a communicator.
   ///
   /// `keys` has one number for every local entry. It names the entry independently of the partition (a hierarchically
-  /// numbered degree of freedom, say): random numbers are keyed by it, so that every number of ranks sees the same draws.
-  /// The communicator is borrowed: it must outlive the layout.
+  /// numbered degree of freedom, say): random numbers are keyed by it, so that every number of ranks sees the same
+  /// draws. The communicator is borrowed: it must outlive the layout.
   class Layout
   {
   public:

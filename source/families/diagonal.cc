@@ -28,8 +28,9 @@ namespace varfield
       void initialize(const GaussianPrior &prior, std::uint64_t seed) override
       {
         if (whitened && !prior.has_square_factor())
-          throw UserError("Family/white noise mean field: this family needs as many white noise numbers as unknowns. Set "
-                          "'mass = lumped' for the prior, or use the family 'mean field'.");
+          throw UserError(
+              "Family/white noise mean field: this family needs as many white noise numbers as unknowns. Set "
+              "'mass = lumped' for the prior, or use the family 'mean field'.");
         prior_             = &prior;
         this->seed         = seed;
         prior_diagonal     = whitened ? Vector::Ones(coordinates().n_local()) : prior.precision_diagonal();
@@ -89,10 +90,11 @@ namespace varfield
 
       CovarianceResidual covariance_residual(const Curvature &curvature) const override
       {
-        const Spread fresh   = curvature.diagonal(whitened, n_probes, seed);
-        const Vector scale   = s.cwiseAbs2().cwiseInverse();
-        const Vector differs = (fresh.mean.col(0) + prior_diagonal - scale).cwiseAbs();
-        const Vector relative = differs.cwiseQuotient(scale), noise = fresh.variance.col(0).cwiseQuotient(scale.cwiseAbs2());
+        const Spread fresh    = curvature.diagonal(whitened, n_probes, seed);
+        const Vector scale    = s.cwiseAbs2().cwiseInverse();
+        const Vector differs  = (fresh.mean.col(0) + prior_diagonal - scale).cwiseAbs();
+        const Vector relative = differs.cwiseQuotient(scale),
+                     noise    = fresh.variance.col(0).cwiseQuotient(scale.cwiseAbs2());
         double value          = relative.size() > 0 ? relative.maxCoeff() : 0.;
         double sums[2]        = {0.25 * relative.squaredNorm(), 0.25 * noise.sum()};
         MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, coordinates().comm());
@@ -153,7 +155,7 @@ namespace varfield
       Vector prior_diagonal;     ///< Pᵢᵢ
       Vector curvature_diagonal; ///< averaged
       double log_det_precision = 0.;
-      Vector center, s;          ///< x̄, s
+      Vector center, s; ///< x̄, s
       Vector origin_mean, origin_s, parameters_;
     };
 

@@ -7,9 +7,9 @@ namespace varfield
 {
   namespace
   {
-    /// Factor covariance in the white noise x, m = Lx: x = x̄ + Bε + d∘ξ, Σ = D² + BBᵀ with r columns B (Ong, Nott, Smith
-    /// 2018). ε are r more random numbers of a draw, after those of ξ. A baseline: D² + BBᵀ widens directions cheaply, but
-    /// data narrow them. Σ⁻¹ and log det Σ by the Woodbury identity with K = I + BᵀD⁻²B.
+    /// Factor covariance in the white noise x, m = Lx: x = x̄ + Bε + d∘ξ, Σ = D² + BBᵀ with r columns B (Ong, Nott,
+    /// Smith 2018). ε are r more random numbers of a draw, after those of ξ. A baseline: D² + BBᵀ widens directions
+    /// cheaply, but data narrow them. Σ⁻¹ and log det Σ by the Woodbury identity with K = I + BᵀD⁻²B.
     class Factor : public CopyableFamily<Factor>
     {
     public:
@@ -21,8 +21,9 @@ namespace varfield
       void initialize(const GaussianPrior &prior, std::uint64_t seed) override
       {
         if (!prior.has_square_factor())
-          throw UserError("Family/factor: this family needs as many white noise numbers as unknowns. Set 'mass = lumped' "
-                          "for the prior, or use the family 'low rank'.");
+          throw UserError(
+              "Family/factor: this family needs as many white noise numbers as unknowns. Set 'mass = lumped' "
+              "for the prior, or use the family 'low rank'.");
         prior_        = &prior;
         const Index n = layout().n_local();
         // At B = 0 the gradient by B has mean zero: start beside it.
@@ -35,8 +36,8 @@ namespace varfield
 
       void set_mean(const Vector &mean) override
       {
-        Vector parameters = parameters_;
-        center            = prior().apply_factor_transpose(prior().precision(mean));
+        Vector parameters              = parameters_;
+        center                         = prior().apply_factor_transpose(prior().precision(mean));
         parameters.head(center.size()) = center;
         parameters_                    = parameters;
         mean_                          = mean;
@@ -90,16 +91,16 @@ namespace varfield
         capacity.compute(Matrix::Identity(n_columns(), n_columns()) + layout().gram(b, scaled));
         log_det = 2. * (layout().dot(parameters.segment(n, n), Vector::Ones(n)) +
                         capacity.matrixLLT().diagonal().array().log().sum());
-        mean_ = prior().apply_factor(center);
+        mean_   = prior().apply_factor(center);
       }
 
       Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const override
       {
-        const Index n         = layout().n_local();
-        const Noise noise     = standard_noise(key);
-        const Vector delta    = displacement(noise);
-        const Vector gradient = precision(delta) - center - delta -
-                                Vector(prior().apply_factor_transpose(potential_gradient));
+        const Index n      = layout().n_local();
+        const Noise noise  = standard_noise(key);
+        const Vector delta = displacement(noise);
+        const Vector gradient =
+            precision(delta) - center - delta - Vector(prior().apply_factor_transpose(potential_gradient));
         Vector result(parameters_.size());
         result.head(n)       = gradient;
         result.segment(n, n) = gradient.cwiseProduct(d).cwiseProduct(noise.xi);
@@ -130,7 +131,8 @@ namespace varfield
       /// Σ⁻¹ δ
       Vector precision(const Vector &delta) const
       {
-        return delta.cwiseQuotient(d.cwiseAbs2()) - product(scaled, capacity.solve(Matrix(layout().gram(scaled, delta))));
+        return delta.cwiseQuotient(d.cwiseAbs2()) -
+               product(scaled, capacity.solve(Matrix(layout().gram(scaled, delta))));
       }
 
       double log_ratio_of(const Vector &delta) const
@@ -140,11 +142,11 @@ namespace varfield
       }
 
       unsigned int n_factors = 10;
-      Vector parameters_;      ///< x̄, log d, columns of B
+      Vector parameters_; ///< x̄, log d, columns of B
       Vector center, d;
-      MultiVector b, scaled;   ///< B, D⁻²B
+      MultiVector b, scaled; ///< B, D⁻²B
       Eigen::LLT<Matrix> capacity;
-      double log_det = 0.;     ///< log det Σ
+      double log_det = 0.; ///< log det Σ
     };
 
     const Registration<Family, Factor>

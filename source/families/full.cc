@@ -6,8 +6,8 @@ namespace varfield
 {
   namespace
   {
-    /// Any covariance matrix, dense: with a basis U of the whole space, UUᵀ = C, the precision of the coefficients is the
-    /// full matrix P = I + UᵀHU, and T = P^{-1/2}. A reference for small problems.
+    /// Any covariance matrix, dense: with a basis U of the whole space, UUᵀ = C, the precision of the coefficients is
+    /// the full matrix P = I + UᵀHU, and T = P^{-1/2}. A reference for small problems.
     class Full : public CopyableFamily<Full, SubspaceFamily>
     {
     public:
@@ -72,6 +72,7 @@ namespace varfield
       Matrix curvature_; ///< UᵀHU, averaged
     };
 
-    const Registration<Family, Full> registration("full", "Any covariance matrix, dense: the reference for small problems.");
+    const Registration<Family, Full> registration("full",
+                                                  "Any covariance matrix, dense: the reference for small problems.");
   } // namespace
 } // namespace varfield

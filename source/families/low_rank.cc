@@ -5,8 +5,8 @@ namespace varfield
 {
   namespace
   {
-    /// S = (C⁻¹ + VΛVᵀ)⁻¹ with the leading eigenpairs of the averaged curvature (Bui-Thanh, Ghattas, Martin, Stadler 2013;
-    /// Spantini et al. 2015). The span moves with each natural step.
+    /// S = (C⁻¹ + VΛVᵀ)⁻¹ with the leading eigenpairs of the averaged curvature (Bui-Thanh, Ghattas, Martin, Stadler
+    /// 2013; Spantini et al. 2015). The span moves with each natural step.
     class LowRank : public CopyableFamily<LowRank, SubspaceFamily>
     {
     public:
@@ -42,7 +42,7 @@ namespace varfield
         options.cutoff = cutoff;
         options.seed   = seed;
         // An average over draws is not worth more digits than its sampling error leaves.
-        options.tolerance = curvature.n_draws() > 1 ? 1e-4 : 1e-8;
+        options.tolerance   = curvature.n_draws() > 1 ? 1e-4 : 1e-8;
         const double weight = rank() == 0 ? 1. : rho;
         Eigenpairs pairs    = eigenpairs(remembered(curvature, weight), options, modes_);
         if (rank() == 0)
@@ -64,13 +64,14 @@ namespace varfield
 
     private:
       unsigned int max_rank = 100;
-      double cutoff         = 0.01, dropped = 0.;
-      std::uint64_t seed    = 0;
+      double cutoff = 0.01, dropped = 0.;
+      std::uint64_t seed = 0;
       Vector lambda; ///< Λ at the last natural step
     };
 
     const Registration<Family, LowRank>
-        registration("low rank", "The prior, narrowed in the directions that the data inform: exact for linear problems "
-                                 "with Gaussian noise once the rank covers these.");
+        registration("low rank",
+                     "The prior, narrowed in the directions that the data inform: exact for linear problems "
+                     "with Gaussian noise once the rank covers these.");
   } // namespace
 } // namespace varfield

@@ -37,14 +37,14 @@ namespace varfield
         const Spread fresh = curvature.forms(modes_);
         CovarianceResidual result;
         for (Index i = 0; i < lambda.size(); ++i)
-          {
-            const Spread one{fresh.mean.row(i), fresh.variance.row(i)};
-            const CovarianceResidual r = matrix_residual(one, Matrix::Constant(1, 1, lambda[i]));
-            result.value               = std::max(result.value, r.value);
-            result.loss += r.loss;
-            result.noise += r.noise;
-            result.sampling_loss += r.sampling_loss;
-          }
+        {
+          const Spread one{fresh.mean.row(i), fresh.variance.row(i)};
+          const CovarianceResidual r = matrix_residual(one, Matrix::Constant(1, 1, lambda[i]));
+          result.value               = std::max(result.value, r.value);
+          result.loss += r.loss;
+          result.noise += r.noise;
+          result.sampling_loss += r.sampling_loss;
+        }
         return result;
       }
 
@@ -57,7 +57,8 @@ namespace varfield
     };
 
     const Registration<Family, MeanField>
-        registration("mean field", "Independent coefficients in the leading eigenvectors of the prior (Karhunen-Loeve), "
-                                   "the prior elsewhere.");
+        registration("mean field",
+                     "Independent coefficients in the leading eigenvectors of the prior (Karhunen-Loeve), "
+                     "the prior elsewhere.");
   } // namespace
 } // namespace varfield

@@ -28,8 +28,8 @@ namespace varfield
       ElboEstimate elbo;
       std::vector<Solved> solved; ///< of this group
       Vector gradient;            ///< E_q[∇Φ] + C⁻¹mean, dual, the same in all groups
-      double residual = 0.;       ///< its squared norm in the metric (C⁻¹ + H)⁻¹: twice the ELBO that a Newton step gains
-      double noise    = 0.;       ///< the part of it that is sampling error, in the mean
+      double residual = 0.; ///< its squared norm in the metric (C⁻¹ + H)⁻¹: twice the ELBO that a Newton step gains
+      double noise    = 0.; ///< the part of it that is sampling error, in the mean
 
       std::vector<const Linearization *> linearizations() const
       {
@@ -47,9 +47,9 @@ namespace varfield
       return text;
     }
 
-    /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ + E_q[H].
-    /// In the first phase full steps, checked on the draws they were made from. When fresh draws see no gain any more
-    /// the second phase begins: weights 1/k, so that the sampling errors of all its draws average out.
+    /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ +
+    /// E_q[H]. In the first phase full steps, checked on the draws they were made from. When fresh draws see no gain
+    /// any more the second phase begins: weights 1/k, so that the sampling errors of all its draws average out.
     class Maximization
     {
     public:
@@ -93,9 +93,9 @@ namespace varfield
       const Monitor &monitor;
 
       bool averaging          = false;
-      unsigned int n_averaged = 1;                    ///< sweeps in the running average
-      unsigned int n_settled  = 0;                    ///< of these, those that found nothing left to correct
-      double noise_sum        = 0.;                   ///< of the residuals of these
+      unsigned int n_averaged = 1;  ///< sweeps in the running average
+      unsigned int n_settled  = 0;  ///< of these, those that found nothing left to correct
+      double noise_sum        = 0.; ///< of the residuals of these
       double step_length      = 1.;
       std::string note;
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
@@ -124,15 +124,15 @@ namespace varfield
       return sweep;
     }
 
-    /// A low-rank approximation of (C⁻¹ + H)⁻¹: preconditioner and metric. The family's covariance where that follows the
-    /// curvature, else made from the first sweep, and again when conjugate gradients become slow with it.
+    /// A low-rank approximation of (C⁻¹ + H)⁻¹: preconditioner and metric. The family's covariance where that follows
+    /// the curvature, else made from the first sweep, and again when conjugate gradients become slow with it.
     void Maximization::update_approximation(const Curvature &blended)
     {
       if (family.follows_curvature())
-        {
-          approximation = family.low_rank_correction();
-          return;
-        }
+      {
+        approximation = family.low_rank_correction();
+        return;
+      }
       if (!own_approximation_is_poor)
         return;
       EigenOptions options;
@@ -159,19 +159,19 @@ namespace varfield
     void Maximization::measure_residual(Sweep &sweep) const
     {
       // Gradients of antithetic pairs: their scatter is the sampling error of the average.
-      const Vector prior_part  = Vector(density.prior().precision(family.mean()));
-      const Index n_pairs      = static_cast<Index>(sweep.solved.size() / 2);
+      const Vector prior_part = Vector(density.prior().precision(family.mean()));
+      const Index n_pairs     = static_cast<Index>(sweep.solved.size() / 2);
       MultiVector deviations(layout().n_local(), n_pairs + 1);
       for (Index j = 0; j < n_pairs; ++j)
         deviations.col(j) = 0.5 * (sweep.solved[static_cast<std::size_t>(2 * j)].at->gradient +
                                    sweep.solved[static_cast<std::size_t>(2 * j + 1)].at->gradient) +
                             prior_part - sweep.gradient;
-      deviations.col(n_pairs)  = sweep.gradient;
-      const Vector squares     = layout().column_dots(
-          deviations, apply_approximation(density.prior(), deviations, approximation ? &*approximation : nullptr));
-      const double n   = settings.n_draws / 2;
-      sweep.residual   = groups().broadcast(std::max(0., squares[n_pairs]));
-      sweep.noise      = groups().sum(squares.head(n_pairs).sum()) / (n * (n - 1.));
+      deviations.col(n_pairs) = sweep.gradient;
+      const Vector squares    = layout().column_dots(
+             deviations, apply_approximation(density.prior(), deviations, approximation ? &*approximation : nullptr));
+      const double n = settings.n_draws / 2;
+      sweep.residual = groups().broadcast(std::max(0., squares[n_pairs]));
+      sweep.noise    = groups().sum(squares.head(n_pairs).sum()) / (n * (n - 1.));
     }
 
     /// Gain of the ELBO on the draws of a sweep, as q is now against as it was then. Not finite where the model fails.
@@ -179,18 +179,19 @@ namespace varfield
     {
       Vector gain = Vector::Zero(settings.n_draws);
       for (const Sweep::Solved &s : sweep.solved)
-        {
-          const Draw draw      = family.sample(s.key);
-          const auto potential = density.potential(draw.m);
-          gain[s.k]            = potential ? draw.log_ratio - *potential - sweep.elbo.log_weights[s.k]
-                                           : std::numeric_limits<double>::infinity();
-        }
+      {
+        const Draw draw      = family.sample(s.key);
+        const auto potential = density.potential(draw.m);
+        gain[s.k]            = potential ? draw.log_ratio - *potential - sweep.elbo.log_weights[s.k]
+                                         : std::numeric_limits<double>::infinity();
+      }
       groups().sum(gain);
       return mean_and_error({gain.data(), gain.data() + gain.size()}, true);
     }
 
-    /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws can
-    /// tell; less is asked for where its gradient is sampling error. (The gain on the draws of a step itself is no evidence: it is always there.)
+    /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws
+    /// can tell; less is asked for where its gradient is sampling error. (The gain on the draws of a step itself is no
+    /// evidence: it is always there.)
     bool Maximization::on_plateau(const Sweep &sweep, const ElboEstimate &previous) const
     {
       const double gain  = sweep.elbo.elbo.value - previous.elbo.value;
@@ -208,28 +209,28 @@ namespace varfield
       double last_rho = 0.;
       for (const auto &[rho, t] : {std::pair(1., 1.), std::pair(1., 0.5), std::pair(0.5, 0.5), std::pair(0.25, 0.25),
                                    std::pair(0.1, 0.1), std::pair(0.02, 0.02)})
+      {
+        if (rho != last_rho)
         {
-          if (rho != last_rho)
-            {
-              family.assign(*before);
-              family.natural_step(fresh, rho);
-            }
-          if (last_rho == 0.)
-            {
-              update_approximation(fresh);
-              measure_residual(sweep);
-              step = newton_step(fresh, sweep.gradient, 1e-4);
-            }
-          last_rho = rho;
-          family.set_mean(mean + t * step.primal);
-          const Estimate gain = frozen_gain(sweep);
-          if (std::isfinite(gain.value) && gain.value >= -std::min(gain.error, 0.25))
-            {
-              step_length = t;
-              note        = t == 1. ? "full step" : "shorter step";
-              return;
-            }
+          family.assign(*before);
+          family.natural_step(fresh, rho);
         }
+        if (last_rho == 0.)
+        {
+          update_approximation(fresh);
+          measure_residual(sweep);
+          step = newton_step(fresh, sweep.gradient, 1e-4);
+        }
+        last_rho = rho;
+        family.set_mean(mean + t * step.primal);
+        const Estimate gain = frozen_gain(sweep);
+        if (std::isfinite(gain.value) && gain.value >= -std::min(gain.error, 0.25))
+        {
+          step_length = t;
+          note        = t == 1. ? "full step" : "shorter step";
+          return;
+        }
+      }
       family.assign(*before);
       step_length = 0.;
       note        = "no step raised the ELBO";
@@ -250,8 +251,8 @@ namespace varfield
       note        = "averaging over " + std::to_string(n_averaged + 1) + " sweeps";
     }
 
-    /// A squared residual, in ELBO, over its mean if it is pure sampling error; 0 below the tolerance. In the worst case, one
-    /// direction, it is the square of a normal number: 4 is two standard errors.
+    /// A squared residual, in ELBO, over its mean if it is pure sampling error; 0 below the tolerance. In the worst
+    /// case, one direction, it is the square of a normal number: 4 is two standard errors.
     double Maximization::excess(double residual, double noise) const
     {
       return residual <= settings.tolerance ? 0. : residual / std::max(noise, 1e-300);
@@ -270,16 +271,17 @@ namespace varfield
       n_settled  = 0;
     }
 
-    /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling errors of
-    /// mean and covariance cost, ½ noise and its like over the number of sweeps averaged, is below the tolerance.
+    /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling
+    /// errors of mean and covariance cost, ½ noise and its like over the number of sweeps averaged, is below the
+    /// tolerance.
     bool Maximization::is_settled(const Family &before, const Sweep &sweep)
     {
       constexpr double clearly = 9.; // three standard errors
       if (excess(0.5 * sweep.residual, 0.5 * sweep.noise) > clearly)
-        {
-          forget();
-          return false;
-        }
+      {
+        forget();
+        return false;
+      }
       noise_sum += sweep.noise;
       ++n_averaged;
       const double mean_loss = 0.5 * noise_sum / (n_averaged - 1.) / n_averaged;
@@ -290,10 +292,10 @@ namespace varfield
       note += ", loss through sampling " + number(loss);
       const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
       if (covariance_excess > clearly)
-        {
-          forget();
-          return false;
-        }
+      {
+        forget();
+        return false;
+      }
       // One sweep may miss a slow drift: ask several.
       n_settled = is_stationary(sweep) && covariance_excess <= 4. ? n_settled + 1 : 0;
       return n_settled >= 3 && groups().broadcast(loss) <= settings.tolerance;
@@ -323,38 +325,38 @@ namespace varfield
       Termination result;
       ElboEstimate first, last;
       while (result.iterations < settings.max_iterations && result.reason.empty())
+      {
+        Sweep sweep = draw_sweep(result.iterations);
+        if (result.iterations == 0)
+          first = sweep.elbo;
+        else if (!averaging)
         {
-          Sweep sweep = draw_sweep(result.iterations);
-          if (result.iterations == 0)
-            first = sweep.elbo;
-          else if (!averaging)
-            {
-              measure_residual(sweep);
-              averaging = on_plateau(sweep, last);
-            }
-          last      = sweep.elbo;
-          bool done = false;
-          if (!averaging)
-            full_step(sweep);
-          else
-            {
-              // Measured before the step, in which q changes: these draws are new to it.
-              const auto before = family.clone();
-              averaging_step(sweep);
-              done = is_settled(*before, sweep);
-            }
-          result.interrupted = report(result.iterations, sweep.elbo, std::sqrt(sweep.residual), step_length, note);
-          ++result.iterations;
-          if (done)
-            {
-              result.converged = true;
-              result.reason    = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below "
-                                 "the tolerance of " +
-                              number(settings.tolerance);
-            }
-          else if (result.interrupted)
-            result.reason = "stopped from outside";
+          measure_residual(sweep);
+          averaging = on_plateau(sweep, last);
         }
+        last      = sweep.elbo;
+        bool done = false;
+        if (!averaging)
+          full_step(sweep);
+        else
+        {
+          // Measured before the step, in which q changes: these draws are new to it.
+          const auto before = family.clone();
+          averaging_step(sweep);
+          done = is_settled(*before, sweep);
+        }
+        result.interrupted = report(result.iterations, sweep.elbo, std::sqrt(sweep.residual), step_length, note);
+        ++result.iterations;
+        if (done)
+        {
+          result.converged = true;
+          result.reason    = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below "
+                             "the tolerance of " +
+                          number(settings.tolerance);
+        }
+        else if (result.interrupted)
+          result.reason = "stopped from outside";
+      }
       if (result.reason.empty())
         result.reason = "the maximum number of iterations was reached";
       judge(*start, first, last, result);
@@ -373,7 +375,7 @@ namespace varfield
       const ElboEstimate end = estimate_elbo(density, family, draws);
       const auto end_family  = family.clone();
       family.assign(start);
-      const ElboEstimate begin = estimate_elbo(density, family, draws);
+      const ElboEstimate begin  = estimate_elbo(density, family, draws);
       const Estimate difference = gain(begin, end, true);
       if (difference.value < -2. * difference.error)
         result.reason += "; the start was better on independent draws and was kept";
@@ -387,24 +389,24 @@ namespace varfield
       Termination result;
       double norm = 0., first_norm = 0.;
       for (; result.iterations < 4; ++result.iterations)
-        {
-          const auto at = density.linearize(family.mean());
-          if (groups().sum(at ? 0. : 1.) > 0.)
-            throw ComputationError("The model could not be solved at the mean of the posterior.");
-          const Curvature exact(density, *at);
-          if (result.iterations == 0)
-            family.natural_step(exact, 1.);
-          update_approximation(exact);
-          Vector gradient = at->gradient + Vector(density.prior().precision(family.mean()));
-          groups().broadcast(gradient);
-          const NewtonStep step = newton_step(exact, gradient, 1e-13);
-          norm = std::sqrt(std::max(0., -groups().broadcast(layout().dot(gradient, step.primal))));
-          if (result.iterations == 0)
-            first_norm = norm;
-          else if (norm <= 1e-10 * (1. + first_norm))
-            break;
-          family.set_mean(family.mean() + step.primal);
-        }
+      {
+        const auto at = density.linearize(family.mean());
+        if (groups().sum(at ? 0. : 1.) > 0.)
+          throw ComputationError("The model could not be solved at the mean of the posterior.");
+        const Curvature exact(density, *at);
+        if (result.iterations == 0)
+          family.natural_step(exact, 1.);
+        update_approximation(exact);
+        Vector gradient = at->gradient + Vector(density.prior().precision(family.mean()));
+        groups().broadcast(gradient);
+        const NewtonStep step = newton_step(exact, gradient, 1e-13);
+        norm                  = std::sqrt(std::max(0., -groups().broadcast(layout().dot(gradient, step.primal))));
+        if (result.iterations == 0)
+          first_norm = norm;
+        else if (norm <= 1e-10 * (1. + first_norm))
+          break;
+        family.set_mean(family.mean() + step.primal);
+      }
       const DrawRange draws{seed, Stream::optimization, 0, settings.n_draws, true};
       result.converged   = norm <= 1e-6 * (1. + first_norm);
       result.reason      = result.converged ? "the log density is quadratic: the optimum is exact"
@@ -423,7 +425,8 @@ namespace varfield
         prm.add_parameter("Draws", settings.n_draws, "Draws in an iteration, in antithetic pairs.", Integer(4));
         prm.add_parameter("Maximum iterations", settings.max_iterations, "Iterations, at most.", Integer(1));
         prm.add_parameter("Tolerance", settings.tolerance,
-                          "Stop when the ELBO still to be gained, and lost through sampling, is below. [nat]", Double(0.));
+                          "Stop when the ELBO still to be gained, and lost through sampling, is below. [nat]",
+                          Double(0.));
         prm.add_parameter("Judging draws", settings.judging_draws,
                           "Independent draws on which the result is compared with the start; 0: not compared.",
                           Integer(0));

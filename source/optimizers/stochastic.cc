@@ -8,10 +8,10 @@ namespace varfield
   namespace
   {
     /// Stochastic gradient ascent on the ELBO with reparametrised gradients (Kucukelbir et al. 2017) in the
-    /// sticking-the-landing form (Roeder, Wu, Duvenaud 2017) and Adam (Kingma, Ba 2015). The step size stays until the mean
-    /// ELBO of a window of iterations is no higher than that of the window before, as far as their scatter can tell; then it
-    /// is reduced, and the iteration goes on from the average of the iterates of the best window (Polyak, Juditsky 1992), which
-    /// is the result in the end. An ELBO that has fallen takes it back there as well.
+    /// sticking-the-landing form (Roeder, Wu, Duvenaud 2017) and Adam (Kingma, Ba 2015). The step size stays until the
+    /// mean ELBO of a window of iterations is no higher than that of the window before, as far as their scatter can
+    /// tell; then it is reduced, and the iteration goes on from the average of the iterates of the best window (Polyak,
+    /// Juditsky 1992), which is the result in the end. An ELBO that has fallen takes it back there as well.
     class Stochastic : public Optimizer
     {
     public:
@@ -53,8 +53,8 @@ namespace varfield
       Vector step(const Vector &gradient, double size)
       {
         ++count;
-        first  = beta1 * first + (1. - beta1) * gradient;
-        second = beta2 * second + (1. - beta2) * gradient.cwiseAbs2();
+        first               = beta1 * first + (1. - beta1) * gradient;
+        second              = beta2 * second + (1. - beta2) * gradient.cwiseAbs2();
         const double scale1 = 1. / (1. - std::pow(beta1, count)), scale2 = 1. / (1. - std::pow(beta2, count));
         return size * scale1 * (first.array() / ((scale2 * second.array()).sqrt() + 1e-8));
       }
@@ -75,16 +75,15 @@ namespace varfield
     {
       SampledGradient result;
       result.gradient = Vector::Zero(family.parameters().size());
-      result.elbo     = average_over_draws(
-          density.groups(), family, draws,
-          [&](unsigned int, const DrawKey &key, const Draw &draw) -> std::optional<double>
-          {
-            const auto solved = density.potential_and_gradient(draw.m);
-            if (!solved)
-              return {};
-            result.gradient += family.path_gradient(key, solved->second);
-            return solved->first;
-          });
+      result.elbo     = average_over_draws(density.groups(), family, draws,
+                                           [&](unsigned int, const DrawKey &key, const Draw &draw) -> std::optional<double>
+                                           {
+                                         const auto solved = density.potential_and_gradient(draw.m);
+                                         if (!solved)
+                                           return {};
+                                         result.gradient += family.path_gradient(key, solved->second);
+                                         return solved->first;
+                                       });
       density.groups().sum(result.gradient);
       result.gradient /= draws.count;
       return result;
@@ -166,7 +165,7 @@ namespace varfield
       check(family);
       constexpr unsigned int far_from_the_iteration = 0x40000000u;
       const DrawRange judging{seed, Stream::optimization, far_from_the_iteration, judging_draws, true};
-      const auto start     = family.clone();
+      const auto start         = family.clone();
       const ElboEstimate first = estimate_elbo(density, family, judging);
 
       Vector eta = family.parameters();
@@ -177,50 +176,51 @@ namespace varfield
       double step             = step_size;
       unsigned int reductions = 0;
       while (result.reason.empty())
-        {
-          const DrawRange draws{seed, Stream::optimization, result.iterations * n_draws, n_draws, true};
-          const SampledGradient sampled = sample_gradient(density, family, draws);
-          current.add(sampled, norm(density.prior().layout(), sampled.gradient), eta);
-          eta += adam.step(sampled.gradient, step);
-          family.set_parameters(eta);
-          ++result.iterations;
-          if (current.elbo.size() < window && result.iterations < max_iterations)
-            continue;
+      {
+        const DrawRange draws{seed, Stream::optimization, result.iterations * n_draws, n_draws, true};
+        const SampledGradient sampled = sample_gradient(density, family, draws);
+        current.add(sampled, norm(density.prior().layout(), sampled.gradient), eta);
+        eta += adam.step(sampled.gradient, step);
+        family.set_parameters(eta);
+        ++result.iterations;
+        if (current.elbo.size() < window && result.iterations < max_iterations)
+          continue;
 
-          result.interrupted      = report(density, family, monitor, result.iterations, current, step);
-          const Estimate estimate = current.estimate();
-          const Progress progress = compare(estimate, best.elbo);
-          if (progress != Progress::falls)
-            best = {estimate, current.parameters / static_cast<double>(current.elbo.size())};
-          if (progress != Progress::rises)
-            {
-              // Smaller steps from the best average so far.
-              result.converged = ++reductions > n_reductions;
-              step *= reduction;
-              eta  = best.parameters;
-              adam = Adam(eta.size());
-              family.set_parameters(eta);
-            }
-          current = Window();
-          if (result.converged)
-            result.reason = "the mean ELBO of a window no longer rises at the smallest step size";
-          else if (result.interrupted)
-            result.reason = "stopped from outside";
-          else if (result.iterations >= max_iterations)
-            result.reason = "the maximum number of iterations was reached";
+        result.interrupted      = report(density, family, monitor, result.iterations, current, step);
+        const Estimate estimate = current.estimate();
+        const Progress progress = compare(estimate, best.elbo);
+        if (progress != Progress::falls)
+          best = {estimate, current.parameters / static_cast<double>(current.elbo.size())};
+        if (progress != Progress::rises)
+        {
+          // Smaller steps from the best average so far.
+          result.converged = ++reductions > n_reductions;
+          step *= reduction;
+          eta  = best.parameters;
+          adam = Adam(eta.size());
+          family.set_parameters(eta);
         }
+        current = Window();
+        if (result.converged)
+          result.reason = "the mean ELBO of a window no longer rises at the smallest step size";
+        else if (result.interrupted)
+          result.reason = "stopped from outside";
+        else if (result.iterations >= max_iterations)
+          result.reason = "the maximum number of iterations was reached";
+      }
       family.set_parameters(best.parameters);
       const Estimate difference = gain(first, estimate_elbo(density, family, judging), true);
       if (!(difference.value >= -2. * difference.error))
-        {
-          family.assign(*start);
-          result.reason += "; the start was better on independent draws and was kept";
-        }
+      {
+        family.assign(*start);
+        result.reason += "; the start was better on independent draws and was kept";
+      }
       return result;
     }
 
     const Registration<Optimizer, Stochastic>
-        registration("stochastic", "Adam on reparametrised gradients of the evidence lower bound: many cheap iterations, "
-                                   "for every family.");
+        registration("stochastic",
+                     "Adam on reparametrised gradients of the evidence lower bound: many cheap iterations, "
+                     "for every family.");
   } // namespace
 } // namespace varfield

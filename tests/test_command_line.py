@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""The program as its users meet it: commands, exit codes, files. Only Python's standard library is needed; program.py says which
+program is run."""
+import csv
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree as xml
+
+from program import INVALID, ROOT, command, finish, snapshot, start
+
+# An optimisation that goes on until it is stopped.
+ENDLESS = ["Inference/Optimizer=stochastic", "Inference/stochastic/Maximum iterations=100000000",
+           "Inference/stochastic/Reductions=1000000"]
+RESULTS = ["posterior.pvd", "state.pvd", "observations.csv", "observations.vtp", "convergence.csv", "spectrum.csv", "summary.json",
+           "parameters.prm"]
+
+
+def settings(values):
+    return [word for value in values for word in ("--set", value)]
+
+
+class Folder(unittest.TestCase):
+    """A scratch folder with a small case in it."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for name in ("base.prm", "heads.csv"):
+            shutil.copy(INVALID / name, self.folder)
+
+    def program(self, *arguments, code=0, ranks=1):
+        """Runs it and returns what it wrote to its output and as messages."""
+        found, out, err = finish(start(command(*arguments, ranks=ranks), self.folder))
+        self.assertEqual(found, code, out + err)
+        return out, err
+
+    def results(self, name="results"):
+        """Checks that a folder of results is whole; returns its summary."""
+        folder = self.folder / name
+        for file in RESULTS:
+            self.assertTrue((folder / file).is_file(), file)
+        self.assertFalse((self.folder / (name + ".tmp")).exists())
+        self.assertEqual([p.name for p in folder.rglob("*.tmp")], [])
+        for record in ("posterior.pvd", "state.pvd"):
+            pieces = [e.get("file") for e in xml.parse(folder / record).iter("DataSet")]
+            self.assertTrue(pieces)
+            for piece in pieces:
+                for part in xml.parse(folder / piece).iter("Piece"):
+                    self.assertTrue((folder / part.get("Source")).stat().st_size > 0)
+        xml.parse(folder / "observations.vtp")
+        for table in folder.glob("*.csv"):
+            with open(table, newline="") as file:
+                rows = list(csv.reader(file))
+            self.assertEqual({len(row) for row in rows}, {len(rows[0])}, table.name)
+        return json.loads((folder / "summary.json").read_text())
+
+    def rows(self, name):
+        with open(self.folder / name, newline="") as file:
+            return list(csv.DictReader(file))
+
+
+class Arguments(Folder):
+    def test_help_lists_every_plugin(self):
+        out, err = self.program("--help")
+        self.assertEqual(err, "")
+        names = set()
+        for file in (ROOT / "source").glob("*/*.cc"):
+            names.update(re.findall(r"Registration<[^;]*?>\s+\w+\s*\(\s*\"([^\"]+)\"", file.read_text()))
+        self.assertGreaterEqual(len(names), 15)
+        for name in names:
+            self.assertRegex(out, rf"(?m)^  {re.escape(name)}: \w*")
+        for command_name in ("check", "verify", "synthesize", "template"):
+            self.assertIn(f"  {command_name} ", out)
+
+    def test_help_is_printed_once(self):
+        out, _ = self.program("--help", ranks=2)
+        self.assertEqual(out.count("Usage:"), 1)
+
+    def test_version(self):
+        wanted = re.search(r"project\(\s*varfield[^)]*VERSION\s+([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+        self.assertIn(wanted, self.program("--version")[0])
+
+    def refused(self, *arguments, message, ranks=1):
+        before = snapshot(self.folder)
+        out, err = self.program(*arguments, code=2, ranks=ranks)
+        self.assertEqual(out, "")
+        for part in message:
+            self.assertEqual(err.count(part), 1, err)
+        self.assertEqual(before, snapshot(self.folder))
+
+    def test_no_arguments(self):
+        for ranks in (1, 3):
+            self.refused(message=["A parameter file is needed", "varfield case.prm", "--help"], ranks=ranks)
+
+    def test_command_without_a_case(self):
+        self.refused("check", message=["A parameter file is needed", "varfield check case.prm"])
+
+    def test_misspelt_command(self):
+        self.refused("chekc", "base.prm", message=["“chekc” is not a command (did you mean “check”?)", "--help"])
+
+    def test_unknown_option(self):
+        for ranks in (1, 3):
+            self.refused("base.prm", "--restrat", message=["--restrat", "not expected", "--help"], ranks=ranks)
+
+    def test_option_of_petsc(self):
+        self.refused("base.prm", "-log_view", message=["not expected"])
+
+    def test_two_cases(self):
+        self.refused("base.prm", "other.prm", message=["other.prm", "not expected"])
+
+    def test_set_without_a_value(self):
+        self.refused("base.prm", "--set", message=["--set"])
+
+    def test_missing_parameter_file(self):
+        for ranks in (1, 3):
+            self.refused("nowhere.prm", message=["The parameter file “nowhere.prm” does not exist"], ranks=ranks)
+
+    def test_directory_as_parameter_file(self):
+        self.refused("run", message=["does not exist"])
+        self.refused(".", message=["The parameter file “.” is a directory"])
+
+
+class Template(Folder):
+    def test_it_reads_back_as_the_defaults(self):
+        text, err = self.program("template")
+        self.assertEqual(err, "")
+        (self.folder / "template.prm").write_text(text)
+        self.assertEqual(self.program("template", "template.prm")[0], text)
+
+    def test_its_blanks_filled_in_it_is_a_case(self):
+        (self.folder / "template.prm").write_text(self.program("template")[0])
+        filled = settings(["Physics/diffusion/Conductivity=m", "Physics/Dirichlet=all: 0", "Measurements/data/File=heads.csv",
+                           "Measurements/data/gaussian/Standard deviation=1", "Mesh/Subdivisions=4,4"])
+        self.assertIn("The case is in order.", self.program("check", "template.prm", *filled)[0])
+
+    def test_it_has_the_fields_of_a_case(self):
+        text, _ = self.program("template", "base.prm")
+        for section in ("log k", "heads"):
+            self.assertEqual(text.count(f"subsection {section}\n"), 1)
+
+    def test_every_parameter_is_documented(self):
+        lines = self.program("template")[0].splitlines()
+        bare = [line for before, line in zip(lines, lines[1:]) if line.lstrip().startswith("set ") and not before.lstrip().startswith("#")]
+        self.assertEqual(bare, [])
+
+
+class Commands(Folder):
+    def test_check_leaves_nothing(self):
+        before = snapshot(self.folder)
+        for ranks in (1, 2):
+            out, _ = self.program("check", "base.prm", ranks=ranks)
+            self.assertEqual(out.count("The case is in order. Nothing was run."), 1)
+        self.assertEqual(before, snapshot(self.folder))
+
+    def test_verify_the_shipped_cases(self):
+        for case in sorted((ROOT / "parameter_files").glob("*/*.prm")):
+            with self.subTest(case=case.stem):
+                text = case.read_text()
+                cells = "2, 2, 2" if re.search(r"set Dimension\s*=\s*3", text) else "8, 8"
+                out, _ = self.program("verify", case, "--set", f"Mesh/Subdivisions={cells}")
+                self.assertIn("All checks passed.", out)
+
+    def test_synthetic_measurements_are_read_by_a_run(self):
+        made = settings(["Measurements/heads/File=made.csv", "Measurements/heads/Sensors=heads.csv",
+                         "Fields/log k/Truth=1 + x"])
+        out, _ = self.program("synthesize", "base.prm", *made)
+        self.assertIn("wrote 3 measurements to made.csv", out)
+        given, written = self.rows("heads.csv"), self.rows("made.csv")
+        for a, b in zip(given, written):
+            self.assertEqual((a["well"], float(a["x"]), float(a["y"])), (b["well"], float(b["x"]), float(b["y"])))
+            self.assertEqual(float(b["std"]), 0.1)
+            self.assertNotEqual(a["value"], b["value"])
+        self.program("base.prm", *made)
+        self.results()
+        self.assertEqual([float(row["measured"]) for row in self.rows("results/observations.csv")],
+                         [float(row["value"]) for row in written])
+        _, err = self.program("synthesize", "base.prm", *made, code=2)
+        self.assertIn("“made.csv” exists already", err)
+
+    def test_the_same_synthetic_measurements_on_any_number_of_ranks(self):
+        for name, ranks in (("one.csv", 1), ("three.csv", 3)):
+            self.program("synthesize", "base.prm", *settings([f"Measurements/heads/File={name}", "Parallel/Sample groups=1",
+                                                              "Measurements/heads/Sensors=heads.csv"]), ranks=ranks)
+        for a, b in zip(self.rows("one.csv"), self.rows("three.csv")):
+            self.assertAlmostEqual(float(a["value"]), float(b["value"]), places=10)
+
+
+class Runs(Folder):
+    def test_results(self):
+        out, err = self.program("base.prm")
+        self.assertEqual(err, "")
+        summary = self.results()
+        self.assertEqual(summary["exit_code"], 0)
+        self.assertEqual(summary["measurements"], {"used": 3, "all": 3})
+        self.assertEqual(len(self.rows("results/observations.csv")), 3)
+        self.assertIn("results/", out)
+
+    def test_the_parameters_as_used_are_a_case(self):
+        self.program("base.prm")
+        shutil.copy(self.folder / "results" / "parameters.prm", self.folder)
+        self.program("parameters.prm", "--set", "Output/Directory=again")
+        first, again = self.results(), self.results("again")
+        self.assertAlmostEqual(first["elbo"]["value"], again["elbo"]["value"], places=8)
+
+    def test_set_counts_after_the_file(self):
+        self.program("base.prm", *settings(["Output/Directory=elsewhere", "Random seed=7", "Random  seed = 8"]))
+        self.assertEqual(self.results("elsewhere")["seed"], 8)
+        self.assertFalse((self.folder / "results").exists())
+
+    def test_a_slash_at_the_end_of_the_folder(self):
+        self.program("base.prm", "--set", "Output/Directory=elsewhere/")
+        self.results("elsewhere")
+
+    def test_results_are_overwritten_only_if_asked(self):
+        self.program("base.prm")
+        before = snapshot(self.folder)
+        _, err = self.program("base.prm", code=2)
+        self.assertIn("Output/Overwrite", err)
+        self.assertEqual(before, snapshot(self.folder))
+        (self.folder / "results" / "old.txt").write_text("of the first run")
+        self.program("base.prm", *settings(["Output/Overwrite=true", "Random seed=5"]), ranks=2)
+        self.assertEqual(self.results()["seed"], 5)
+        self.assertFalse((self.folder / "results" / "old.txt").exists())
+
+    def test_too_few_iterations(self):
+        out, _ = self.program("base.prm", "--set", "Inference/natural gradient/Maximum iterations=1", code=4)
+        self.assertIn("NOT CONVERGED", out)
+        self.assertEqual(self.results()["exit_code"], 4)
+
+    def test_too_few_iterations_for_the_map_point(self):
+        out, _ = self.program("base.prm", *settings(["Inference/Method=map", "Inference/MAP/Maximum iterations=1"]), code=4)
+        self.assertIn("NOT CONVERGED", out)
+        self.assertEqual(self.results()["exit_code"], 4)
+
+    def test_time_budget(self):
+        begin = time.monotonic()
+        out, _ = self.program("base.prm", *settings([*ENDLESS, "Inference/Time budget=1"]), code=3)
+        self.assertLess(time.monotonic() - begin, 20)
+        self.assertIn("STOPPED EARLY (the time budget is used up)", out)
+        self.assertEqual(self.results()["exit_code"], 3)
+
+    def test_a_folder_that_appears_during_the_run(self):
+        process = self.endless()
+        (self.folder / "results").mkdir()
+        (self.folder / "results" / "notes.txt").write_text("of somebody else")
+        process.send_signal(signal.SIGTERM)
+        self.stopped(process, "results-2")
+        self.assertEqual([p.name for p in (self.folder / "results").iterdir()], ["notes.txt"])
+
+    def endless(self, ranks=1):
+        """Starts a run that does not end, and waits for the first iterations."""
+        process = start(command("base.prm", *settings(ENDLESS), ranks=ranks), self.folder)
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        for line in process.stdout:
+            if "mean of" in line:
+                return process
+        self.fail("the run ended by itself: " + process.stderr.read())
+
+    def stopped(self, process, name="results"):
+        begin = time.monotonic()
+        code, out, err = finish(process)
+        self.assertEqual(code, 3, out + err)
+        self.assertLess(time.monotonic() - begin, 20)
+        self.assertEqual(self.results(name)["exit_code"], 3)
+        self.assertRegex(out, r"STOPPED EARLY \(signal \d+\)")
+
+    def test_sigterm(self):
+        process = self.endless()
+        process.send_signal(signal.SIGTERM)
+        self.stopped(process)
+
+    def test_sigterm_to_mpirun(self):
+        process = self.endless(ranks=2)
+        process.send_signal(signal.SIGTERM)
+        self.stopped(process)
+
+    def test_sigusr1_to_mpirun(self):
+        process = self.endless(ranks=2)
+        process.send_signal(signal.SIGUSR1)
+        self.stopped(process)
+
+    def test_sigterm_to_one_rank(self):
+        process = self.endless(ranks=2)
+        ranks = children(process.pid)
+        self.assertEqual(len(ranks), 2)
+        os.kill(ranks[-1], signal.SIGTERM)
+        self.stopped(process)
+
+
+def children(parent):
+    """Process ids, ascending."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text()
+        except OSError:
+            continue  # it has ended
+        if int(status.rpartition(")")[2].split()[1]) == parent:
+            found.append(int(folder.name))
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    unittest.main()
