@@ -65,7 +65,10 @@ int main(int argc, char **argv)
 {
   try
   {
-    dealii::Utilities::MPI::MPI_InitFinalize mpi(argc, argv, 1);
+    // Without our options: PETSc would take -log_view, -help and the like for its own.
+    int n_names  = 1;
+    char **names = argv;
+    dealii::Utilities::MPI::MPI_InitFinalize mpi(n_names, names, 1);
     const bool speaks = dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0;
     varfield::Command command;
     const int done = parse(argc, argv, command, speaks);

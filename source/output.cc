@@ -331,8 +331,8 @@ namespace varfield
     }
     const Cost cost = problem.density().cost();
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
-                    " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves, " +
-                    fixed(results.seconds, 1) + " s");
+                    " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves" +
+                    (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + fixed(results.seconds, 1) + " s");
     return lines;
   }
 

@@ -15,7 +15,10 @@
 /// Cases built inside the tests, and their fields by coordinates.
 namespace varfield::tests
 {
-  inline std::string source_folder() { return VARFIELD_SOURCE_DIR; }
+  inline std::string source_folder()
+  {
+    return VARFIELD_SOURCE_DIR;
+  }
 
   /// A case, checked and built, from assignments, of which the overrides count last.
   template <int dim>
@@ -95,10 +98,10 @@ namespace varfield::tests
     {
       std::pair<double, double> result{0., 0.};
       for (const auto &[where, value] : b.values)
-        {
-          result.first  = std::max(result.first, std::abs(a.values.at(where) - value));
-          result.second = std::max(result.second, std::abs(value));
-        }
+      {
+        result.first  = std::max(result.first, std::abs(a.values.at(where) - value));
+        result.second = std::max(result.second, std::abs(value));
+      }
       return result;
     }
 
@@ -116,18 +119,18 @@ namespace varfield::tests
 
   /// Owned degrees of freedom × points: the weights that interpolate a Q1 field on a uniform mesh of width h.
   template <int dim>
-  MultiVector interpolation_weights(const FieldSpace<dim> &space, const std::vector<dealii::Point<dim>> &points, double h)
+  MultiVector interpolation_weights(const FieldSpace<dim> &space, const std::vector<dealii::Point<dim>> &points,
+                                    double h)
   {
     MultiVector weights(space.n_owned(), points.size());
     for (Index i = 0; i < weights.rows(); ++i)
       for (Index k = 0; k < weights.cols(); ++k)
-        {
-          const auto distance =
-              points[static_cast<std::size_t>(k)] - space.points()[static_cast<std::size_t>(i)];
-          weights(i, k) = 1.;
-          for (unsigned int d = 0; d < dim; ++d)
-            weights(i, k) *= std::max(0., 1. - std::abs(distance[d]) / h);
-        }
+      {
+        const auto distance = points[static_cast<std::size_t>(k)] - space.points()[static_cast<std::size_t>(i)];
+        weights(i, k)       = 1.;
+        for (unsigned int d = 0; d < dim; ++d)
+          weights(i, k) *= std::max(0., 1. - std::abs(distance[d]) / h);
+      }
     return weights;
   }
 

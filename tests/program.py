@@ -12,8 +12,7 @@ INVALID = ROOT / "tests" / "invalid"
 PROGRAM = os.environ.get("VARFIELD", str(ROOT / "build" / "release" / "varfield"))
 MPIRUN = shlex.split(os.environ.get("VARFIELD_MPIRUN", "mpirun --oversubscribe --bind-to none"))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-               "OMPI_MCA_ess_singleton_isolated": "1",  # a run without mpirun starts faster
-               "OMPI_MCA_odls_base_sigkill_timeout": "30"}  # mpirun leaves the ranks more than a second for an orderly end
+               "OMPI_MCA_ess_singleton_isolated": "1"}  # a run without mpirun starts faster
 TIMEOUT = 60
 
 

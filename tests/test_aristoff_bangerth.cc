@@ -22,13 +22,13 @@ namespace
     BOOST_REQUIRE(in);
     std::vector<Vector> rows;
     for (std::string line; std::getline(in, line);)
-      {
-        std::istringstream cells(line);
-        std::vector<double> numbers;
-        for (std::string cell; std::getline(cells, cell, ',');)
-          numbers.push_back(std::stod(cell));
-        rows.push_back(Eigen::Map<const Vector>(numbers.data(), static_cast<Index>(numbers.size())));
-      }
+    {
+      std::istringstream cells(line);
+      std::vector<double> numbers;
+      for (std::string cell; std::getline(cells, cell, ',');)
+        numbers.push_back(std::stod(cell));
+      rows.push_back(Eigen::Map<const Vector>(numbers.data(), static_cast<Index>(numbers.size())));
+    }
     return rows;
   }
 
@@ -51,20 +51,20 @@ namespace
     BOOST_REQUIRE_EQUAL(z.size(), 10u);
     double worst = 0.;
     for (std::size_t k = 0; k < theta.size(); ++k)
-      {
-        const Vector m         = parameters_of(*problem, theta[k]);
-        const double potential = problem->density().potential(m).value();
-        const double error     = (problem->density().last()->predictions - z[k]).cwiseAbs().maxCoeff();
-        worst                  = std::max(worst, error);
-        BOOST_TEST(error < 1e-9, "forward test " << k << ": " << error);
-        const double expected = densities.at("log_likelihood_unnormalised")[k];
-        BOOST_TEST(std::abs(-(potential - constant) / expected - 1.) < 1e-6, "likelihood " << k);
+    {
+      const Vector m         = parameters_of(*problem, theta[k]);
+      const double potential = problem->density().potential(m).value();
+      const double error     = (problem->density().last()->predictions - z[k]).cwiseAbs().maxCoeff();
+      worst                  = std::max(worst, error);
+      BOOST_TEST(error < 1e-9, "forward test " << k << ": " << error);
+      const double expected = densities.at("log_likelihood_unnormalised")[k];
+      BOOST_TEST(std::abs(-(potential - constant) / expected - 1.) < 1e-6, "likelihood " << k);
 
-        // exp(−x²/8), the paper's density with respect to θ, is N(4, 2²) in x = ln θ: times θ.
-        const double log_prior = -0.5 * prior.layout().dot(m, Vector(prior.precision(m)));
-        const double shift     = theta[k].array().log().sum() - 8. * static_cast<double>(theta[k].size()) / 4.;
-        BOOST_TEST(std::abs(log_prior - shift - densities.at("log_prior_unnormalised")[k]) < 1e-6);
-      }
+      // exp(−x²/8), the paper's density with respect to θ, is N(4, 2²) in x = ln θ: times θ.
+      const double log_prior = -0.5 * prior.layout().dot(m, Vector(prior.precision(m)));
+      const double shift     = theta[k].array().log().sum() - 8. * static_cast<double>(theta[k].size()) / 4.;
+      BOOST_TEST(std::abs(log_prior - shift - densities.at("log_prior_unnormalised")[k]) < 1e-6);
+    }
     BOOST_TEST_MESSAGE("largest difference of the ten forward tests: " << worst);
   }
 
@@ -89,14 +89,14 @@ namespace
     const auto at       = density.linearize(m);
     BOOST_REQUIRE(at);
     for (const std::uint32_t k : {0u, 1u, 2u})
-      {
-        const Vector v        = standard_normal(layout, {1, Stream::verification, k, 1.});
-        const double expected = layout.dot(at->gradient, v);
-        const auto difference = [&](double h)
-        { return (density.potential(m + h * v).value() - density.potential(m - h * v).value()) / (2. * h); };
-        const double extrapolated = (4. * difference(5e-4) - difference(1e-3)) / 3.;
-        BOOST_TEST(std::abs(extrapolated / expected - 1.) < 1e-6, "direction " << k);
-      }
+    {
+      const Vector v        = standard_normal(layout, {1, Stream::verification, k, 1.});
+      const double expected = layout.dot(at->gradient, v);
+      const auto difference = [&](double h)
+      { return (density.potential(m + h * v).value() - density.potential(m - h * v).value()) / (2. * h); };
+      const double extrapolated = (4. * difference(5e-4) - difference(1e-3)) / 3.;
+      BOOST_TEST(std::abs(extrapolated / expected - 1.) < 1e-6, "direction " << k);
+    }
   }
 
 } // namespace

@@ -26,11 +26,13 @@ namespace
   template <int dim>
   void run_small(const std::vector<Assignment> &assignments)
   {
-    std::vector<std::string> overrides{"Inference/Minimum draws=4", "Inference/Maximum draws=4",
+    std::vector<std::string> overrides{"Inference/Minimum draws=4",
+                                       "Inference/Maximum draws=4",
                                        "Inference/natural gradient/Draws=4",
                                        "Inference/natural gradient/Maximum iterations=2",
                                        "Inference/natural gradient/Judging draws=4",
-                                       "Inference/stochastic/Maximum iterations=4", "Inference/MAP/Maximum iterations=10"};
+                                       "Inference/stochastic/Maximum iterations=4",
+                                       "Inference/MAP/Maximum iterations=10"};
     if (trim(find_value(assignments, {"Mesh"}, "Type").value_or("box")) == "box")
       overrides.push_back(dim == 2 ? "Mesh/Subdivisions=8, 8" : "Mesh/Subdivisions=4, 4, 4");
     const auto problem = build_case<dim>(assignments, overrides, MPI_COMM_WORLD);
@@ -39,13 +41,13 @@ namespace
     BOOST_TEST(std::isfinite(results.elbo.elbo.value));
     BOOST_REQUIRE_EQUAL(results.fields.size(), problem->fields().size());
     for (const auto &field : results.fields)
-      {
-        BOOST_TEST(field.mean.allFinite());
-        BOOST_TEST(field.variance.values.allFinite());
-        // Data never widen a Gaussian posterior of Gauss–Newton type.
-        BOOST_TEST((field.variance.values - field.prior_variance.values).maxCoeff() <=
-                   1e-9 * field.prior_variance.values.maxCoeff());
-      }
+    {
+      BOOST_TEST(field.mean.allFinite());
+      BOOST_TEST(field.variance.values.allFinite());
+      // Data never widen a Gaussian posterior of Gauss–Newton type.
+      BOOST_TEST((field.variance.values - field.prior_variance.values).maxCoeff() <=
+                 1e-9 * field.prior_variance.values.maxCoeff());
+    }
     BOOST_TEST(results.prediction_mean.allFinite());
     BOOST_TEST(results.prediction_mean.size() == problem->measurements().size());
   }
@@ -68,6 +70,6 @@ namespace
     for (const auto &file : shipped_files())
       BOOST_TEST(std::filesystem::exists(std::filesystem::path(file).parent_path() / "README.md"), file);
   }
-}
+} // namespace
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -277,11 +277,7 @@ class Runs(Folder):
         process.send_signal(signal.SIGTERM)
         self.stopped(process)
 
-    def test_sigterm_to_mpirun(self):
-        process = self.endless(ranks=2)
-        process.send_signal(signal.SIGTERM)
-        self.stopped(process)
-
+    # Open MPI's mpirun kills the ranks a second after it has got a SIGTERM; SIGUSR1 it hands on.
     def test_sigusr1_to_mpirun(self):
         process = self.endless(ranks=2)
         process.send_signal(signal.SIGUSR1)

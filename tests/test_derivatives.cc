@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <varfield/verification.h>
 
-/// Derivatives of every registered PDE, in every way in which a field can enter. The cases are made from the slots that a PDE
-/// declares: a new one is tested without an edit here.
+/// Derivatives of every registered PDE, in every way in which a field can enter. The cases are made from the slots that
+/// a PDE declares: a new one is tested without an edit here.
 BOOST_AUTO_TEST_SUITE(derivatives)
 
 namespace
@@ -39,14 +39,14 @@ namespace
     {
       const auto physics = Registry<Physics<dim>>::members().at(equation).create();
       std::string names = "a", fields = field("a", "nodal", "identity", "0.3"), slots;
-      const auto all    = physics->slots();
+      const auto all = physics->slots();
       for (std::size_t i = 0; i < all.size(); ++i)
-        {
-          const std::string name = "m" + std::to_string(i);
-          names += ", " + name;
-          fields += field(name, space, transform, transform == "exp" ? "0.2" : "0.5");
-          slots += "set " + all[i].name + " = " + name + "\n";
-        }
+      {
+        const std::string name = "m" + std::to_string(i);
+        names += ", " + name;
+        fields += field(name, space, transform, transform == "exp" ? "0.2" : "0.5");
+        slots += "set " + all[i].name + " = " + name + "\n";
+      }
       std::string size = std::to_string(n), source = "3+x";
       for (int d = 1; d < dim; ++d)
         size += ", " + std::to_string(n);
@@ -67,8 +67,8 @@ namespace
       return "subsection " + name + "\nset Transform = " + map + "\nset Mean = " + mean +
              (map == "logit" ? "\nsubsection logit\nset Lower bound = 0.5\nset Upper bound = 3\nend" : "") +
              (zonal ? "\nset Space = blocks\nset Blocks = 2, 3" + std::string(dim == 3 ? ", 3" : "") +
-                          "\nset Prior = kernel\nsubsection kernel\nset Standard deviation = 0.3\nend" :
-                      "\nset Degree = " + std::to_string(degree) +
+                          "\nset Prior = kernel\nsubsection kernel\nset Standard deviation = 0.3\nend"
+                    : "\nset Degree = " + std::to_string(degree) +
                           "\nsubsection spde\nset Standard deviation = 0.3\nset Correlation length = 0.5\nend") +
              "\nend\n";
     }
@@ -102,33 +102,40 @@ namespace
   void check_variants()
   {
     for (const std::string transform : {"exp", "logit", "identity"})
-      {
-        Words<dim> words;
-        words.transform = transform;
-        BOOST_TEST_CONTEXT(transform)
-          check_all(words);
-      }
+    {
+      Words<dim> words;
+      words.transform = transform;
+      BOOST_TEST_CONTEXT(transform)
+      check_all(words);
+    }
     Words<dim> zonal;
     zonal.space = "blocks";
     BOOST_TEST_CONTEXT("zonal")
-      check_all(zonal);
+    check_all(zonal);
     Words<dim> hanging;
     hanging.mesh = "set Refinements towards boundaries = right: 1";
     BOOST_TEST_CONTEXT("hanging nodes")
-      check_all(hanging);
+    check_all(hanging);
     Words<dim> quadratic;
     quadratic.degree = 2;
     quadratic.n      = dim == 2 ? 4 : 2;
     BOOST_TEST_CONTEXT("Q2")
-      check_all(quadratic);
+    check_all(quadratic);
   }
 
-  BOOST_AUTO_TEST_CASE(every_pde_in_2d) { check_variants<2>(); }
-  BOOST_AUTO_TEST_CASE(every_pde_in_3d) { check_variants<3>(); }
+  BOOST_AUTO_TEST_CASE(every_pde_in_2d)
+  {
+    check_variants<2>();
+  }
+  BOOST_AUTO_TEST_CASE(every_pde_in_3d)
+  {
+    check_variants<3>();
+  }
 
-  const std::string two_experiments = "subsection Experiments\nset Names = first, second\nsubsection first\n"
-                                      "set Source = 5\nend\nsubsection second\nset Dirichlet = left: 1; right: field(a)\n"
-                                      "end\nend\n";
+  const std::string two_experiments =
+      "subsection Experiments\nset Names = first, second\nsubsection first\n"
+      "set Source = 5\nend\nsubsection second\nset Dirichlet = left: 1; right: field(a)\n"
+      "end\nend\n";
 
   BOOST_AUTO_TEST_CASE(several_experiments)
   {
@@ -216,6 +223,6 @@ namespace
     check_solvers<2>(16);
     check_solvers<3>(6);
   }
-}
+} // namespace
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -12,7 +12,10 @@ namespace
   using namespace varfield;
   using namespace varfield::tests;
 
-  double relative(double value, double reference) { return std::abs(value / reference - 1.); }
+  double relative(double value, double reference)
+  {
+    return std::abs(value / reference - 1.);
+  }
 
   struct NodeErrors
   {
@@ -27,11 +30,11 @@ namespace
     BOOST_REQUIRE_EQUAL(values.size(), reference.size());
     NodeErrors result;
     for (std::size_t i = 0; i < x.size(); ++i)
-      {
-        const double error = std::abs(values.at({x[i], y[i]}) - reference[i]) / scale(i);
-        result.largest     = std::max(result.largest, error);
-        result.rms += error * error / static_cast<double>(x.size());
-      }
+    {
+      const double error = std::abs(values.at({x[i], y[i]}) - reference[i]) / scale(i);
+      result.largest     = std::max(result.largest, error);
+      result.rms += error * error / static_cast<double>(x.size());
+    }
     result.rms = std::sqrt(result.rms);
     return result;
   }
@@ -45,9 +48,10 @@ namespace
   void check_laplace(unsigned int n)
   {
     const std::string size = std::to_string(n), folder = "ld100/Q1_" + size + "/";
-    const auto problem     = shipped_case<2>(
-        "ld100/ld100", {"Mesh/Subdivisions=" + size + ", " + size, "Inference/Method=laplace", "Inference/Minimum draws=2",
-                        "Inference/Maximum draws=2", "Inference/low rank/Cutoff=0", "Inference/MAP/Gradient tolerance=1e-13"});
+    const auto problem =
+        shipped_case<2>("ld100/ld100", {"Mesh/Subdivisions=" + size + ", " + size, "Inference/Method=laplace",
+                                        "Inference/Minimum draws=2", "Inference/Maximum draws=2",
+                                        "Inference/low rank/Cutoff=0", "Inference/MAP/Gradient tolerance=1e-13"});
     const auto results = infer_silently(*problem);
     BOOST_TEST(results.map.converged);
 
@@ -71,8 +75,14 @@ namespace
                               "post_std_gauss_newton_exact") < 1e-5);
   }
 
-  BOOST_AUTO_TEST_CASE(laplace_approximation_agrees_with_hippylib_at_32) { check_laplace(32); }
-  BOOST_AUTO_TEST_CASE(laplace_approximation_agrees_with_hippylib_at_64) { check_laplace(64); }
+  BOOST_AUTO_TEST_CASE(laplace_approximation_agrees_with_hippylib_at_32)
+  {
+    check_laplace(32);
+  }
+  BOOST_AUTO_TEST_CASE(laplace_approximation_agrees_with_hippylib_at_64)
+  {
+    check_laplace(64);
+  }
 
   /// An independent code has an ELBO of 248.38 ± 0.03.
   BOOST_AUTO_TEST_CASE(low_rank_posterior_agrees_with_markov_chains)
@@ -86,21 +96,21 @@ namespace
     const auto &space = problem->fields()[0].space();
     const auto &field = results.fields[0];
     const auto hmc    = read_columns("ld100/hmc_Q1_32/hmc.csv");
-    const auto mean   = errors_at_nodes({space, field.mean}, hmc, "hmc_mean",
-                                        [&](std::size_t i) { return hmc.at("hmc_std")[i]; });
+    const auto mean =
+        errors_at_nodes({space, field.mean}, hmc, "hmc_mean", [&](std::size_t i) { return hmc.at("hmc_std")[i]; });
     BOOST_TEST(mean.rms < 0.08);
 
     const NodalValues<2> deviation(space, field.variance.values.cwiseSqrt());
     unsigned int good = 0;
     for (std::size_t i = 0; i < hmc.at("x").size(); ++i)
-      {
-        const double ratio = deviation.at({hmc.at("x")[i], hmc.at("y")[i]}) / hmc.at("hmc_std")[i];
-        good += ratio >= 0.85 && ratio <= 1.05 ? 1 : 0;
-      }
+    {
+      const double ratio = deviation.at({hmc.at("x")[i], hmc.at("y")[i]}) / hmc.at("hmc_std")[i];
+      good += ratio >= 0.85 && ratio <= 1.05 ? 1 : 0;
+    }
     BOOST_TEST(good >= 0.9 * static_cast<double>(hmc.at("x").size()));
-    BOOST_TEST_MESSAGE("ELBO " << results.elbo.elbo.value << " +- " << results.elbo.elbo.error << ", mean rms " << mean.rms
-                               << ", standard deviations in range at " << good << " of " << hmc.at("x").size()
-                               << " nodes");
+    BOOST_TEST_MESSAGE("ELBO " << results.elbo.elbo.value << " +- " << results.elbo.elbo.error << ", mean rms "
+                               << mean.rms << ", standard deviations in range at " << good << " of "
+                               << hmc.at("x").size() << " nodes");
   }
 
 } // namespace

@@ -4,8 +4,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-/// parameter_files/linear_gaussian: the answer in function space (a series), and all families against dense linear algebra made
-/// of the same prior and the same Jacobian.
+/// parameter_files/linear_gaussian: the answer in function space (a series), and all families against dense linear
+/// algebra made of the same prior and the same Jacobian.
 BOOST_AUTO_TEST_SUITE(linear_gaussian)
 
 namespace
@@ -17,10 +17,10 @@ namespace
 
   struct Errors
   {
-    double mean = 0.;      ///< largest |mean − reference| in posterior standard deviations
+    double mean      = 0.; ///< largest |mean − reference| in posterior standard deviations
     double deviation = 0.; ///< largest relative error of the posterior's standard deviation
-    double prior = 0.;     ///< the same of the prior's
-    double elbo = 0.;      ///< ELBO − log evidence
+    double prior     = 0.; ///< the same of the prior's
+    double elbo      = 0.; ///< ELBO − log evidence
   };
 
   Errors errors(const std::string &name, const std::string &reference, double evidence, unsigned int n)
@@ -43,18 +43,18 @@ namespace
     const MultiVector weights = interpolation_weights<2>(field.space(), points, 1. / n);
     const Vector mean =
         sum(weights.transpose() * problem->fields().values(family.mean(), 0), field.space().mesh().comm());
-    const MultiVector dual         = field.restrict(weights);
-    const Vector variance          = layout.column_dots(dual, family.covariance(dual));
-    const Vector prior_variance    = layout.column_dots(dual, density.prior().covariance(dual));
+    const MultiVector dual      = field.restrict(weights);
+    const Vector variance       = layout.column_dots(dual, family.covariance(dual));
+    const Vector prior_variance = layout.column_dots(dual, density.prior().covariance(dual));
     Errors result;
     for (std::size_t i = 0; i < points.size(); ++i)
-      {
-        const Index k     = static_cast<Index>(i);
-        const double sd   = table.at("posterior_sd")[i];
-        result.mean       = std::max(result.mean, std::abs(mean[k] - table.at("posterior_mean")[i]) / sd);
-        result.deviation  = std::max(result.deviation, std::abs(std::sqrt(variance[k]) / sd - 1.));
-        result.prior      = std::max(result.prior, std::abs(std::sqrt(prior_variance[k]) / table.at("prior_sd")[i] - 1.));
-      }
+    {
+      const Index k    = static_cast<Index>(i);
+      const double sd  = table.at("posterior_sd")[i];
+      result.mean      = std::max(result.mean, std::abs(mean[k] - table.at("posterior_mean")[i]) / sd);
+      result.deviation = std::max(result.deviation, std::abs(std::sqrt(variance[k]) / sd - 1.));
+      result.prior     = std::max(result.prior, std::abs(std::sqrt(prior_variance[k]) / table.at("prior_sd")[i] - 1.));
+    }
     result.elbo = estimate_elbo(density, family, {1, Stream::evaluation, 0, 4, true}).elbo.value - evidence;
     BOOST_TEST_MESSAGE(name << " at " << n << ": mean " << result.mean << " sd, standard deviation " << result.deviation
                             << ", prior's " << result.prior << ", ELBO " << result.elbo);
@@ -97,15 +97,17 @@ namespace
     Matrix jacobian;
     MultiVector transpose;
     BOOST_REQUIRE(problem.model().tangent(*state, layout.identity(), jacobian));
-    BOOST_REQUIRE(
-        problem.model().adjoint(*state, Matrix::Identity(deviations.size(), deviations.size()), transpose));
+    BOOST_REQUIRE(problem.model().adjoint(*state, Matrix::Identity(deviations.size(), deviations.size()), transpose));
     BOOST_TEST(relative_difference(layout.gather(transpose).transpose(), jacobian) < 1e-10);
     const Vector scale = deviations.cwiseInverse();
     return {layout.gather(problem.density().prior().covariance(layout.identity())), scale.asDiagonal() * jacobian,
             scale.cwiseProduct(problem.measurements().values() - state->predictions)};
   }
 
-  double log_determinant(const Matrix &a) { return 2. * a.llt().matrixLLT().diagonal().array().log().sum(); }
+  double log_determinant(const Matrix &a)
+  {
+    return 2. * a.llt().matrixLLT().diagonal().array().log().sum();
+  }
 
   /// The best q of a family that is diagonal in some coordinates: x with m = Bx, whose posterior precision is Λ, has
   /// σᵢ² = 1/Λᵢᵢ and an ELBO that is ½(Σ log Λᵢᵢ − log det Λ) below the log evidence.
@@ -126,7 +128,8 @@ namespace
   {
     const Index n = exact.c.rows();
     if (family == "mean field")
-      return MeanFieldOptimum(prior.layout().gather(prior.leading_modes(static_cast<unsigned int>(n))), exact.precision);
+      return MeanFieldOptimum(prior.layout().gather(prior.leading_modes(static_cast<unsigned int>(n))),
+                              exact.precision);
     if (family == "nodal mean field")
       return MeanFieldOptimum(Matrix::Identity(n, n), exact.precision);
     if (family == "white noise mean field")
@@ -137,16 +140,16 @@ namespace
 
   void check_family(const std::string &name, const Case<2> &problem, const LinearGaussian &exact)
   {
-    const auto &density  = problem.density();
-    const double units   = problem.measurements().standard_deviations().array().log().sum();
+    const auto &density   = problem.density();
+    const double units    = problem.measurements().standard_deviations().array().log().sum();
     const double evidence = exact.log_evidence - units;
-    const auto family    = create<Family>(name, {{"Cutoff", "0"}, {"Rank", "100"}});
+    const auto family     = create<Family>(name, {{"Cutoff", "0"}, {"Rank", "100"}});
     family->initialize(density.prior(), 3);
     if (family->has_natural_step())
-      {
-        const auto end = create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {});
-        BOOST_TEST(end.converged, name << ": " << end.reason);
-      }
+    {
+      const auto end = create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {});
+      BOOST_TEST(end.converged, name << ": " << end.reason);
+    }
     else
       family->set_mean(local_rows(density.prior().layout(), exact.mean));
 
@@ -155,25 +158,25 @@ namespace
     const Matrix covariance = covariance_matrix(*family);
     const double gap        = dense_kl(mean, covariance, exact.mean, exact.precision);
     const double potential  = density.potential(family->mean()).value();
-    const double elbo = -potential - 0.5 * (exact.g * covariance * exact.g.transpose()).trace() - family->kl();
+    const double elbo       = -potential - 0.5 * (exact.g * covariance * exact.g.transpose()).trace() - family->kl();
     BOOST_TEST(std::abs(elbo - (evidence - gap)) < 1e-8 * (1. + std::abs(evidence) + gap), name);
     if (!family->has_natural_step())
       return;
     BOOST_TEST(relative_difference(mean, exact.mean) < 1e-8, name);
     if (const auto best = optimum(name, density.prior(), exact))
-      {
-        BOOST_TEST(relative_difference(covariance, best->covariance) < 1e-8, name);
-        BOOST_TEST(std::abs(gap - best->gap) < 1e-8 * (1. + best->gap), name);
-        BOOST_TEST(best->gap > 0.01, name);
-      }
+    {
+      BOOST_TEST(relative_difference(covariance, best->covariance) < 1e-8, name);
+      BOOST_TEST(std::abs(gap - best->gap) < 1e-8 * (1. + best->gap), name);
+      BOOST_TEST(best->gap > 0.01, name);
+    }
     if (family->follows_curvature())
-      {
-        BOOST_TEST(relative_difference(covariance, exact.covariance) < 1e-8, name);
-        BOOST_TEST(std::abs(gap) < 1e-8, name);
-        const auto draws = estimate_elbo(density, *family, {1, Stream::evaluation, 0, 6, true});
-        for (const double log_weight : draws.log_weights)
-          BOOST_TEST(std::abs(log_weight - evidence) < 1e-8 * std::abs(evidence), name);
-      }
+    {
+      BOOST_TEST(relative_difference(covariance, exact.covariance) < 1e-8, name);
+      BOOST_TEST(std::abs(gap) < 1e-8, name);
+      const auto draws = estimate_elbo(density, *family, {1, Stream::evaluation, 0, 6, true});
+      for (const double log_weight : draws.log_weights)
+        BOOST_TEST(std::abs(log_weight - evidence) < 1e-8 * std::abs(evidence), name);
+    }
   }
 
   const std::vector<std::string> small{"Mesh/Subdivisions=8, 8", "Fields/f/spde/Mass=lumped"};
@@ -181,13 +184,13 @@ namespace
   BOOST_AUTO_TEST_CASE(every_family_agrees_with_dense_algebra)
   {
     for (const std::string name : {"linear_gaussian/A", "linear_gaussian/B"})
-      {
-        const auto problem = shipped_case<2>(name, small);
-        const auto exact   = dense_problem(*problem);
-        for (const auto &family : Registry<Family>::names())
-          BOOST_TEST_CONTEXT(name)
-            check_family(family, *problem, exact);
-      }
+    {
+      const auto problem = shipped_case<2>(name, small);
+      const auto exact   = dense_problem(*problem);
+      for (const auto &family : Registry<Family>::names())
+        BOOST_TEST_CONTEXT(name)
+      check_family(family, *problem, exact);
+    }
   }
 
   BOOST_AUTO_TEST_CASE(consistent_mass_agrees_with_dense_algebra)
@@ -204,12 +207,13 @@ namespace
   BOOST_AUTO_TEST_CASE(both_routes_to_the_curvature_are_exact)
   {
     for (const std::string route : {"data space", "parameter space"})
-      {
-        const auto problem = shipped_case<2>("linear_gaussian/B", {"Mesh/Subdivisions=20, 20", "Inference/Curvature/Route=" + route});
-        const auto exact   = dense_problem(*problem);
-        BOOST_TEST_CONTEXT(route)
-          check_family("low rank", *problem, exact);
-      }
+    {
+      const auto problem =
+          shipped_case<2>("linear_gaussian/B", {"Mesh/Subdivisions=20, 20", "Inference/Curvature/Route=" + route});
+      const auto exact = dense_problem(*problem);
+      BOOST_TEST_CONTEXT(route)
+      check_family("low rank", *problem, exact);
+    }
   }
 
   BOOST_AUTO_TEST_CASE(truncation_loses_what_the_formula_says)
@@ -217,22 +221,22 @@ namespace
     const auto problem  = shipped_case<2>("linear_gaussian/A", small);
     const auto &density = problem->density();
     const auto exact    = dense_problem(*problem);
-    const Matrix factor = density.prior().layout().gather(
-        density.prior().apply_factor(density.prior().noise_layout().identity()));
+    const Matrix factor =
+        density.prior().layout().gather(density.prior().apply_factor(density.prior().noise_layout().identity()));
     const Eigen::SelfAdjointEigenSolver<Matrix> eigen(factor.transpose() * exact.g.transpose() * exact.g * factor);
     for (const unsigned int rank : {4u, 11u, 20u})
-      {
-        const auto family = create<Family>("low rank", {{"Cutoff", "0"}, {"Rank", std::to_string(rank)}});
-        family->initialize(density.prior(), 3);
-        create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {});
-        BOOST_TEST(family->rank() == rank);
-        double lost = 0.;
-        for (Index i = 0; i < eigen.eigenvalues().size() - static_cast<Index>(rank); ++i)
-          lost += 0.5 * (eigen.eigenvalues()[i] - std::log1p(eigen.eigenvalues()[i]));
-        const Vector mean = density.prior().layout().gather(family->mean());
-        const double gap  = dense_kl(mean, covariance_matrix(*family), exact.mean, exact.precision);
-        BOOST_TEST(std::abs(gap - lost) < 1e-8 * (1. + lost), "rank " << rank << ": " << gap << " and " << lost);
-      }
+    {
+      const auto family = create<Family>("low rank", {{"Cutoff", "0"}, {"Rank", std::to_string(rank)}});
+      family->initialize(density.prior(), 3);
+      create<Optimizer>("natural gradient", {})->maximize(density, *family, 3, {});
+      BOOST_TEST(family->rank() == rank);
+      double lost = 0.;
+      for (Index i = 0; i < eigen.eigenvalues().size() - static_cast<Index>(rank); ++i)
+        lost += 0.5 * (eigen.eigenvalues()[i] - std::log1p(eigen.eigenvalues()[i]));
+      const Vector mean = density.prior().layout().gather(family->mean());
+      const double gap  = dense_kl(mean, covariance_matrix(*family), exact.mean, exact.precision);
+      BOOST_TEST(std::abs(gap - lost) < 1e-8 * (1. + lost), "rank " << rank << ": " << gap << " and " << lost);
+    }
   }
 
 } // namespace

@@ -7,8 +7,8 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
-/// The forward model against solutions that are known: order p+1 in L2 and p in H1, through the way of the whole program (the
-/// coefficient is a field with this mean, the right-hand side an expression).
+/// The forward model against solutions that are known: order p+1 in L2 and p in H1, through the way of the whole
+/// program (the coefficient is a field with this mean, the right-hand side an expression).
 BOOST_AUTO_TEST_SUITE(manufactured)
 
 namespace
@@ -54,7 +54,8 @@ namespace
     return {"set Mean = 0.5*sin(2*pi*x)*cos(pi*y)",
             "set Source = " + source_2d + "\nset Dirichlet = all: 0\nsubsection diffusion\nset Conductivity = m\nend",
             {[](const auto &x) { return std::sin(pi * x[0]) * std::sin(2. * pi * x[1]); },
-             [](const auto &x) {
+             [](const auto &x)
+             {
                return dealii::Tensor<1, 2>({pi * std::cos(pi * x[0]) * std::sin(2. * pi * x[1]),
                                             2. * pi * std::sin(pi * x[0]) * std::cos(2. * pi * x[1])});
              }}};
@@ -74,18 +75,20 @@ namespace
              }}};
   }
 
-  /// −∇·((1 + xy/2)∇u) + (1 + y)u = m + 10x with u = eˣ sin(2y + 0.3): a flux at the right, a Robin condition at the top.
+  /// −∇·((1 + xy/2)∇u) + (1 + y)u = m + 10x with u = eˣ sin(2y + 0.3): a flux at the right, a Robin condition at the
+  /// top.
   Manufactured<2> reaction_diffusion()
   {
     const std::string u = "exp(x)*sin(2*y+0.3)", u_y = "2*exp(x)*cos(2*y+0.3)", k = "(1+x*y/2)";
-    return {"set Transform = identity\nset Mean = 3*" + k + "*" + u + " - y/2*" + u + " - x/2*" + u_y + " + (1+y)*" + u +
-                " - 10*x",
+    return {"set Transform = identity\nset Mean = 3*" + k + "*" + u + " - y/2*" + u + " - x/2*" + u_y + " + (1+y)*" +
+                u + " - 10*x",
             "set Equation = reaction diffusion\nset Source = 10*x\nset Dirichlet = left: " + u + "; bottom: " + u +
                 "\nset Neumann = right: " + k + "*" + u + "\nset Robin = top: 2+x, " + u + " + " + k + "*" + u_y +
                 "/(2+x)\nsubsection reaction diffusion\nset Conductivity = " + k +
                 "\nset Reaction = 1+y\nset Source density = m\nend",
             {[](const auto &x) { return std::exp(x[0]) * std::sin(2. * x[1] + 0.3); },
-             [](const auto &x) {
+             [](const auto &x)
+             {
                return dealii::Tensor<1, 2>(
                    {std::exp(x[0]) * std::sin(2. * x[1] + 0.3), 2. * std::exp(x[0]) * std::cos(2. * x[1] + 0.3)});
              }}};
@@ -114,7 +117,7 @@ namespace
   template <int dim>
   Errors errors(const Manufactured<dim> &problem, unsigned int n, unsigned int degree, const std::string &mesh = "")
   {
-    const auto built = case_from_text<dim>(text_of<dim>(problem.field, problem.physics, n, degree, mesh));
+    const auto built   = case_from_text<dim>(text_of<dim>(problem.field, problem.physics, n, degree, mesh));
     const auto &layout = built->density().prior().layout();
     const auto state   = built->model().solve(Vector::Zero(layout.n_local()));
     BOOST_REQUIRE(state);
@@ -124,8 +127,8 @@ namespace
     const auto norm   = [&](dealii::VectorTools::NormType type)
     {
       dealii::Vector<double> cells(grid.n_active_cells());
-      dealii::VectorTools::integrate_difference(built->mesh().mapping(), space.dof_handler(), u, problem.solution, cells,
-                                                dealii::QGauss<dim>(degree + 3), type);
+      dealii::VectorTools::integrate_difference(built->mesh().mapping(), space.dof_handler(), u, problem.solution,
+                                                cells, dealii::QGauss<dim>(degree + 3), type);
       return dealii::VectorTools::compute_global_error(grid, cells, type);
     };
     return {norm(dealii::VectorTools::L2_norm), norm(dealii::VectorTools::H1_seminorm)};
@@ -151,11 +154,11 @@ namespace
     const Expression<3> f_3(source_3d, "f");
     // Rows of poisson2d, poisson3d and a parabolic problem in turn.
     for (std::size_t i = 0; i + 1 < table.at("x").size(); i += 3)
-      {
-        const double x = table.at("x")[i], y = table.at("y")[i], z = table.at("z_or_t")[i + 1];
-        BOOST_TEST(std::abs(f_2.value({x, y}) / table.at("f")[i] - 1.) < 1e-11);
-        BOOST_TEST(std::abs(f_3.value({x, y, z}) / table.at("f")[i + 1] - 1.) < 1e-11);
-      }
+    {
+      const double x = table.at("x")[i], y = table.at("y")[i], z = table.at("z_or_t")[i + 1];
+      BOOST_TEST(std::abs(f_2.value({x, y}) / table.at("f")[i] - 1.) < 1e-11);
+      BOOST_TEST(std::abs(f_3.value({x, y, z}) / table.at("f")[i + 1] - 1.) < 1e-11);
+    }
   }
 
   BOOST_AUTO_TEST_CASE(orders_in_the_square)
@@ -175,13 +178,13 @@ namespace
   BOOST_AUTO_TEST_CASE(orders_with_hanging_nodes)
   {
     for (const unsigned int degree : {1u, 2u})
-      {
-        const std::string mesh = "set Refinements towards boundaries = left: 1; top: 1";
-        check_orders("poisson", poisson_2d(), 16, degree, mesh);
-        check_orders("reaction diffusion", reaction_diffusion(), 8, degree, mesh);
-        // Cells were made smaller only.
-        BOOST_TEST(errors(poisson_2d(), 16, degree, mesh).l2 < 1.02 * errors(poisson_2d(), 16, degree).l2);
-      }
+    {
+      const std::string mesh = "set Refinements towards boundaries = left: 1; top: 1";
+      check_orders("poisson", poisson_2d(), 16, degree, mesh);
+      check_orders("reaction diffusion", reaction_diffusion(), 8, degree, mesh);
+      // Cells were made smaller only.
+      BOOST_TEST(errors(poisson_2d(), 16, degree, mesh).l2 < 1.02 * errors(poisson_2d(), 16, degree).l2);
+    }
     BOOST_TEST(errors(poisson_3d(), 6, 1, "set Refinements towards boundaries = left: 1").l2 <
                1.02 * errors(poisson_3d(), 6, 1).l2);
   }
@@ -189,8 +192,8 @@ namespace
   /// States of the model with all parameters zero, by coordinates of the nodes of a field of the same degree.
   NodalValues<2> state_of(const std::string &text, MPI_Comm comm = MPI_COMM_WORLD)
   {
-    const auto problem = case_from_text<2>(text, {}, comm);
-    const auto state   = problem->model().solve(Vector::Zero(problem->density().prior().layout().n_local()));
+    const auto problem  = case_from_text<2>(text, {}, comm);
+    const auto state    = problem->model().solve(Vector::Zero(problem->density().prior().layout().n_local()));
     const auto &handler = problem->model().space().dof_handler();
     BOOST_REQUIRE(state);
     BOOST_REQUIRE_EQUAL(handler.n_dofs(), problem->fields()[0].space().dof_handler().n_dofs());
@@ -211,14 +214,15 @@ namespace
   {
     for (const unsigned int degree : {1u, 2u})
       for (const std::string mesh : {"", "set Refinements towards boundaries = top: 1"})
-        {
-          const std::string fixed = text_of<2>("set Transform = exp\nset Mean = log(1+x*x)",
-                                               physics + "set Dirichlet = left: 0; top: 1+x*x; right: 2", 8, degree, mesh);
-          const std::string trace = text_of<2>("set Transform = exp\nset Mean = log(1+x*x)",
-                                               physics + "set Dirichlet = left: 0; top: field(m); right: field(m)", 8,
-                                               degree, mesh);
-          check_equal(state_of(trace), state_of(fixed));
-        }
+      {
+        const std::string fixed =
+            text_of<2>("set Transform = exp\nset Mean = log(1+x*x)",
+                       physics + "set Dirichlet = left: 0; top: 1+x*x; right: 2", 8, degree, mesh);
+        const std::string trace =
+            text_of<2>("set Transform = exp\nset Mean = log(1+x*x)",
+                       physics + "set Dirichlet = left: 0; top: field(m); right: field(m)", 8, degree, mesh);
+        check_equal(state_of(trace), state_of(fixed));
+      }
   }
 
   BOOST_AUTO_TEST_CASE(point_well_is_its_load)
@@ -227,14 +231,14 @@ namespace
     if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
       std::ofstream(file) << "x,y,rate\n0.5375,0.5375,0.7\n";
     MPI_Barrier(MPI_COMM_WORLD);
-    // On one cell, h = 1/8, t = (x − 1/2)/h: the bilinear function whose integral against the shape functions gives their
-    // values at t = 0.3 in both directions.
+    // On one cell, h = 1/8, t = (x − 1/2)/h: the bilinear function whose integral against the shape functions gives
+    // their values at t = 0.3 in both directions.
     const std::string load = "3 + ((x>0.5) && (x<0.625) && (y>0.5) && (y<0.625) ? "
                              "0.7*64*(2.2-2.4*8*(x-0.5))*(2.2-2.4*8*(y-0.5)) : 0)";
     std::string by_load    = physics;
     by_load.replace(by_load.find("Source = 3"), 10, "Source = " + load);
     const std::string field = "set Transform = identity\n";
-    const auto well         = state_of(text_of<2>(field, physics + "set Dirichlet = left: 0\nset Wells = " + file, 8, 1));
+    const auto well = state_of(text_of<2>(field, physics + "set Dirichlet = left: 0\nset Wells = " + file, 8, 1));
     check_equal(well, state_of(text_of<2>(field, by_load + "set Dirichlet = left: 0", 8, 1)));
     const auto [difference, size] =
         largest_difference(well, state_of(text_of<2>(field, physics + "set Dirichlet = left: 0", 8, 1)));
@@ -245,10 +249,10 @@ namespace
   {
     for (const unsigned int degree : {1u, 2u})
       for (const std::string mesh : {"", "set Refinements towards boundaries = top: 2"})
-        {
-          const std::string text = text_of<2>(poisson_2d().field, poisson_2d().physics, 10, degree, mesh);
-          check_equal(state_of(text), state_of(text, MPI_COMM_SELF), 1e-10);
-        }
+      {
+        const std::string text = text_of<2>(poisson_2d().field, poisson_2d().physics, 10, degree, mesh);
+        check_equal(state_of(text), state_of(text, MPI_COMM_SELF), 1e-10);
+      }
   }
 
 } // namespace

@@ -97,68 +97,104 @@ namespace
     const auto rows = rows_of(table, dim, gamma, delta);
     std::vector<dealii::Point<dim>> points;
     for (const std::size_t i : rows)
-      {
-        dealii::Point<dim> point;
-        for (int d = 0; d < dim; ++d)
-          point[d] = table.at(std::string(1, "xyz"[d]))[i];
-        points.push_back(point);
-      }
+    {
+      dealii::Point<dim> point;
+      for (int d = 0; d < dim; ++d)
+        point[d] = table.at(std::string(1, "xyz"[d]))[i];
+      points.push_back(point);
+    }
     const Vector variances = box.variances(points);
     double worst           = 0.;
     for (std::size_t k = 0; k < rows.size(); ++k)
-      {
-        const double expected = table.at("variance_" + boundary)[rows[k]], value = variances[static_cast<Index>(k)];
-        if (std::abs(expected) < 1e-10)
-          BOOST_TEST(std::abs(value) < 1e-10);
-        else
-          worst = std::max(worst, std::abs(value / expected - 1.));
-      }
+    {
+      const double expected = table.at("variance_" + boundary)[rows[k]], value = variances[static_cast<Index>(k)];
+      if (std::abs(expected) < 1e-10)
+        BOOST_TEST(std::abs(value) < 1e-10);
+      else
+        worst = std::max(worst, std::abs(value / expected - 1.));
+    }
     BOOST_TEST(rows.size() == 5u);
     return worst;
   }
 
-  /// At nodes: 4 % at h = ρ/18 and 1 % at h = ρ/36.
+  /// At nodes: 4 % at h = ρ/18 and 1 % at h = ρ/36 with the consistent mass. The lumped one does not reach that near a
+  /// boundary with a Dirichlet or Robin condition (5.3 % and 1.8 % at ρ/17 and ρ/34): there h = ρ/23 and ρ/45.
   BOOST_AUTO_TEST_CASE(variance_in_the_square_converges)
   {
     const Table table = read_columns("d2_matern_spde/pointwise_variance_reference.csv");
-    struct Setting
-    {
-      double gamma, delta;
-      unsigned int n; ///< nodes at multiples of 0.05; a width of ρ/18 or a little more
-    };
-    for (const Setting s : {Setting{1, 8, 20}, Setting{0.1, 8, 60}, Setting{0.1, 0.5, 20}, Setting{0.01, 1, 60}})
+    // Nodes at multiples of 0.05. For the longer correlation lengths 0.05 from the boundary is what asks for this
+    // width.
+    for (const auto &[gamma, delta] : {std::pair(1., 8.), std::pair(0.1, 8.), std::pair(0.1, 0.5), std::pair(0.01, 1.)})
       for (const std::string boundary : {"neumann", "dirichlet", "robin"})
         for (const std::string mass : {"lumped", "consistent"})
+        {
+          const bool inaccurate = mass == "lumped" && boundary != "neumann" && 8. * gamma / delta < 0.2;
+          const unsigned int n  = inaccurate ? 80 : 60;
+          const double coarse   = largest_variance_error<2>(table, gamma, delta, boundary, mass, n);
+          const double fine     = largest_variance_error<2>(table, gamma, delta, boundary, mass, 2 * n);
+          BOOST_TEST_MESSAGE("gamma " << gamma << ", delta " << delta << ", " << boundary << ", " << mass
+                                      << ": variance errors " << coarse << " and " << fine);
+          BOOST_TEST_CONTEXT(gamma << ", " << delta << ", " << boundary << ", " << mass)
           {
-            const double coarse = largest_variance_error<2>(table, s.gamma, s.delta, boundary, mass, s.n);
-            const double fine   = largest_variance_error<2>(table, s.gamma, s.delta, boundary, mass, 2 * s.n);
-            BOOST_TEST_MESSAGE("gamma " << s.gamma << ", delta " << s.delta << ", " << boundary << ", " << mass
-                                        << ": variance errors " << coarse << " and " << fine);
-            BOOST_TEST_CONTEXT(s.gamma << ", " << s.delta << ", " << boundary << ", " << mass)
-            {
-              BOOST_TEST(coarse <= 0.04);
-              BOOST_TEST(fine <= 0.01);
-              BOOST_TEST(fine <= coarse / 2.);
-            }
+            BOOST_TEST(coarse <= 0.04);
+            BOOST_TEST(fine <= 0.01);
+            BOOST_TEST(fine <= coarse / 2.);
           }
+        }
   }
 
-  /// The rough field of the cube: 15 % at h = ρ/10, and half of it at half the width.
-  BOOST_AUTO_TEST_CASE(variance_in_the_cube_converges)
+  /// The rough field of the cube: 15 % at h = ρ/10.
+  BOOST_AUTO_TEST_CASE(variance_in_the_cube)
   {
     const Table table = read_columns("d2_matern_spde/pointwise_variance_reference.csv");
     for (const std::string boundary : {"neumann", "dirichlet"})
       for (const std::string mass : {"lumped", "consistent"})
+      {
+        const double error = largest_variance_error<3>(table, 0.1, 8, boundary, mass, 40);
+        BOOST_TEST_MESSAGE(boundary << ", " << mass << ": variance error " << error << " in the cube");
+        BOOST_TEST(error <= 0.15, boundary << ", " << mass);
+      }
+  }
+
+  /// Neumann conditions reflect: the free covariance σ² exp(−κr) summed over the images of the point.
+  double variance_by_images(double gamma, double delta, const dealii::Point<3> &x)
+  {
+    const double kappa = std::sqrt(delta / gamma);
+    double sum         = 0.;
+    constexpr int n    = 12;
+    for (int i = -2 * n; i <= 2 * n + 1; ++i)
+      for (int j = -2 * n; j <= 2 * n + 1; ++j)
+        for (int k = -2 * n; k <= 2 * n + 1; ++k)
         {
-          const double coarse = largest_variance_error<3>(table, 0.1, 8, boundary, mass, 20);
-          const double fine   = largest_variance_error<3>(table, 0.1, 8, boundary, mass, 40);
-          BOOST_TEST_MESSAGE(boundary << ", " << mass << ": variance errors " << coarse << " and " << fine);
-          BOOST_TEST_CONTEXT(boundary << ", " << mass)
-          {
-            BOOST_TEST(fine <= 0.15);
-            BOOST_TEST(fine <= 0.6 * coarse);
-          }
+          // Image number i of a coordinate: i + x for even i, i + 1 − x for odd i.
+          const dealii::Point<3> image(i + (i % 2 == 0 ? x[0] : 1. - x[0]), j + (j % 2 == 0 ? x[1] : 1. - x[1]),
+                                       k + (k % 2 == 0 ? x[2] : 1. - x[2]));
+          sum += std::exp(-kappa * x.distance(image));
         }
+    return sum / (8. * M_PI * std::pow(gamma, 1.5) * std::sqrt(delta));
+  }
+
+  BOOST_AUTO_TEST_CASE(variance_in_the_cube_converges_with_order_one)
+  {
+    // κ = 2, correlation length 1: h = ρ/12 and ρ/24.
+    const double gamma = 0.5, delta = 2.;
+    const std::vector<dealii::Point<3>> points{{0.5, 0.5, 0.5}, {0.25, 0.5, 0.75}, {0., 0.5, 0.5}, {0., 0., 0.}};
+    for (const std::string mass : {"lumped", "consistent"})
+    {
+      double error[2] = {0., 0.};
+      for (const unsigned int level : {0u, 1u})
+      {
+        const FieldOnBox<3> box(level == 0 ? 12 : 24, spde(gamma, delta, "neumann", mass));
+        const Vector variances = box.variances(points);
+        for (std::size_t i = 0; i < points.size(); ++i)
+          error[level] =
+              std::max(error[level],
+                       std::abs(variances[static_cast<Index>(i)] / variance_by_images(gamma, delta, points[i]) - 1.));
+      }
+      BOOST_TEST_MESSAGE(mass << ": variance errors " << error[0] << " and " << error[1] << " in the cube");
+      BOOST_TEST(error[0] <= 0.15, mass);
+      BOOST_TEST(error[1] <= 0.6 * error[0], mass << ": " << error[0] << " and " << error[1]);
+    }
   }
 
   BOOST_AUTO_TEST_CASE(covariance_of_two_points)
@@ -166,20 +202,20 @@ namespace
     const Table table = read_columns("d2_matern_spde/two_point_covariance_2d_gamma0.04_delta4.csv");
     std::vector<dealii::Point<2>> first, second;
     for (std::size_t i = 0; i < table.at("x1").size(); ++i)
-      {
-        first.emplace_back(table.at("x1")[i], table.at("y1")[i]);
-        second.emplace_back(table.at("x2")[i], table.at("y2")[i]);
-      }
+    {
+      first.emplace_back(table.at("x1")[i], table.at("y1")[i]);
+      second.emplace_back(table.at("x2")[i], table.at("y2")[i]);
+    }
     for (const std::string boundary : {"neumann", "dirichlet"})
       for (const std::string mass : {"lumped", "consistent"})
-        {
-          const FieldOnBox<2> box(120, spde(0.04, 4, boundary, mass));
-          const Vector values = box.layout().column_dots(box.at(first), box.prior().covariance(box.at(second)));
-          // Relative to the variance far from the boundary.
-          for (std::size_t i = 0; i < first.size(); ++i)
-            BOOST_TEST(std::abs(values[static_cast<Index>(i)] - table.at("cov_" + boundary)[i]) < 0.01 * 0.49736,
-                       boundary << ", " << mass << ", row " << i);
-        }
+      {
+        const FieldOnBox<2> box(120, spde(0.04, 4, boundary, mass));
+        const Vector values = box.layout().column_dots(box.at(first), box.prior().covariance(box.at(second)));
+        // Relative to the variance far from the boundary.
+        for (std::size_t i = 0; i < first.size(); ++i)
+          BOOST_TEST(std::abs(values[static_cast<Index>(i)] - table.at("cov_" + boundary)[i]) < 0.01 * 0.49736,
+                     boundary << ", " << mass << ", row " << i);
+      }
   }
 
   BOOST_AUTO_TEST_CASE(standard_deviation_and_length_give_the_formulas)
@@ -216,22 +252,22 @@ namespace
     const unsigned int n_draws = 10000, block = 500;
     const std::vector<dealii::Point<2>> points{{0.5, 0.5}, {0.25, 0.5}, {0.05, 0.5}, {0., 0.5}, {0., 0.}};
     for (const std::string mass : {"lumped", "consistent"})
+    {
+      const FieldOnBox<2> box(20, spde(0.1, 8, "robin", mass));
+      const MultiVector dual = box.at(points);
+      Vector squares         = Vector::Zero(dual.cols());
+      for (unsigned int first = 0; first < n_draws; first += block)
       {
-        const FieldOnBox<2> box(20, spde(0.1, 8, "robin", mass));
-        const MultiVector dual = box.at(points);
-        Vector squares         = Vector::Zero(dual.cols());
-        for (unsigned int first = 0; first < n_draws; first += block)
-          {
-            MultiVector noise(box.prior().noise_layout().n_local(), block);
-            for (unsigned int k = 0; k < block; ++k)
-              noise.col(k) = standard_normal(box.prior().noise_layout(), {3, Stream::prior_draw, first + k, 1.});
-            squares += box.layout().gram(dual, box.prior().apply_factor(noise)).rowwise().squaredNorm();
-          }
-        const Vector expected = box.variances(points);
-        for (Index i = 0; i < expected.size(); ++i)
-          BOOST_TEST(std::abs(squares[i] / n_draws / expected[i] - 1.) < 3. * std::sqrt(2. / n_draws),
-                     mass << ", point " << i);
+        MultiVector noise(box.prior().noise_layout().n_local(), block);
+        for (unsigned int k = 0; k < block; ++k)
+          noise.col(k) = standard_normal(box.prior().noise_layout(), {3, Stream::prior_draw, first + k, 1.});
+        squares += box.layout().gram(dual, box.prior().apply_factor(noise)).rowwise().squaredNorm();
       }
+      const Vector expected = box.variances(points);
+      for (Index i = 0; i < expected.size(); ++i)
+        BOOST_TEST(std::abs(squares[i] / n_draws / expected[i] - 1.) < 3. * std::sqrt(2. / n_draws),
+                   mass << ", point " << i);
+    }
   }
 
   template <int dim>
@@ -255,8 +291,9 @@ namespace
 
     const unsigned int n_modes = 10;
     const Matrix modes         = layout.gather(prior.leading_modes(n_modes));
-    BOOST_REQUIRE_EQUAL(modes.cols(), static_cast<Index>(n_modes));
-    BOOST_TEST(relative_difference(modes.transpose() * p * modes, Matrix::Identity(n_modes, n_modes)) < 1e-7);
+    // Of every block: a trend has modes of its own.
+    BOOST_REQUIRE_GE(modes.cols(), static_cast<Index>(n_modes));
+    BOOST_TEST(relative_difference(modes.transpose() * p * modes, Matrix::Identity(modes.cols(), modes.cols())) < 1e-7);
   }
 
   BOOST_AUTO_TEST_CASE(small_meshes_agree_with_dense_algebra)
@@ -270,8 +307,8 @@ namespace
           check_against_dense(FieldOnBox<3>(4, spde(0.1, 8, boundary, mass)));
           check_against_dense(
               FieldOnBox<2>(4, spde(0.1, 8, boundary, mass), "set Refinements towards boundaries = left: 1"));
-          check_against_dense(
-              FieldOnBox<2>(5, "set Trend = linear\nset Trend standard deviations = 2, 3\n" + spde(0.1, 8, boundary, mass)));
+          check_against_dense(FieldOnBox<2>(5, "set Trend = linear\nset Trend standard deviations = 2, 3\n" +
+                                                   spde(0.1, 8, boundary, mass)));
         }
   }
 
@@ -279,20 +316,20 @@ namespace
   BOOST_AUTO_TEST_CASE(modes_are_those_of_the_operator)
   {
     for (const std::string mass : {"lumped", "consistent"})
+    {
+      const FieldOnBox<2> box(40, spde(0.1, 8, "neumann", mass));
+      const MultiVector modes = box.prior().leading_modes(3);
+      const std::vector<dealii::Point<2>> points{{0., 0.}, {0.25, 0.5}, {0.35, 0.8}};
+      const Matrix values = box.layout().gram(box.at(points), modes);
+      for (Index i = 0; i < values.rows(); ++i)
       {
-        const FieldOnBox<2> box(40, spde(0.1, 8, "neumann", mass));
-        const MultiVector modes = box.prior().leading_modes(3);
-        const std::vector<dealii::Point<2>> points{{0., 0.}, {0.25, 0.5}, {0.35, 0.8}};
-        const Matrix values = box.layout().gram(box.at(points), modes);
-        for (Index i = 0; i < values.rows(); ++i)
-          {
-            const auto &x    = points[static_cast<std::size_t>(i)];
-            const double sum = std::pow(std::cos(M_PI * x[0]), 2) + std::pow(std::cos(M_PI * x[1]), 2);
-            BOOST_TEST(std::abs(std::abs(values(i, 0)) - 1. / 8.) < 1e-8);
-            BOOST_TEST(std::abs(values.row(i).tail(2).squaredNorm() - 2. * sum / std::pow(8. + 0.1 * M_PI * M_PI, 2)) <
-                       0.005 * 2. * 2. / 64.);
-          }
+        const auto &x    = points[static_cast<std::size_t>(i)];
+        const double sum = std::pow(std::cos(M_PI * x[0]), 2) + std::pow(std::cos(M_PI * x[1]), 2);
+        BOOST_TEST(std::abs(std::abs(values(i, 0)) - 1. / 8.) < 1e-8);
+        BOOST_TEST(std::abs(values.row(i).tail(2).squaredNorm() - 2. * sum / std::pow(8. + 0.1 * M_PI * M_PI, 2)) <
+                   0.005 * 2. * 2. / 64.);
       }
+    }
   }
 
   template <int dim>
@@ -300,13 +337,13 @@ namespace
   {
     const FieldOnBox<dim> all(n, entries, mesh_entries), alone(n, entries, mesh_entries, MPI_COMM_SELF);
     for (const unsigned int k : {0u, 7u})
-      {
-        const NodalValues<dim> a = all.draw(k), b = alone.draw(k);
-        BOOST_REQUIRE_EQUAL(a.size(), b.size());
-        const auto [difference, size] = largest_difference(a, b);
-        BOOST_TEST(difference <= 1e-10 * size);
-        BOOST_TEST(size > 0.);
-      }
+    {
+      const NodalValues<dim> a = all.draw(k), b = alone.draw(k);
+      BOOST_REQUIRE_EQUAL(a.size(), b.size());
+      const auto [difference, size] = largest_difference(a, b);
+      BOOST_TEST(difference <= 1e-10 * size);
+      BOOST_TEST(size > 0.);
+    }
     BOOST_TEST(std::abs(all.prior().log_determinant() - alone.prior().log_determinant()) <
                1e-10 * (1. + std::abs(alone.prior().log_determinant())));
   }
@@ -339,24 +376,24 @@ namespace
          [](double s) { return (1. + std::sqrt(5.) * s + 5. / 3. * s * s) * std::exp(-std::sqrt(5.) * s); }},
         {"squared exponential", [](double s) { return std::exp(-0.5 * s * s); }}};
     for (const auto &[name, kernel] : kernels)
-      {
-        const FieldOnBox<2> box(8, "set Space = blocks\nset Blocks = 2, 4\nset Prior = kernel\nsubsection kernel\n"
-                                   "set Standard deviation = 2\nset Kernel = " +
-                                       name + "\nset Length = 0.3\nend");
-        Matrix expected(8, 8);
-        for (Index i = 0; i < 8; ++i)
-          for (Index j = 0; j < 8; ++j)
-            expected(i, j) =
-                4. * kernel(std::hypot(0.5 * double(i % 2 - j % 2), 0.25 * double(i / 2 - j / 2)) / 0.3);
-        BOOST_TEST(relative_difference(box.covariance_matrix(), expected) < 1e-12, name);
-      }
+    {
+      const FieldOnBox<2> box(8, "set Space = blocks\nset Blocks = 2, 4\nset Prior = kernel\nsubsection kernel\n"
+                                 "set Standard deviation = 2\nset Kernel = " +
+                                     name + "\nset Length = 0.3\nend");
+      Matrix expected(8, 8);
+      for (Index i = 0; i < 8; ++i)
+        for (Index j = 0; j < 8; ++j)
+          expected(i, j) = 4. * kernel(std::hypot(0.5 * double(i % 2 - j % 2), 0.25 * double(i / 2 - j / 2)) / 0.3);
+      BOOST_TEST(relative_difference(box.covariance_matrix(), expected) < 1e-12, name);
+    }
 
     const std::string file = "prior_matrix.csv";
     if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
       std::ofstream(file) << "# three strips\n2, 0.5, 0\n0.5, 1, 0.25\n0, 0.25, 3\n";
     MPI_Barrier(MPI_COMM_WORLD);
-    const FieldOnBox<2> box(6, "set Space = blocks\nset Blocks = 3, 1\nset Prior = matrix\nsubsection matrix\nset File = " +
-                                   file + "\nend");
+    const FieldOnBox<2> box(
+        6,
+        "set Space = blocks\nset Blocks = 3, 1\nset Prior = matrix\nsubsection matrix\nset File = " + file + "\nend");
     Matrix expected(3, 3);
     expected << 2., 0.5, 0., 0.5, 1., 0.25, 0., 0.25, 3.;
     BOOST_TEST(relative_difference(box.covariance_matrix(), expected) < 1e-14);

@@ -25,15 +25,15 @@ namespace
       map                = results.map_objective;
       predictions        = results.prediction_mean;
       for (unsigned int f = 0; f < problem->fields().size(); ++f)
-        {
-          const auto &space = problem->fields()[f].space();
-          fields.emplace_back(space, results.fields[f].mean);
-          fields.emplace_back(space, results.fields[f].map);
-          fields.emplace_back(space, results.fields[f].variance.values.cwiseSqrt());
-          fields.emplace_back(space, results.fields[f].prior_variance.values.cwiseSqrt());
-          for (Index k = 0; k < results.fields[f].draws.cols(); ++k)
-            fields.emplace_back(space, results.fields[f].draws.col(k));
-        }
+      {
+        const auto &space = problem->fields()[f].space();
+        fields.emplace_back(space, results.fields[f].mean);
+        fields.emplace_back(space, results.fields[f].map);
+        fields.emplace_back(space, results.fields[f].variance.values.cwiseSqrt());
+        fields.emplace_back(space, results.fields[f].prior_variance.values.cwiseSqrt());
+        for (Index k = 0; k < results.fields[f].draws.cols(); ++k)
+          fields.emplace_back(space, results.fields[f].draws.col(k));
+      }
     }
 
     double elbo, misfit, map;
@@ -51,10 +51,10 @@ namespace
     BOOST_TEST(relative_difference(a.predictions, b.predictions) < tolerance);
     BOOST_REQUIRE_EQUAL(a.fields.size(), b.fields.size());
     for (std::size_t i = 0; i < a.fields.size(); ++i)
-      {
-        const auto [difference, size] = largest_difference(a.fields[i], b.fields[i]);
-        BOOST_TEST(difference < tolerance * size, "vector " << i << " differs by " << difference << " of " << size);
-      }
+    {
+      const auto [difference, size] = largest_difference(a.fields[i], b.fields[i]);
+      BOOST_TEST(difference < tolerance * size, "vector " << i << " differs by " << difference << " of " << size);
+    }
   }
 
   template <int dim>
@@ -78,7 +78,10 @@ namespace
         }
   }
 
-  BOOST_AUTO_TEST_CASE(log_diffusion) { check<2>("ld100/ld100", {"Mesh/Subdivisions=16, 16"}); }
+  BOOST_AUTO_TEST_CASE(log_diffusion)
+  {
+    check<2>("ld100/ld100", {"Mesh/Subdivisions=16, 16"});
+  }
 
   BOOST_AUTO_TEST_CASE(two_fields_and_hanging_nodes)
   {
@@ -87,16 +90,20 @@ namespace
 
   BOOST_AUTO_TEST_CASE(mean_field)
   {
-    check<2>("ld100/ld100", {"Mesh/Subdivisions=12, 12", "Inference/Family=mean field", "Inference/mean field/Modes=40"});
+    check<2>("ld100/ld100",
+             {"Mesh/Subdivisions=12, 12", "Inference/Family=mean field", "Inference/mean field/Modes=40"});
   }
 
-  BOOST_AUTO_TEST_CASE(three_dimensions) { check<3>("box_3d/box_3d", {"Mesh/Subdivisions=4, 4, 4"}); }
+  BOOST_AUTO_TEST_CASE(three_dimensions)
+  {
+    check<3>("box_3d/box_3d", {"Mesh/Subdivisions=4, 4, 4"});
+  }
 
   BOOST_AUTO_TEST_CASE(stochastic_optimizer)
   {
     check<2>("ld100/ld100", {"Mesh/Subdivisions=8, 8", "Inference/Optimizer=stochastic",
                              "Inference/stochastic/Maximum iterations=20"});
   }
-}
+} // namespace
 
 BOOST_AUTO_TEST_SUITE_END()
