@@ -30,8 +30,8 @@ namespace varfield
 
     /// A file that the root rank cannot write ends the run on all.
     template <int dim>
-    void write_together(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
-                        int exit_code)
+    void write_together(const Case<dim> &problem, const Results<dim> &results, const Report &report,
+                        const std::string &path, int exit_code)
     {
       std::string message;
       try
@@ -56,12 +56,14 @@ namespace varfield
         return;
       for (const auto &experiment : model.experiments())
         if (trim(experiment.dirichlet).empty() && trim(experiment.robin).empty())
-          throw UserError(experiment.section + "/Dirichlet: the equation has no unique solution, because no condition fixes the "
+          throw UserError(experiment.section +
+                          "/Dirichlet: the equation has no unique solution, because no condition fixes the "
                           "level of the state. Give its value on a part of the boundary here, or a Robin condition in "
                           "Physics/Robin.");
-      throw UserError("Physics: the equation cannot be solved where all fields have their prior mean. Is every coefficient "
-                      "positive there? (A field with the transform “identity” needs a mean above zero for that, or the "
-                      "transform “exp”.)");
+      throw UserError(
+          "Physics: the equation cannot be solved where all fields have their prior mean. Is every coefficient "
+          "positive and finite there? (For that a field with the transform “identity” needs a mean above zero; "
+          "with “exp” the mean is that of the logarithm.)");
     }
 
     /// Truths are needed at the end of a run only: mistakes in them are found before.
@@ -95,7 +97,8 @@ namespace varfield
         report.line(text);
       report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (interrupted)
-        report.line("\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration.");
+        report.line("\nSTOPPED EARLY (" + report.stop_reason() +
+                    "): the results are those of the last complete iteration.");
       else if (!done)
         report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
                     "\nThe results are written, but they are not the answer yet.");
@@ -131,7 +134,8 @@ namespace varfield
         std::ostringstream line;
         line << (check.passed ? "  ok      " : "  FAILED  ");
         // Columns by characters rather than bytes: names have letters beyond ASCII.
-        const auto width = std::count_if(check.name.begin(), check.name.end(), [](char c) { return (c & 0xC0) != 0x80; });
+        const auto width =
+            std::count_if(check.name.begin(), check.name.end(), [](char c) { return (c & 0xC0) != 0x80; });
         line << check.name << std::string(std::max<long>(1, 50 - width), ' ') << std::setw(12) << std::setprecision(3)
              << check.observed << "   wanted: " << check.wanted;
         report.line(line.str());

@@ -9,26 +9,28 @@ namespace varfield
   using namespace dealii;
 
   template <int dim>
-  void reinit_matrix(SparseMatrix &matrix, const DoFHandler<dim> &rows, const AffineConstraints<double> &row_constraints,
-                     const DoFHandler<dim> &columns, const AffineConstraints<double> &column_constraints)
+  void reinit_matrix(SparseMatrix &matrix, const DoFHandler<dim> &rows,
+                     const AffineConstraints<double> &row_constraints, const DoFHandler<dim> &columns,
+                     const AffineConstraints<double> &column_constraints)
   {
     IndexSet relevant;
     DoFTools::extract_locally_relevant_dofs(rows, relevant);
     DynamicSparsityPattern pattern(rows.n_dofs(), columns.n_dofs(), relevant);
     std::vector<types::global_dof_index> row_dofs(rows.get_fe().dofs_per_cell),
-      column_dofs(columns.get_fe().dofs_per_cell);
+        column_dofs(columns.get_fe().dofs_per_cell);
     const bool square = &rows == &columns;
     for (const auto &cell : rows.active_cell_iterators())
       if (cell->is_locally_owned())
-        {
-          cell->get_dof_indices(row_dofs);
-          typename DoFHandler<dim>::active_cell_iterator(&rows.get_triangulation(), cell->level(), cell->index(), &columns)
+      {
+        cell->get_dof_indices(row_dofs);
+        typename DoFHandler<dim>::active_cell_iterator(&rows.get_triangulation(), cell->level(), cell->index(),
+                                                       &columns)
             ->get_dof_indices(column_dofs);
-          if (square)
-            row_constraints.add_entries_local_to_global(row_dofs, pattern, false);
-          else
-            row_constraints.add_entries_local_to_global(row_dofs, column_constraints, column_dofs, pattern, false);
-        }
+        if (square)
+          row_constraints.add_entries_local_to_global(row_dofs, pattern, false);
+        else
+          row_constraints.add_entries_local_to_global(row_dofs, column_constraints, column_dofs, pattern, false);
+      }
     SparsityTools::distribute_sparsity_pattern(pattern, rows.locally_owned_dofs(), rows.get_communicator(), relevant);
     matrix.reinit(rows.locally_owned_dofs(), columns.locally_owned_dofs(), pattern, rows.get_communicator());
   }

@@ -15,17 +15,20 @@ namespace varfield
       const auto given         = find_assignment(assignments, {section}, "Names");
       const std::string origin = (given ? given->origin + ": " : "") + section + "/Names: ";
       auto names               = split(given ? given->value : default_value, ',');
+      if (names.empty() && section != "Experiments")
+        throw UserError(origin + "at least one name is needed.");
       for (std::size_t i = 0; i < names.size(); ++i)
-        {
-          names[i] = normalize(names[i]);
-          if (names[i].empty())
-            throw UserError(origin + "a name between two commas is empty.");
-          if (names[i] == "Names" || names[i].find_first_of("/|()") != std::string::npos)
-            throw UserError(origin + "“" + names[i] + "” cannot be a name; “Names” is taken, and the letters / | ( ) are not "
-                            "allowed.");
-          if (std::find(names.begin(), names.begin() + i, names[i]) != names.begin() + i)
-            throw UserError(origin + "the name “" + names[i] + "” occurs twice.");
-        }
+      {
+        names[i] = normalize(names[i]);
+        if (names[i].empty())
+          throw UserError(origin + "a name between two commas is empty.");
+        if (names[i] == "Names" || names[i].find_first_of("/|()") != std::string::npos)
+          throw UserError(origin + "“" + names[i] +
+                          "” cannot be a name; “Names” is taken, and the letters / | ( ) are not "
+                          "allowed.");
+        if (std::find(names.begin(), names.begin() + i, names[i]) != names.begin() + i)
+          throw UserError(origin + "the name “" + names[i] + "” occurs twice.");
+      }
       return names;
     }
   } // namespace
@@ -47,10 +50,11 @@ namespace varfield
     prm.add_parameter("Draws", n_draws, "Number of draws of the posterior that are written.", Integer(0, 1000));
     prm.add_parameter("Modes", n_modes, "Number of leading directions of the covariance's change that are written.",
                       Integer(0, 1000));
-    prm.add_parameter("Exact variance limit", exact_variance_limit,
-                      "Pointwise variances are exact up to so many unknowns (a solve for each); beyond, they are estimated from "
-                      "draws.",
-                      Integer(0));
+    prm.add_parameter(
+        "Exact variance limit", exact_variance_limit,
+        "Pointwise variances are exact up to so many unknowns (a solve for each); beyond, they are estimated from "
+        "draws.",
+        Integer(0));
     prm.add_parameter("Variance draws", variance_probes,
                       "Number of draws of that estimate; its relative standard error is sqrt(2/draws).", Integer(10));
   }
@@ -58,20 +62,22 @@ namespace varfield
   void InferenceSettings::add_parameters(ParameterHandler &prm)
   {
     using namespace Patterns;
-    prm.add_parameter("Method", method,
-                      "“map”: the most probable field only. “laplace”: the Gaussian approximation there. “variational”: the member "
-                      "of the family with the largest evidence lower bound.",
-                      Selection("map|laplace|variational"));
+    prm.add_parameter(
+        "Method", method,
+        "“map”: the most probable field only. “laplace”: the Gaussian approximation there. “variational”: the member "
+        "of the family with the largest evidence lower bound.",
+        Selection("map|laplace|variational"));
     prm.add_parameter("ELBO error", elbo_error, "Standard error at which the final estimate of the ELBO ends, in nat.",
                       Double(0));
     prm.add_parameter("Minimum draws", minimum_draws, "of that estimate and of the predicted state.", Integer(2));
     prm.add_parameter("Maximum draws", maximum_draws, "of the same.", Integer(2));
-    prm.add_parameter("Start from", start_from,
-                      "The file checkpoint.csv of an earlier run of the same problem, from whose mean the search for the MAP point "
-                      "begins; empty: the prior mean.",
-                      FileName());
-    prm.add_parameter("Time budget", time_budget, "Wall time in seconds after which the run stops with what it has; 0: none.",
-                      Double(0));
+    prm.add_parameter(
+        "Start from", start_from,
+        "The file checkpoint.csv of an earlier run of the same problem, from whose mean the search for the MAP point "
+        "begins; empty: the prior mean.",
+        FileName());
+    prm.add_parameter("Time budget", time_budget,
+                      "Wall time in seconds after which the run stops with what it has; 0: none.", Double(0));
     prm.enter_subsection("MAP");
     map.add_parameters(prm);
     prm.leave_subsection();
@@ -104,18 +110,20 @@ namespace varfield
     prm_.enter_subsection("Fields");
     prm_.add_parameter("Names", field_names_, "The unknown fields, separated by commas; each has a subsection.");
     for (const auto &name : names_in(assignments, "Fields", field_names_))
-      {
-        declared_fields_.push_back(std::make_unique<Field<dim>>(name));
-        prm_.enter_subsection(name);
-        declared_fields_.back()->add_parameters(prm_);
-        prm_.add_parameter("Truth", synthesis_.truth[name],
-                           "The true coefficient k where it is known, for pictures and synthetic data: an expression, or “draw” "
-                           "for the draw of the prior that Synthesis/Draw names.");
-        prm_.add_parameter("Truth file", synthesis_.truth_file[name],
-                           "The true field m as a CSV table x,y[,z],value on the nodes of a tensor grid; in place of Truth.",
-                           FileName());
-        prm_.leave_subsection();
-      }
+    {
+      declared_fields_.push_back(std::make_unique<Field<dim>>(name));
+      prm_.enter_subsection(name);
+      declared_fields_.back()->add_parameters(prm_);
+      prm_.add_parameter(
+          "Truth", synthesis_.truth[name],
+          "The true coefficient k where it is known, for pictures and synthetic data: an expression, or “draw” "
+          "for the draw of the prior that Synthesis/Draw names.");
+      prm_.add_parameter(
+          "Truth file", synthesis_.truth_file[name],
+          "The true field m as a CSV table x,y[,z],value on the nodes of a tensor grid; in place of Truth.",
+          FileName());
+      prm_.leave_subsection();
+    }
     prm_.leave_subsection();
 
     prm_.enter_subsection("Physics");
@@ -123,30 +131,32 @@ namespace varfield
     prm_.leave_subsection();
 
     prm_.enter_subsection("Experiments");
-    prm_.add_parameter("Names", experiment_names_,
-                       "Experiments that share the fields, separated by commas; each has a subsection. Empty: one experiment, as "
-                       "in Physics.");
+    prm_.add_parameter(
+        "Names", experiment_names_,
+        "Experiments that share the fields, separated by commas; each has a subsection. Empty: one experiment, as "
+        "in Physics.");
     const auto experiments = names_in(assignments, "Experiments", experiment_names_);
     declared_experiments_.resize(experiments.size());
     for (std::size_t e = 0; e < experiments.size(); ++e)
-      {
-        declared_experiments_[e].name    = experiments[e];
-        declared_experiments_[e].section = "Experiments/" + experiments[e];
-        prm_.enter_subsection(experiments[e]);
-        declared_experiments_[e].add_own_parameters(prm_);
-        prm_.leave_subsection();
-      }
+    {
+      declared_experiments_[e].name    = experiments[e];
+      declared_experiments_[e].section = "Experiments/" + experiments[e];
+      prm_.enter_subsection(experiments[e]);
+      declared_experiments_[e].add_own_parameters(prm_);
+      prm_.leave_subsection();
+    }
     prm_.leave_subsection();
 
     prm_.enter_subsection("Measurements");
-    prm_.add_parameter("Names", measurement_names_, "Sets of measurements, separated by commas; each has a subsection.");
+    prm_.add_parameter("Names", measurement_names_,
+                       "Sets of measurements, separated by commas; each has a subsection.");
     for (const auto &name : names_in(assignments, "Measurements", measurement_names_))
-      {
-        declared_sets_.push_back(std::make_unique<MeasurementSet<dim>>(name));
-        prm_.enter_subsection(name);
-        declared_sets_.back()->add_parameters(prm_);
-        prm_.leave_subsection();
-      }
+    {
+      declared_sets_.push_back(std::make_unique<MeasurementSet<dim>>(name));
+      prm_.enter_subsection(name);
+      declared_sets_.back()->add_parameters(prm_);
+      prm_.leave_subsection();
+    }
     prm_.leave_subsection();
     declare_inference();
   }
@@ -161,16 +171,18 @@ namespace varfield
     solver_.add_parameters(prm_);
     prm_.leave_subsection();
     prm_.enter_subsection("Parallel");
-    prm_.add_parameter("Sample groups", n_groups_,
-                       "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: "
-                       "one rank a group while a factorisation fits, else one group.",
-                       Patterns::Integer(0));
+    prm_.add_parameter(
+        "Sample groups", n_groups_,
+        "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: "
+        "one rank a group while a factorisation fits, else one group.",
+        Patterns::Integer(0));
     prm_.leave_subsection();
     prm_.enter_subsection("Output");
     output_.add_parameters(prm_);
     prm_.leave_subsection();
     prm_.enter_subsection("Synthesis");
-    prm_.add_parameter("Draw", synthesis_.draw, "Number of the prior draw that takes the place of a truth that is not given.",
+    prm_.add_parameter("Draw", synthesis_.draw,
+                       "Number of the prior draw that takes the place of a truth that is not given.",
                        Patterns::Integer(0));
     prm_.leave_subsection();
   }
@@ -178,27 +190,24 @@ namespace varfield
   template <int dim>
   void Case<dim>::check()
   {
-    if (declared_fields_.empty())
-      throw UserError("Fields/Names: there has to be at least one field.");
-    if (declared_sets_.empty())
-      throw UserError("Measurements/Names: there has to be at least one set of measurements.");
     mesh_.check();
     std::vector<std::string> names;
     for (const auto &field : declared_fields_)
-      {
-        field->check();
-        names.push_back(field->name());
-      }
+    {
+      field->check();
+      names.push_back(field->name());
+    }
     model_.check(names, declared_experiments_);
     if (inference_.minimum_draws > inference_.maximum_draws)
-      throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) + ", more than the maximum of " +
-                      std::to_string(inference_.maximum_draws) + ".");
+      throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) +
+                      ", more than the maximum of " + std::to_string(inference_.maximum_draws) + ".");
     if (inference_.method == "variational")
       inference_.optimizer->check(*inference_.family);
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
-      throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " + (n_ranks == 1 ? "is 1 rank" :
-                      "are " + std::to_string(n_ranks) + " ranks") + " and " + std::to_string(n_groups_) + " groups.");
+      throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +
+                      (n_ranks == 1 ? "is 1 rank" : "are " + std::to_string(n_ranks) + " ranks") + " and " +
+                      std::to_string(n_groups_) + " groups.");
   }
 
   /// Two ranks with a mesh each are faster than two that share one, as long as each can factorise it.
@@ -268,16 +277,18 @@ namespace varfield
     std::vector<std::string> lines;
     lines.push_back("mesh          " + mesh_.describe());
     for (unsigned int i = 0; i < fields_.size(); ++i)
-      lines.push_back((i == 0 ? "field         " : "              ") + fields_[i].name() + ": " + fields_[i].describe());
+      lines.push_back((i == 0 ? "field         " : "              ") + fields_[i].name() + ": " +
+                      fields_[i].describe());
     lines.push_back("equation      " + model_.describe());
     lines.push_back("measurements  " + std::to_string(measurements_->n_used()) + " used" +
-                    (measurements_->n_used() < measurements_->size() ?
-                       ", " + std::to_string(measurements_->size() - measurements_->n_used()) + " held out" :
-                       ""));
+                    (measurements_->n_used() < measurements_->size()
+                         ? ", " + std::to_string(measurements_->size() - measurements_->n_used()) + " held out"
+                         : ""));
     lines.push_back("curvature     " + density_->describe());
     lines.push_back("inference     " + inference_.method +
-                    (inference_.method == "variational" ? ", " + inference_.family.name() + ", " + inference_.optimizer.name() :
-                                                          ""));
+                    (inference_.method == "variational"
+                         ? ", " + inference_.family.name() + ", " + inference_.optimizer.name()
+                         : ""));
     return lines;
   }
 

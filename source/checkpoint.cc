@@ -10,8 +10,9 @@ namespace varfield
 {
   void write_vector(const std::string &path, const Layout &layout, const Vector &vector)
   {
-    const auto keys   = dealii::Utilities::MPI::gather(layout.comm(), layout.keys());
-    const auto values = dealii::Utilities::MPI::gather(layout.comm(), std::vector<double>(vector.begin(), vector.end()));
+    const auto keys = dealii::Utilities::MPI::gather(layout.comm(), layout.keys());
+    const auto values =
+        dealii::Utilities::MPI::gather(layout.comm(), std::vector<double>(vector.begin(), vector.end()));
     std::string message;
     if (dealii::Utilities::MPI::this_mpi_process(layout.comm()) == 0)
     {

@@ -21,14 +21,14 @@ namespace varfield
     Vector values(points.size());
     std::string message;
     try
-      {
-        for (std::size_t i = 0; i < points.size(); ++i)
-          values(i) = function(points[i]);
-      }
+    {
+      for (std::size_t i = 0; i < points.size(); ++i)
+        values(i) = function(points[i]);
+    }
     catch (const UserError &error)
-      {
-        message = error.what();
-      }
+    {
+      message = error.what();
+    }
     throw_together(message, comm);
     return values;
   }

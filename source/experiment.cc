@@ -7,28 +7,32 @@ namespace varfield
   {
     source = "0";
     add_own_parameters(prm);
-    prm.add_parameter("Robin", robin,
-                      "Conditions n·f₁ = a (u_ref − u) by boundary, as “boundary: a, u_ref”, separated by semicolons; a and u_ref "
-                      "are expressions.");
+    prm.add_parameter(
+        "Robin", robin,
+        "Conditions n·f₁ = a (u_ref − u) by boundary, as “boundary: a, u_ref”, separated by semicolons; a and u_ref "
+        "are expressions.");
   }
 
   void Experiment::add_own_parameters(dealii::ParameterHandler &prm)
   {
     prm.add_parameter("Source", source, "Right-hand side of the PDE, an expression in x, y, z.");
-    prm.add_parameter("Dirichlet", dirichlet,
-                      "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "
-                      "field(boundary head)”: an expression, or the trace of a field. A boundary is a side of the box, an id, "
-                      "or “all”; where two meet, the later entry counts.");
+    prm.add_parameter(
+        "Dirichlet", dirichlet,
+        "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "
+        "field(boundary head)”: an expression, or the trace of a field. A boundary is a side of the box, an id, "
+        "or “all”; where two meet, the later entry counts.");
     prm.add_parameter("Neumann", neumann,
                       "Flux n·f₁ into the domain by boundary, for example “left: 2*y”. Zero on all other boundaries.");
-    prm.add_parameter("Wells", wells,
-                      "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain.",
-                      dealii::Patterns::FileName());
+    prm.add_parameter(
+        "Wells", wells,
+        "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain.",
+        dealii::Patterns::FileName());
   }
 
   void Experiment::inherit(const Experiment &common)
   {
-    const auto take = [](std::string &own, const std::string &other) {
+    const auto take = [](std::string &own, const std::string &other)
+    {
       if (trim(own).empty())
         own = other;
     };
@@ -45,8 +49,10 @@ namespace varfield
     Expression<dim> expression(const std::string &text, const std::string &origin)
     {
       if (text.find("field(") != std::string::npos)
-        throw UserError(origin + ": the trace of a field stands alone, as in “left: field(NAME)”, and in Dirichlet conditions "
-                        "only, but found “" + text + "”.");
+        throw UserError(origin +
+                        ": the trace of a field stands alone, as in “left: field(NAME)”, and in Dirichlet conditions "
+                        "only, but found “" +
+                        text + "”.");
       return Expression<dim>(text, origin);
     }
   } // namespace
@@ -57,15 +63,15 @@ namespace varfield
     const std::string origin = experiment.section + "/Dirichlet";
     std::vector<DirichletCondition<dim>> conditions;
     for (const auto &[boundary, text] : parse_boundary_map(experiment.dirichlet, origin))
-      {
-        DirichletCondition<dim> condition;
-        condition.ids = mesh.boundary_ids(boundary, origin);
-        if (text.rfind("field(", 0) == 0 && text.back() == ')')
-          condition.field = trim(text.substr(6, text.size() - 7));
-        else
-          condition.value = expression<dim>(text, origin);
-        conditions.push_back(condition);
-      }
+    {
+      DirichletCondition<dim> condition;
+      condition.ids = mesh.boundary_ids(boundary, origin);
+      if (text.rfind("field(", 0) == 0 && text.back() == ')')
+        condition.field = trim(text.substr(6, text.size() - 7));
+      else
+        condition.value = expression<dim>(text, origin);
+      conditions.push_back(condition);
+    }
     return conditions;
   }
 
@@ -76,12 +82,13 @@ namespace varfield
     {
       int depth = 0;
       for (std::size_t i = text.size(); i-- > 0;)
-        {
-          depth += text[i] == ')' ? 1 : text[i] == '(' ? -1 : 0;
-          if (text[i] == ',' && depth == 0)
-            return {trim(text.substr(0, i)), trim(text.substr(i + 1))};
-        }
-      throw UserError(origin + ": a Robin condition has two expressions, “boundary: a, u_ref”, but found “" + text + "”.");
+      {
+        depth += text[i] == ')' ? 1 : text[i] == '(' ? -1 : 0;
+        if (text[i] == ',' && depth == 0)
+          return {trim(text.substr(0, i)), trim(text.substr(i + 1))};
+      }
+      throw UserError(origin + ": a Robin condition has two expressions, “boundary: a, u_ref”, but found “" + text +
+                      "”.");
     }
   } // namespace
 
@@ -91,23 +98,23 @@ namespace varfield
     std::vector<FluxCondition<dim>> conditions;
     std::string origin = experiment.section + "/Neumann";
     for (const auto &[boundary, text] : parse_boundary_map(experiment.neumann, origin))
-      {
-        FluxCondition<dim> condition;
-        condition.ids  = mesh.boundary_ids(boundary, origin);
-        condition.flux = expression<dim>(text, origin);
-        conditions.push_back(condition);
-      }
+    {
+      FluxCondition<dim> condition;
+      condition.ids  = mesh.boundary_ids(boundary, origin);
+      condition.flux = expression<dim>(text, origin);
+      conditions.push_back(condition);
+    }
     origin = "Physics/Robin";
     for (const auto &[boundary, text] : parse_boundary_map(experiment.robin, origin))
-      {
-        FluxCondition<dim> condition;
-        const auto [coefficient, reference] = split_pair(text, origin);
-        condition.ids                       = mesh.boundary_ids(boundary, origin);
-        condition.is_robin                  = true;
-        condition.coefficient               = expression<dim>(coefficient, origin);
-        condition.reference                 = expression<dim>(reference, origin);
-        conditions.push_back(condition);
-      }
+    {
+      FluxCondition<dim> condition;
+      const auto [coefficient, reference] = split_pair(text, origin);
+      condition.ids                       = mesh.boundary_ids(boundary, origin);
+      condition.is_robin                  = true;
+      condition.coefficient               = expression<dim>(coefficient, origin);
+      condition.reference                 = expression<dim>(reference, origin);
+      conditions.push_back(condition);
+    }
     return conditions;
   }
 

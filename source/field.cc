@@ -10,30 +10,36 @@ namespace varfield
 
   template <int dim>
   Field<dim>::Field(const std::string &name) : name_(name)
-  {}
+  {
+  }
 
   template <int dim>
   void Field<dim>::add_parameters(ParameterHandler &prm)
   {
     using namespace Patterns;
-    prm.add_parameter("Space", space_kind_,
-                      "“nodal”: continuous finite elements. Zonal: one value for every material id of the mesh, every block of "
-                      "a structured grid, or the whole mesh.",
-                      Selection("nodal|material ids|blocks|global"));
+    prm.add_parameter(
+        "Space", space_kind_,
+        "“nodal”: continuous finite elements. Zonal: one value for every material id of the mesh, every block of "
+        "a structured grid, or the whole mesh.",
+        Selection("nodal|material ids|blocks|global"));
     prm.add_parameter("Degree", degree_, "of a nodal field's finite elements.", Integer(1, 2));
-    prm.add_parameter("Blocks", blocks_, "Number of blocks in each direction of a field on blocks, for example “8, 8”.");
+    prm.add_parameter("Blocks", blocks_,
+                      "Number of blocks in each direction of a field on blocks, for example “8, 8”.");
     prm.add_parameter("Unit", unit_, "of the coefficient k = T(m), for legends.");
     prm.add_parameter("Mean", mean_text_, "Prior mean of the field m, an expression in x, y, z.");
-    prm.add_parameter("Mean file", mean_file_,
-                      "Prior mean of the field m as a CSV table x,y[,z],value on the nodes of a tensor grid; in place of Mean.",
-                      FileName());
-    prm.add_parameter("Trend", trend_,
-                      "Functions with uncertain coefficients added to the field: a constant, or a constant and the coordinates "
-                      "(measured from the middle of the mesh, in units of its extent).",
-                      Selection("none|constant|linear"));
-    prm.add_parameter("Trend standard deviations", trend_deviations_,
-                      "Prior standard deviation of the constant and of the slopes: one number for all, two (constant, slopes), "
-                      "or one for each.");
+    prm.add_parameter(
+        "Mean file", mean_file_,
+        "Prior mean of the field m as a CSV table x,y[,z],value on the nodes of a tensor grid; in place of Mean.",
+        FileName());
+    prm.add_parameter(
+        "Trend", trend_,
+        "Functions with uncertain coefficients added to the field: a constant, or a constant and the coordinates "
+        "(measured from the middle of the mesh, in units of its extent).",
+        Selection("none|constant|linear"));
+    prm.add_parameter(
+        "Trend standard deviations", trend_deviations_,
+        "Prior standard deviation of the constant and of the slopes: one number for all, two (constant, slopes), "
+        "or one for each.");
     transform_.add_parameters(prm);
     prior_choice_.add_parameters(prm);
   }
@@ -46,26 +52,27 @@ namespace varfield
     const bool nodal = space_kind_ == "nodal";
     if (nodal != prior_choice_->is_nodal())
       throw UserError(section + "/Prior: “" + prior_choice_.name() + "” is for " +
-                      (nodal ? "zonal fields; a nodal field takes “spde”." :
-                               "nodal fields; a zonal field takes “independent”, “kernel” or “matrix”."));
+                      (nodal ? "zonal fields; a nodal field takes “spde”."
+                             : "nodal fields; a zonal field takes “independent”, “kernel” or “matrix”."));
     prior_choice_->check(section + "/" + prior_choice_.name());
     if (space_kind_ == "blocks")
-      {
-        const auto numbers = parse_numbers(blocks_, section + "/Blocks");
-        bool good          = numbers.size() == dim;
-        for (const double n : numbers)
-          good = good && n >= 1 && n == std::floor(n);
-        if (!good)
-          throw UserError(section + "/Blocks: needs " + std::to_string(dim) + " whole numbers of at least 1, but found “" +
-                          blocks_ + "”.");
-      }
+    {
+      const auto numbers = parse_numbers(blocks_, section + "/Blocks");
+      bool good          = numbers.size() == dim;
+      for (const double n : numbers)
+        good = good && n >= 1 && n == std::floor(n);
+      if (!good)
+        throw UserError(section + "/Blocks: needs " + std::to_string(dim) +
+                        " whole numbers of at least 1, but found “" + blocks_ + "”.");
+    }
     const auto deviations = parse_numbers(trend_deviations_, section + "/Trend standard deviations");
     if (deviations.empty() || (deviations.size() > 2 && deviations.size() != dim + 1))
       throw UserError(section + "/Trend standard deviations: needs one, two or " + std::to_string(dim + 1) +
                       " numbers, but found “" + trend_deviations_ + "”.");
     for (const double s : deviations)
       if (!(s > 0.))
-        throw UserError(section + "/Trend standard deviations: have to be positive, but found “" + trend_deviations_ + "”.");
+        throw UserError(section + "/Trend standard deviations: have to be positive, but found “" + trend_deviations_ +
+                        "”.");
     Expression<dim>(mean_text_, section + "/Mean");
   }
 
@@ -79,18 +86,25 @@ namespace varfield
     else if (space_kind_ == "global")
       space_ = FieldSpace<dim>::global(mesh);
     else
+    {
+      const std::string origin = "Fields/" + name_ + "/Blocks";
+      const auto numbers       = parse_numbers(blocks_, origin);
+      double n_blocks          = 1.;
+      for (const double n : numbers)
+        n_blocks *= n;
+      if (n_blocks > mesh.triangulation().n_global_active_cells())
+        throw UserError(origin + ": makes " + to_text(n_blocks) + " blocks, but the mesh has " +
+                        std::to_string(mesh.triangulation().n_global_active_cells()) +
+                        " cells: use fewer blocks or a finer mesh.");
+      try
       {
-        const std::string origin = "Fields/" + name_ + "/Blocks";
-        const auto numbers       = parse_numbers(blocks_, origin);
-        try
-          {
-            space_ = FieldSpace<dim>::by_block(mesh, std::vector<unsigned int>(numbers.begin(), numbers.end()));
-          }
-        catch (const UserError &error)
-          {
-            throw UserError(origin + ": " + error.what());
-          }
+        space_ = FieldSpace<dim>::by_block(mesh, std::vector<unsigned int>(numbers.begin(), numbers.end()));
       }
+      catch (const UserError &error)
+      {
+        throw UserError(origin + ": " + error.what());
+      }
+    }
   }
 
   template <int dim>
@@ -102,14 +116,14 @@ namespace varfield
       return;
     const auto corners = mesh.bounding_box().get_boundary_points();
     for (Index i = 0; i < trend_basis_.rows(); ++i)
+    {
+      trend_basis_(i, 0) = 1.;
+      for (unsigned int d = 0; d + 1 < n; ++d)
       {
-        trend_basis_(i, 0) = 1.;
-        for (unsigned int d = 0; d + 1 < n; ++d)
-          {
-            const double low = corners.first[d], high = corners.second[d];
-            trend_basis_(i, d + 1) = (space_->points()[i][d] - 0.5 * (low + high)) / (high - low);
-          }
+        const double low = corners.first[d], high = corners.second[d];
+        trend_basis_(i, d + 1) = (space_->points()[i][d] - 0.5 * (low + high)) / (high - low);
       }
+    }
     const std::string origin = "Fields/" + name_ + "/Trend standard deviations";
     const auto given         = parse_numbers(trend_deviations_, origin);
     Matrix covariance        = Matrix::Zero(n, n);
@@ -123,7 +137,7 @@ namespace varfield
   {
     make_space(mesh);
     std::vector<std::shared_ptr<const GaussianPrior>> blocks{
-      prior_choice_->build(*space_, settings, "Fields/" + name_ + "/" + prior_choice_.name())};
+        prior_choice_->build(*space_, settings, "Fields/" + name_ + "/" + prior_choice_.name())};
     make_trend(mesh, blocks);
     prior_ = blocks.size() == 1 ? blocks[0] : std::make_shared<BlockPrior>(mesh.comm(), blocks);
     mean_  = interpolate(mean_text_, mean_file_, false, "Fields/" + name_ + "/Mean");
@@ -149,7 +163,7 @@ namespace varfield
   MultiVector Field<dim>::restrict(const MultiVector &dofs) const
   {
     MultiVector coefficients(n_local(), dofs.cols());
-    const Index n_space          = space_->layout().n_local();
+    const Index n_space           = space_->layout().n_local();
     coefficients.topRows(n_space) = space_->restrict(dofs);
     if (trend_basis_.cols() == 0)
       return coefficients;
@@ -167,26 +181,27 @@ namespace varfield
     std::unique_ptr<Function<dim>> function;
     if (!file.empty())
       try
-        {
-          function = read_grid_function<dim>(file, comm);
-        }
+      {
+        function = read_grid_function<dim>(file, comm);
+      }
       catch (const UserError &error)
-        {
-          throw UserError(origin + " file: " + error.what());
-        }
+      {
+        throw UserError(origin + " file: " + error.what());
+      }
     const Expression<dim> formula(expression, origin);
     Vector values = evaluate_together<dim>(
-      [&](const Point<dim> &x) { return function ? function->value(x) : formula.value(x); }, space_->points(), comm);
+        [&](const Point<dim> &x) { return function ? function->value(x) : formula.value(x); }, space_->points(), comm);
     if (!physical)
       return values;
     std::string message;
     for (auto &value : values)
-      {
-        const double k = value;
-        value          = transform_->inverse(k);
-        if (!std::isfinite(value))
-          message = origin + ": the value " + to_text(k) + " is out of the range of the transform of field “" + name_ + "”.";
-      }
+    {
+      const double k = value;
+      value          = transform_->inverse(k);
+      if (!std::isfinite(value))
+        message =
+            origin + ": the value " + to_text(k) + " is out of the range of the transform of field “" + name_ + "”.";
+    }
     throw_together(message, comm);
     return values;
   }
@@ -199,11 +214,11 @@ namespace varfield
     if (space_->is_nodal())
       result.head(n_space) = space_->extract(dofs - mean_);
     else
-      {
-        // Each zone's value is the mean over its cells.
-        const MultiVector sums = space_->restrict(dofs - mean_), counts = space_->restrict(Vector::Ones(dofs.size()));
-        result.head(n_space)   = sums.cwiseQuotient(counts);
-      }
+    {
+      // Each zone's value is the mean over its cells.
+      const MultiVector sums = space_->restrict(dofs - mean_), counts = space_->restrict(Vector::Ones(dofs.size()));
+      result.head(n_space) = sums.cwiseQuotient(counts);
+    }
     return result;
   }
 
@@ -222,10 +237,10 @@ namespace varfield
     std::vector<std::shared_ptr<const GaussianPrior>> blocks;
     offsets_.assign(1, 0);
     for (const auto &field : fields_)
-      {
-        blocks.push_back(field->prior());
-        offsets_.push_back(offsets_.back() + field->n_local());
-      }
+    {
+      blocks.push_back(field->prior());
+      offsets_.push_back(offsets_.back() + field->n_local());
+    }
     prior_ = std::make_unique<BlockPrior>(comm, blocks);
   }
 

@@ -14,7 +14,7 @@ namespace varfield
 
   template <int dim>
   FieldSpace<dim>::FieldSpace(const Mesh<dim> &mesh, const FiniteElement<dim> &fe, bool zero_on_boundary)
-    : mesh_(mesh), dof_handler_(mesh.triangulation())
+      : mesh_(mesh), dof_handler_(mesh.triangulation())
   {
     dof_handler_.distribute_dofs(fe);
     DoFRenumbering::hierarchical(dof_handler_);
@@ -40,14 +40,14 @@ namespace varfield
     std::vector<std::uint64_t> keys;
     unsigned int local = 0;
     for (const auto dof : space->dof_handler_.locally_owned_dofs())
+    {
+      if (!space->constraints_.is_constrained(dof))
       {
-        if (!space->constraints_.is_constrained(dof))
-          {
-            space->free_.push_back(local);
-            keys.push_back(dof);
-          }
-        ++local;
+        space->free_.push_back(local);
+        keys.push_back(dof);
       }
+      ++local;
+    }
     space->layout_ = Layout(mesh.comm(), keys);
     return space;
   }
@@ -57,9 +57,9 @@ namespace varfield
   {
     std::unique_ptr<FieldSpace> space(new FieldSpace(mesh, FE_DGQ<dim>(0), false));
     const auto &ids = mesh.material_ids();
-    space->make_zones(
-      [&ids](const auto &cell) { return std::lower_bound(ids.begin(), ids.end(), cell->material_id()) - ids.begin(); },
-      ids.size(), "material");
+    space->make_zones([&ids](const auto &cell)
+                      { return std::lower_bound(ids.begin(), ids.end(), cell->material_id()) - ids.begin(); },
+                      ids.size(), "material");
     return space;
   }
 
@@ -69,13 +69,14 @@ namespace varfield
   {
     std::unique_ptr<FieldSpace> space(new FieldSpace(mesh, FE_DGQ<dim>(0), false));
     const auto corners = mesh.bounding_box().get_boundary_points();
-    const auto zone    = [&](const auto &cell) {
+    const auto zone    = [&](const auto &cell)
+    {
       unsigned int index = 0;
       for (unsigned int d = dim; d-- > 0;)
-        {
-          const double x = (cell->center()[d] - corners.first[d]) / (corners.second[d] - corners.first[d]);
-          index = index * blocks[d] + std::min<unsigned int>(blocks[d] - 1, std::max(0., x * blocks[d]));
-        }
+      {
+        const double x = (cell->center()[d] - corners.first[d]) / (corners.second[d] - corners.first[d]);
+        index          = index * blocks[d] + std::min<unsigned int>(blocks[d] - 1, std::max(0., x * blocks[d]));
+      }
       return index;
     };
     unsigned int n = 1;
@@ -95,8 +96,8 @@ namespace varfield
 
   template <int dim>
   void FieldSpace<dim>::make_zones(
-    const std::function<unsigned int(const typename DoFHandler<dim>::active_cell_iterator &)> &zone, unsigned int n_zones,
-    const std::string &what)
+      const std::function<unsigned int(const typename DoFHandler<dim>::active_cell_iterator &)> &zone,
+      unsigned int n_zones, const std::string &what)
   {
     zone_.resize(n_owned());
     const auto first = n_owned() > 0 ? *dof_handler_.locally_owned_dofs().begin() : 0;
@@ -104,27 +105,27 @@ namespace varfield
     std::vector<types::global_dof_index> dof(1);
     for (const auto &cell : dof_handler_.active_cell_iterators())
       if (cell->is_locally_owned())
-        {
-          cell->get_dof_indices(dof);
-          const unsigned int z   = zone(cell);
-          zone_[dof[0] - first]  = z;
-          const double measure   = cell->measure();
-          moments[z * (dim + 1)] += measure;
-          for (unsigned int d = 0; d < dim; ++d)
-            moments[z * (dim + 1) + 1 + d] += measure * cell->center()[d];
-        }
+      {
+        cell->get_dof_indices(dof);
+        const unsigned int z  = zone(cell);
+        zone_[dof[0] - first] = z;
+        const double measure  = cell->measure();
+        moments[z * (dim + 1)] += measure;
+        for (unsigned int d = 0; d < dim; ++d)
+          moments[z * (dim + 1) + 1 + d] += measure * cell->center()[d];
+      }
     Utilities::MPI::sum(moments, mesh_.comm(), moments);
     for (unsigned int z = 0; z < n_zones; ++z)
-      {
-        const double measure = moments[z * (dim + 1)];
-        if (!(measure > 0.))
-          throw UserError("Zone " + std::to_string(z) + " of " + std::to_string(n_zones) + " (" + what +
-                          ") contains no cell of the mesh: use fewer blocks or a finer mesh.");
-        Point<dim> centre;
-        for (unsigned int d = 0; d < dim; ++d)
-          centre[d] = moments[z * (dim + 1) + 1 + d] / measure;
-        zone_centres_.push_back(centre);
-      }
+    {
+      const double measure = moments[z * (dim + 1)];
+      if (!(measure > 0.))
+        throw UserError("Zone " + std::to_string(z) + " of " + std::to_string(n_zones) + " (" + what +
+                        ") contains no cell of the mesh: use fewer blocks or a finer mesh.");
+      Point<dim> centre;
+      for (unsigned int d = 0; d < dim; ++d)
+        centre[d] = moments[z * (dim + 1) + 1 + d] / measure;
+      zone_centres_.push_back(centre);
+    }
     std::vector<std::uint64_t> keys;
     if (Utilities::MPI::this_mpi_process(mesh_.comm()) == 0)
       for (unsigned int z = 0; z < n_zones; ++z)
@@ -154,27 +155,27 @@ namespace varfield
   MultiVector FieldSpace<dim>::expand(const MultiVector &coefficients) const
   {
     if (!is_nodal())
-      {
-        MultiVector zones = MultiVector::Zero(zone_centres_.size(), coefficients.cols());
-        if (coefficients.rows() > 0)
-          zones = coefficients;
-        MPI_Bcast(zones.data(), zones.size(), MPI_DOUBLE, 0, mesh_.comm());
-        MultiVector dofs(n_owned(), coefficients.cols());
-        for (std::size_t i = 0; i < zone_.size(); ++i)
-          dofs.row(i) = zones.row(zone_[i]);
-        return dofs;
-      }
+    {
+      MultiVector zones = MultiVector::Zero(zone_centres_.size(), coefficients.cols());
+      if (coefficients.rows() > 0)
+        zones = coefficients;
+      MPI_Bcast(zones.data(), zones.size(), MPI_DOUBLE, 0, mesh_.comm());
+      MultiVector dofs(n_owned(), coefficients.cols());
+      for (std::size_t i = 0; i < zone_.size(); ++i)
+        dofs.row(i) = zones.row(zone_[i]);
+      return dofs;
+    }
     MultiVector dofs = embed(coefficients);
     if (!mesh_.triangulation().has_hanging_nodes())
       return dofs;
     GhostedVector column(dof_handler_.locally_owned_dofs(), relevant_, mesh_.comm());
     for (Index j = 0; j < dofs.cols(); ++j)
-      {
-        std::copy(dofs.col(j).begin(), dofs.col(j).end(), column.begin());
-        constraints_.distribute(column);
-        std::copy(column.begin(), column.begin() + dofs.rows(), dofs.col(j).begin());
-        column.zero_out_ghost_values();
-      }
+    {
+      std::copy(dofs.col(j).begin(), dofs.col(j).end(), column.begin());
+      constraints_.distribute(column);
+      std::copy(column.begin(), column.begin() + dofs.rows(), dofs.col(j).begin());
+      column.zero_out_ghost_values();
+    }
     return dofs;
   }
 
@@ -182,31 +183,31 @@ namespace varfield
   MultiVector FieldSpace<dim>::restrict(const MultiVector &dofs) const
   {
     if (!is_nodal())
-      {
-        MultiVector zones = MultiVector::Zero(zone_centres_.size(), dofs.cols());
-        for (std::size_t i = 0; i < zone_.size(); ++i)
-          zones.row(zone_[i]) += dofs.row(i);
-        MPI_Allreduce(MPI_IN_PLACE, zones.data(), zones.size(), MPI_DOUBLE, MPI_SUM, mesh_.comm());
-        return zones.topRows(layout_.n_local());
-      }
+    {
+      MultiVector zones = MultiVector::Zero(zone_centres_.size(), dofs.cols());
+      for (std::size_t i = 0; i < zone_.size(); ++i)
+        zones.row(zone_[i]) += dofs.row(i);
+      MPI_Allreduce(MPI_IN_PLACE, zones.data(), zones.size(), MPI_DOUBLE, MPI_SUM, mesh_.comm());
+      return zones.topRows(layout_.n_local());
+    }
     if (!mesh_.triangulation().has_hanging_nodes())
       return extract(dofs);
     MultiVector result(n_owned(), dofs.cols());
     GhostedVector in(dof_handler_.locally_owned_dofs(), relevant_, mesh_.comm()), out(in);
     for (Index j = 0; j < dofs.cols(); ++j)
-      {
-        // Rows of E: a free node has itself, a hanging node its constraint entries.
-        std::copy(dofs.col(j).begin(), dofs.col(j).end(), in.begin());
-        out = 0.;
-        for (const auto dof : dof_handler_.locally_owned_dofs())
-          if (!constraints_.is_constrained(dof))
-            out(dof) += in(dof);
-          else if (const auto *entries = constraints_.get_constraint_entries(dof))
-            for (const auto &[master, weight] : *entries)
-              out(master) += weight * in(dof);
-        out.compress(VectorOperation::add);
-        std::copy(out.begin(), out.begin() + result.rows(), result.col(j).begin());
-      }
+    {
+      // Rows of E: a free node has itself, a hanging node its constraint entries.
+      std::copy(dofs.col(j).begin(), dofs.col(j).end(), in.begin());
+      out = 0.;
+      for (const auto dof : dof_handler_.locally_owned_dofs())
+        if (!constraints_.is_constrained(dof))
+          out(dof) += in(dof);
+        else if (const auto *entries = constraints_.get_constraint_entries(dof))
+          for (const auto &[master, weight] : *entries)
+            out(master) += weight * in(dof);
+      out.compress(VectorOperation::add);
+      std::copy(out.begin(), out.begin() + result.rows(), result.col(j).begin());
+    }
     return extract(result);
   }
 

@@ -12,7 +12,8 @@ namespace varfield
     using Blocks      = std::vector<std::shared_ptr<const GaussianPrior>>;
 
     /// One action of every block on its rows of x; rows are counted by the layouts named.
-    MultiVector blockwise(const Blocks &blocks, BlockAction action, const MultiVector &x, bool from_noise, bool to_noise)
+    MultiVector blockwise(const Blocks &blocks, BlockAction action, const MultiVector &x, bool from_noise,
+                          bool to_noise)
     {
       const auto rows = [](const GaussianPrior &prior, bool noise)
       { return (noise ? prior.noise_layout() : prior.layout()).n_local(); };
@@ -22,12 +23,12 @@ namespace varfield
       MultiVector result(n_result, x.cols());
       Index from = 0, to = 0;
       for (const auto &block : blocks)
-        {
-          const Index n_from = rows(*block, from_noise), n_to = rows(*block, to_noise);
-          result.middleRows(to, n_to) = ((*block).*action)(x.middleRows(from, n_from));
-          from += n_from;
-          to += n_to;
-        }
+      {
+        const Index n_from = rows(*block, from_noise), n_to = rows(*block, to_noise);
+        result.middleRows(to, n_to) = ((*block).*action)(x.middleRows(from, n_from));
+        from += n_from;
+        to += n_to;
+      }
       return result;
     }
 
@@ -40,10 +41,14 @@ namespace varfield
     }
   } // namespace
 
-  Vector GaussianPrior::draw(const DrawKey &key) const { return apply_factor(standard_normal(noise_layout(), key)); }
+  Vector GaussianPrior::draw(const DrawKey &key) const
+  {
+    return apply_factor(standard_normal(noise_layout(), key));
+  }
 
   BlockPrior::BlockPrior(MPI_Comm comm, std::vector<std::shared_ptr<const GaussianPrior>> blocks)
-      : blocks_(std::move(blocks)), layout_(concatenate(comm, layouts(blocks_, false))),
+      : blocks_(std::move(blocks)),
+        layout_(concatenate(comm, layouts(blocks_, false))),
         noise_layout_(concatenate(comm, layouts(blocks_, true)))
   {
   }
@@ -87,10 +92,10 @@ namespace varfield
     Vector result(layout_.n_local());
     Index row = 0;
     for (const auto &block : blocks_)
-      {
-        result.segment(row, block->layout().n_local()) = block->precision_diagonal();
-        row += block->layout().n_local();
-      }
+    {
+      result.segment(row, block->layout().n_local()) = block->precision_diagonal();
+      row += block->layout().n_local();
+    }
     return result;
   }
 
@@ -99,18 +104,18 @@ namespace varfield
     std::vector<MultiVector> modes;
     Index n_columns = 0;
     for (const auto &block : blocks_)
-      {
-        modes.push_back(block->leading_modes(n));
-        n_columns += modes.back().cols();
-      }
+    {
+      modes.push_back(block->leading_modes(n));
+      n_columns += modes.back().cols();
+    }
     MultiVector result = MultiVector::Zero(layout_.n_local(), n_columns);
     Index row = 0, column = 0;
     for (const MultiVector &u : modes)
-      {
-        result.block(row, column, u.rows(), u.cols()) = u;
-        row += u.rows();
-        column += u.cols();
-      }
+    {
+      result.block(row, column, u.rows(), u.cols()) = u;
+      row += u.rows();
+      column += u.cols();
+    }
     return result;
   }
 
@@ -137,15 +142,17 @@ namespace varfield
         throw UserError(origin + ": the covariance matrix has entries that are not finite numbers.");
       Index i = 0, j = 0;
       if ((covariance - covariance.transpose()).cwiseAbs().maxCoeff(&i, &j) > 1e-10 * covariance.cwiseAbs().maxCoeff())
-        throw UserError(origin + ": the covariance matrix is not symmetric: row " + std::to_string(i + 1) + ", column " +
-                        std::to_string(j + 1) + " has " + to_text(covariance(i, j)) + ", and row " + std::to_string(j + 1) +
-                        ", column " + std::to_string(i + 1) + " has " + to_text(covariance(j, i)) + ".");
+        throw UserError(origin + ": the covariance matrix is not symmetric: row " + std::to_string(i + 1) +
+                        ", column " + std::to_string(j + 1) + " has " + to_text(covariance(i, j)) + ", and row " +
+                        std::to_string(j + 1) + ", column " + std::to_string(i + 1) + " has " +
+                        to_text(covariance(j, i)) + ".");
       return covariance;
     }
   } // namespace
 
   DensePrior::DensePrior(MPI_Comm comm, const Matrix &covariance, const std::string &origin)
-      : layout_(comm, keys_on_first_rank(comm, covariance.rows())), covariance_(checked(covariance, origin)),
+      : layout_(comm, keys_on_first_rank(comm, covariance.rows())),
+        covariance_(checked(covariance, origin)),
         cholesky_(covariance_)
   {
     if (cholesky_.info() != Eigen::Success)

@@ -27,7 +27,8 @@ namespace varfield
         return 0;
       if (above == grid.end())
         return grid.size() - 1;
-      return std::abs(*above - value) < std::abs(*(above - 1) - value) ? above - grid.begin() : above - grid.begin() - 1;
+      return std::abs(*above - value) < std::abs(*(above - 1) - value) ? above - grid.begin()
+                                                                       : above - grid.begin() - 1;
     }
   } // namespace
 
@@ -40,36 +41,37 @@ namespace varfield
     TableIndices<dim> sizes;
     std::size_t n = 1;
     for (unsigned int d = 0; d < dim; ++d)
-      {
-        coordinates[d] = table.numbers(names[d]);
-        grid[d]        = distinct(coordinates[d]);
-        sizes[d]       = grid[d].size();
-        n *= grid[d].size();
-        if (grid[d].size() < 2)
-          throw UserError(path + ": the points have to be the nodes of a grid with at least two values of " + names[d] +
-                          ", but it has one.");
-      }
+    {
+      coordinates[d] = table.numbers(names[d]);
+      grid[d]        = distinct(coordinates[d]);
+      sizes[d]       = grid[d].size();
+      n *= grid[d].size();
+      if (grid[d].size() < 2)
+        throw UserError(path + ": the points have to be the nodes of a grid with at least two values of " + names[d] +
+                        ", but it has one.");
+    }
     if (n != table.n_rows())
-      throw UserError(path + ": the points have to be all the nodes of a tensor grid. With the coordinates found that would be " +
-                      std::to_string(n) + " rows, but the table has " + std::to_string(table.n_rows()) + ".");
+      throw UserError(
+          path + ": the points have to be all the nodes of a tensor grid. With the coordinates found that would be " +
+          std::to_string(n) + " rows, but the table has " + std::to_string(table.n_rows()) + ".");
     const auto values = table.numbers("value");
     dealii::Table<dim, double> data;
     data.reinit(sizes);
     std::vector<bool> seen(n, false);
     for (unsigned int row = 0; row < table.n_rows(); ++row)
+    {
+      TableIndices<dim> index;
+      std::size_t flat = 0;
+      for (unsigned int d = 0; d < dim; ++d)
       {
-        TableIndices<dim> index;
-        std::size_t flat = 0;
-        for (unsigned int d = 0; d < dim; ++d)
-          {
-            index[d] = position(grid[d], coordinates[d][row]);
-            flat     = flat * grid[d].size() + index[d];
-          }
-        if (seen[flat])
-          throw UserError(table.where(row) + ": this point of the grid occurs twice.");
-        seen[flat]  = true;
-        data(index) = values[row];
+        index[d] = position(grid[d], coordinates[d][row]);
+        flat     = flat * grid[d].size() + index[d];
       }
+      if (seen[flat])
+        throw UserError(table.where(row) + ": this point of the grid occurs twice.");
+      seen[flat]  = true;
+      data(index) = values[row];
+    }
     return std::make_unique<Functions::InterpolatedTensorProductGridData<dim>>(grid, data);
   }
 

@@ -27,9 +27,11 @@ namespace varfield
     class ParameterSpaceLinearization : public Linearization
     {
     public:
-      ParameterSpaceLinearization(const ForwardModel<dim> &model, std::unique_ptr<ModelState<dim>> state, Vector weights)
-        : model_(model), state_(std::move(state)), weights_(std::move(weights))
-      {}
+      ParameterSpaceLinearization(const ForwardModel<dim> &model, std::unique_ptr<ModelState<dim>> state,
+                                  Vector weights)
+          : model_(model), state_(std::move(state)), weights_(std::move(weights))
+      {
+      }
 
       MultiVector apply_curvature(const MultiVector &directions) const override
       {
@@ -51,10 +53,11 @@ namespace varfield
 
   void CurvatureSettings::add_parameters(dealii::ParameterHandler &prm)
   {
-    prm.add_parameter("Route", route,
-                      "“data space”: the Jacobian of all measurements by one blocked adjoint solve, exact. “parameter space”: a "
-                      "tangent and an adjoint solve for every direction. “auto”: by the number of measurements.",
-                      dealii::Patterns::Selection("auto|data space|parameter space"));
+    prm.add_parameter(
+        "Route", route,
+        "“data space”: the Jacobian of all measurements by one blocked adjoint solve, exact. “parameter space”: a "
+        "tangent and an adjoint solve for every direction. “auto”: by the number of measurements.",
+        dealii::Patterns::Selection("auto|data space|parameter space"));
     prm.add_parameter("Data space limit", data_space_limit, "For “auto”: data space up to so many measurements.");
   }
 
@@ -62,17 +65,21 @@ namespace varfield
   InverseProblem<dim>::InverseProblem(const ForwardModel<dim> &model, const Measurements<dim> &measurements,
                                       const FieldSet<dim> &fields, const SampleGroups &groups,
                                       const CurvatureSettings &settings)
-    : model_(model), measurements_(measurements), fields_(fields), groups_(groups),
-      data_space_(settings.route == "auto" ? measurements.n_used() <= settings.data_space_limit :
-                                             settings.route == "data space")
-  {}
+      : model_(model),
+        measurements_(measurements),
+        fields_(fields),
+        groups_(groups),
+        data_space_(settings.route == "auto" ? measurements.n_used() <= settings.data_space_limit
+                                             : settings.route == "data space")
+  {
+  }
 
   template <int dim>
   std::string InverseProblem<dim>::describe() const
   {
     const std::string n = std::to_string(measurements_.n_used());
-    return data_space_ ? "data space: " + n + " adjoint solves in a block give the Jacobian exactly" :
-                         "parameter space: a tangent and an adjoint solve for every direction (" + n + " measurements)";
+    return data_space_ ? "data space: " + n + " adjoint solves in a block give the Jacobian exactly"
+                       : "parameter space: a tangent and an adjoint solve for every direction (" + n + " measurements)";
   }
 
   template <int dim>
@@ -111,27 +118,27 @@ namespace varfield
     std::unique_ptr<Linearization> result;
     MultiVector adjoint;
     if (data_space_)
-      {
-        std::vector<Index> used;
-        for (Index i = 0; i < measurements_.size(); ++i)
-          if (measurements_.used()[i])
-            used.push_back(i);
-        const Matrix roots = weights.cwiseSqrt().asDiagonal();
-        if (!model_.adjoint(*last_, roots(Eigen::all, used), adjoint))
-          return nullptr;
-        // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own.
-        const Vector scaled = gradient(used).cwiseQuotient(weights.cwiseSqrt()(used));
-        const Vector full   = adjoint * scaled;
-        result              = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(adjoint));
-        result->gradient    = full;
-      }
+    {
+      std::vector<Index> used;
+      for (Index i = 0; i < measurements_.size(); ++i)
+        if (measurements_.used()[i])
+          used.push_back(i);
+      const Matrix roots = weights.cwiseSqrt().asDiagonal();
+      if (!model_.adjoint(*last_, roots(Eigen::all, used), adjoint))
+        return nullptr;
+      // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own.
+      const Vector scaled = gradient(used).cwiseQuotient(weights.cwiseSqrt()(used));
+      const Vector full   = adjoint * scaled;
+      result              = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(adjoint));
+      result->gradient    = full;
+    }
     else
-      {
-        if (!model_.adjoint(*last_, gradient, adjoint))
-          return nullptr;
-        result = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights);
-        result->gradient = adjoint.col(0);
-      }
+    {
+      if (!model_.adjoint(*last_, gradient, adjoint))
+        return nullptr;
+      result           = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights);
+      result->gradient = adjoint.col(0);
+    }
     result->potential = *value;
     return result;
   }

@@ -11,11 +11,17 @@ namespace varfield
     MatCreateDense(comm, block.rows(), PETSC_DECIDE, PETSC_DETERMINE, block.cols(), data, &mat_);
   }
 
-  PetscBlock::~PetscBlock() { MatDestroy(&mat_); }
+  PetscBlock::~PetscBlock()
+  {
+    MatDestroy(&mat_);
+  }
 
   namespace
   {
-    MPI_Comm communicator(Mat a) { return PetscObjectComm(reinterpret_cast<PetscObject>(a)); }
+    MPI_Comm communicator(Mat a)
+    {
+      return PetscObjectComm(reinterpret_cast<PetscObject>(a));
+    }
 
     /// A vector over the memory of one column.
     class ColumnVec
@@ -41,11 +47,11 @@ namespace varfield
       MatGetLocalSize(a, &rows, &columns);
       MultiVector y(transpose ? columns : rows, x.cols());
       for (Index j = 0; j < x.cols(); ++j)
-        {
-          const ColumnVec xj(communicator(a), x.rows(), x.col(j).data());
-          const ColumnVec yj(communicator(a), y.rows(), y.col(j).data());
-          transpose ? MatMultTranspose(a, xj.vec(), yj.vec()) : MatMult(a, xj.vec(), yj.vec());
-        }
+      {
+        const ColumnVec xj(communicator(a), x.rows(), x.col(j).data());
+        const ColumnVec yj(communicator(a), y.rows(), y.col(j).data());
+        transpose ? MatMultTranspose(a, xj.vec(), yj.vec()) : MatMult(a, xj.vec(), yj.vec());
+      }
       return y;
     }
 
@@ -83,20 +89,20 @@ namespace varfield
         const MPI_Comm comm = communicator(factor_);
         MultiVector b       = x;
         if (x.cols() == 1)
-          {
-            const ColumnVec bv(comm, b.rows(), b.data()), xv(comm, x.rows(), x.data());
-            transpose && !symmetric_ ? MatSolveTranspose(factor_, bv.vec(), xv.vec())
-                                     : MatSolve(factor_, bv.vec(), xv.vec());
-          }
+        {
+          const ColumnVec bv(comm, b.rows(), b.data()), xv(comm, x.rows(), x.data());
+          transpose && !symmetric_ ? MatSolveTranspose(factor_, bv.vec(), xv.vec())
+                                   : MatSolve(factor_, bv.vec(), xv.vec());
+        }
         else
-          {
-            const PetscBlock bm(comm, b), xm(comm, x);
-            if (transpose && !symmetric_)
-              MatMumpsSetIcntl(factor_, 9, 0);
-            MatMatSolve(factor_, bm.mat(), xm.mat());
-            if (transpose && !symmetric_)
-              MatMumpsSetIcntl(factor_, 9, 1);
-          }
+        {
+          const PetscBlock bm(comm, b), xm(comm, x);
+          if (transpose && !symmetric_)
+            MatMumpsSetIcntl(factor_, 9, 0);
+          MatMatSolve(factor_, bm.mat(), xm.mat());
+          if (transpose && !symmetric_)
+            MatMumpsSetIcntl(factor_, 9, 1);
+        }
         return infog(factor_, 1) >= 0;
       }
 
@@ -149,22 +155,23 @@ namespace varfield
         MultiVector b     = x;
         const auto kspcom = PetscObjectComm(reinterpret_cast<PetscObject>(ksp_));
         for (Index j = 0; j < x.cols(); ++j)
-          {
-            x.col(j).setZero();
-            const ColumnVec bj(kspcom, b.rows(), b.col(j).data()), xj(kspcom, x.rows(), x.col(j).data());
-            transpose && kind_ == MatrixKind::general ? KSPSolveTranspose(ksp_, bj.vec(), xj.vec())
-                                                      : KSPSolve(ksp_, bj.vec(), xj.vec());
-            KSPConvergedReason reason;
-            KSPGetConvergedReason(ksp_, &reason);
-            converged = converged && reason > 0;
-          }
+        {
+          x.col(j).setZero();
+          const ColumnVec bj(kspcom, b.rows(), b.col(j).data()), xj(kspcom, x.rows(), x.col(j).data());
+          transpose &&kind_ == MatrixKind::general ? KSPSolveTranspose(ksp_, bj.vec(), xj.vec())
+                                                   : KSPSolve(ksp_, bj.vec(), xj.vec());
+          KSPConvergedReason reason;
+          KSPGetConvergedReason(ksp_, &reason);
+          converged = converged && reason > 0;
+        }
         return converged;
       }
 
       double log_determinant() const override
       {
-        throw ComputationError("A determinant was asked of a system that is solved iteratively. Set “Linear solver/Type” "
-                               "to “direct”, or choose a variational family that needs no determinant of the prior.");
+        throw ComputationError(
+            "A determinant was asked of a system that is solved iteratively. Set “Linear solver/Type” "
+            "to “direct”, or choose a variational family that needs no determinant of the prior.");
       }
 
     private:
@@ -212,9 +219,15 @@ namespace varfield
     }
   } // namespace
 
-  MultiVector multiply(Mat a, const MultiVector &x) { return multiply_columns(a, x, false); }
+  MultiVector multiply(Mat a, const MultiVector &x)
+  {
+    return multiply_columns(a, x, false);
+  }
 
-  MultiVector multiply_transpose(Mat a, const MultiVector &x) { return multiply_columns(a, x, true); }
+  MultiVector multiply_transpose(Mat a, const MultiVector &x)
+  {
+    return multiply_columns(a, x, true);
+  }
 
   void SolverSettings::add_parameters(dealii::ParameterHandler &prm)
   {
@@ -226,9 +239,10 @@ namespace varfield
     prm.add_parameter("Tolerance", tolerance, "Relative reduction of the true residual in iterative solves.",
                       Double(1e-15, 1e-2));
     prm.add_parameter("Maximum iterations", max_iterations, "of an iterative solve.", Integer(1));
-    prm.add_parameter("PETSc options", petsc_options,
-                      "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
-                      "“-spd_pc_type hypre”.");
+    prm.add_parameter(
+        "PETSc options", petsc_options,
+        "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
+        "“-spd_pc_type hypre”.");
   }
 
   std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,

@@ -8,8 +8,8 @@
 
 namespace
 {
-  /// Fills `command`; returns the exit code where the command line was all there was to do, else −1. Not collective: every
-  /// rank sees the same command line; the first one speaks.
+  /// Fills `command`; returns the exit code where the command line was all there was to do, else −1. Not collective:
+  /// every rank sees the same command line; the first one speaks.
   int parse(int argc, char **argv, varfield::Command &command, bool speaks)
   {
     CLI::App app("Infers fields from measurements of a PDE's solution, and says how sure it is.\n"
@@ -22,15 +22,16 @@ namespace
     app.add_option("case", command.file, "Parameter file of the case to run");
     app.add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
     const std::vector<std::pair<std::string, std::string>> actions{
-      {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
-      {"verify", "Check derivatives and symmetries of the case"},
-      {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},
-      {"template", "Print the complete documented parameter file (for the fields of a case, if one is given)"}};
+        {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
+        {"verify", "Check derivatives and symmetries of the case"},
+        {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},
+        {"template", "Print the complete documented parameter file (for the fields of a case, if one is given)"}};
     for (const auto &[name, text] : actions)
     {
       auto *sub = app.add_subcommand(name, text);
       sub->add_option("case", command.file, "Parameter file of the case");
-      sub->add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
+      sub->add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")
+          ->allow_extra_args(false);
       sub->callback([&command, action = name] { command.action = action; });
     }
     std::ostringstream out, err;

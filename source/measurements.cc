@@ -11,26 +11,28 @@ namespace varfield
     {
       std::vector<bool> used(table.n_rows(), true);
       for (const auto &condition : split(conditions, ';'))
-        {
-          const auto equals = condition.find('=');
-          if (equals == std::string::npos)
-            throw UserError(origin + ": conditions have the form “column=value” and are separated by semicolons, but found “" +
-                            condition + "”.");
-          const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
-          if (!table.has(column))
-            throw UserError(origin + ": the table “" + table.path() + "” has no column “" + column + "”" +
-                            did_you_mean(column, table.names()) + ". Its columns are " + join(table.names()) + ".");
-          const auto cells = table.strings(column);
-          bool any         = false;
-          for (std::size_t row = 0; row < cells.size(); ++row)
-            if (cells[row] == value)
-              {
-                used[row] = false;
-                any       = true;
-              }
-          if (!any)
-            throw UserError(origin + ": no row of " + table.path() + " has “" + value + "” in the column “" + column + "”.");
-        }
+      {
+        const auto equals = condition.find('=');
+        if (equals == std::string::npos)
+          throw UserError(origin +
+                          ": conditions have the form “column=value” and are separated by semicolons, but found “" +
+                          condition + "”.");
+        const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
+        if (!table.has(column))
+          throw UserError(origin + ": the table “" + table.path() + "” has no column “" + column + "”" +
+                          did_you_mean(column, table.names()) + ". Its columns are " + join(table.names()) + ".");
+        const auto cells = table.strings(column);
+        bool any         = false;
+        for (std::size_t row = 0; row < cells.size(); ++row)
+          if (cells[row] == value)
+          {
+            used[row] = false;
+            any       = true;
+          }
+        if (!any)
+          throw UserError(origin + ": no row of " + table.path() + " has “" + value + "” in the column “" + column +
+                          "”.");
+      }
       if (std::count(used.begin(), used.end(), true) == 0)
         throw UserError(origin + ": all rows of " + table.path() + " are held out; at least one has to be used.");
       return used;
@@ -43,13 +45,13 @@ namespace varfield
         return result;
       const auto names = table.strings("experiment");
       for (unsigned int row = 0; row < names.size(); ++row)
-        {
-          const auto found = std::find(experiments.begin(), experiments.end(), names[row]);
-          if (found == experiments.end())
-            throw UserError(table.where(row) + ": the experiment is one of " + join(experiments) + ", but found “" + names[row] +
-                            "”" + did_you_mean(names[row], experiments) + ".");
-          result[row] = found - experiments.begin();
-        }
+      {
+        const auto found = std::find(experiments.begin(), experiments.end(), names[row]);
+        if (found == experiments.end())
+          throw UserError(table.where(row) + ": the experiment is one of " + join(experiments) + ", but found “" +
+                          names[row] + "”" + did_you_mean(names[row], experiments) + ".");
+        result[row] = found - experiments.begin();
+      }
       return result;
     }
 
@@ -57,37 +59,40 @@ namespace varfield
     void refuse_duplicates(const Table &table, const std::vector<dealii::Point<dim>> &points,
                            const std::vector<unsigned int> &experiments)
     {
-      const auto components = table.has("component") ? table.strings("component") :
-                                                       std::vector<std::string>(table.n_rows());
+      const auto components =
+          table.has("component") ? table.strings("component") : std::vector<std::string>(table.n_rows());
       std::map<std::tuple<std::vector<double>, unsigned int, std::string>, unsigned int> seen;
       for (unsigned int row = 0; row < points.size(); ++row)
-        {
-          std::vector<double> x(dim);
-          for (unsigned int d = 0; d < dim; ++d)
-            x[d] = points[row][d];
-          const auto [place, is_new] = seen.insert({{x, experiments[row], components[row]}, row});
-          if (!is_new)
-            throw UserError(table.where(row) + ": the same point was measured in line " +
-                            std::to_string(table.line(place->second)) +
-                            " already. Repeated measurements have to be averaged into one row, or belong to different "
-                            "experiments.");
-        }
+      {
+        std::vector<double> x(dim);
+        for (unsigned int d = 0; d < dim; ++d)
+          x[d] = points[row][d];
+        const auto [place, is_new] = seen.insert({{x, experiments[row], components[row]}, row});
+        if (!is_new)
+          throw UserError(table.where(row) + ": the same point was measured in line " +
+                          std::to_string(table.line(place->second)) +
+                          " already. Repeated measurements have to be averaged into one row, or belong to different "
+                          "experiments.");
+      }
     }
   } // namespace
 
   template <int dim>
   void MeasurementSet<dim>::add_parameters(dealii::ParameterHandler &prm)
   {
-    prm.add_parameter("File", file,
-                      "CSV table with a header: the columns that the type asks for (x,y[,z]), value, and where needed std, "
-                      "group, experiment, component; other columns are carried through.",
-                      dealii::Patterns::FileName());
-    prm.add_parameter("Sensors", sensors,
-                      "For synthetic data: the same table without values, from which “varfield synthesize” makes the file.",
-                      dealii::Patterns::FileName());
+    prm.add_parameter(
+        "File", file,
+        "CSV table with a header: the columns that the type asks for (x,y[,z]), value, and where needed std, "
+        "group, experiment, component; other columns are carried through.",
+        dealii::Patterns::FileName());
+    prm.add_parameter(
+        "Sensors", sensors,
+        "For synthetic data: the same table without values, from which “varfield synthesize” makes the file.",
+        dealii::Patterns::FileName());
     prm.add_parameter("Unit", unit, "of the values, for legends.");
-    prm.add_parameter("Held out", held_out,
-                      "Conditions “column=value”, separated by semicolons: rows that meet one are not used, but are predicted.");
+    prm.add_parameter(
+        "Held out", held_out,
+        "Conditions “column=value”, separated by semicolons: rows that meet one are not used, but are predicted.");
     observation.add_parameters(prm);
     noise.add_parameters(prm);
   }
@@ -101,15 +106,15 @@ namespace varfield
     locations_.clear();
     first_row_.assign(1, 0);
     for (auto &set : sets_)
-      {
-        if (set->file.empty())
-          throw UserError(set->section() + "/File: has to name the file with the measurements.");
-        const bool sensors = !values_needed && !set->sensors.empty();
-        set->table         = Table::read(sensors ? set->sensors : set->file, comm,
-                                 "table " + set->section() + (sensors ? "/Sensors" : "/File"));
-        read_rows(*set, experiments, values_needed);
-        first_row_.push_back(values_.size());
-      }
+    {
+      if (set->file.empty())
+        throw UserError(set->section() + "/File: has to name the file with the measurements.");
+      const bool sensors = !values_needed && !set->sensors.empty();
+      set->table         = Table::read(sensors ? set->sensors : set->file, comm,
+                               "table " + set->section() + (sensors ? "/Sensors" : "/File"));
+      read_rows(*set, experiments, values_needed);
+      first_row_.push_back(values_.size());
+    }
   }
 
   template <int dim>
@@ -122,11 +127,11 @@ namespace varfield
     refuse_duplicates<dim>(set.table, points, of);
     Vector values = Vector::Zero(set.table.n_rows());
     if (values_needed)
-      {
-        const auto column = set.table.numbers("value");
-        values            = Eigen::Map<const Vector>(column.data(), column.size());
-        set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
-      }
+    {
+      const auto column = set.table.numbers("value");
+      values            = Eigen::Map<const Vector>(column.data(), column.size());
+      set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
+    }
     locations_.insert(locations_.end(), points.begin(), points.end());
     used_.insert(used_.end(), used.begin(), used.end());
     experiments_.insert(experiments_.end(), of.begin(), of.end());
@@ -148,21 +153,20 @@ namespace varfield
   void Measurements<dim>::for_each_set(const Vector &predictions, const Function &function) const
   {
     for (std::size_t s = 0; s < sets_.size(); ++s)
-      {
-        const Index first = first_row_[s], n = first_row_[s + 1] - first;
-        const Vector residuals = (predictions - values_).segment(first, n);
-        const std::vector<bool> used(used_.begin() + first, used_.begin() + first + n);
-        function(*sets_[s]->noise, residuals, used, first, n);
-      }
+    {
+      const Index first = first_row_[s], n = first_row_[s + 1] - first;
+      const Vector residuals = (predictions - values_).segment(first, n);
+      const std::vector<bool> used(used_.begin() + first, used_.begin() + first + n);
+      function(*sets_[s]->noise, residuals, used, first, n);
+    }
   }
 
   template <int dim>
   double Measurements<dim>::potential(const Vector &predictions) const
   {
     double sum = 0.;
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index, Index) {
-      sum += noise.potential(residuals, used);
-    });
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index,
+                                  Index) { sum += noise.potential(residuals, used); });
     return sum;
   }
 
@@ -170,8 +174,8 @@ namespace varfield
   Vector Measurements<dim>::gradient(const Vector &predictions) const
   {
     Vector g(size());
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index first,
-                                  Index n) { g.segment(first, n) = noise.gradient(residuals, used); });
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used,
+                                  Index first, Index n) { g.segment(first, n) = noise.gradient(residuals, used); });
     return g;
   }
 
@@ -179,8 +183,8 @@ namespace varfield
   Vector Measurements<dim>::weights(const Vector &predictions) const
   {
     Vector w(size());
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index first,
-                                  Index n) { w.segment(first, n) = noise.weights(residuals, used); });
+    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used,
+                                  Index first, Index n) { w.segment(first, n) = noise.weights(residuals, used); });
     return w;
   }
 

@@ -27,20 +27,20 @@ namespace varfield
       return dim == 2 ? two : three;
     }
 
-    unsigned int to_id(const std::string &text, const std::string &origin)
+    unsigned int to_id(const std::string &text, const std::string &origin, const std::string &what = "a boundary id")
     {
-      std::size_t end       = 0;
+      std::size_t end      = 0;
       unsigned long the_id = 0;
       try
-        {
-          the_id = std::stoul(text, &end);
-        }
+      {
+        the_id = std::stoul(text, &end);
+      }
       catch (const std::exception &)
-        {
-          end = 0;
-        }
+      {
+        end = 0;
+      }
       if (end == 0 || end != text.size() || the_id >= numbers::internal_face_boundary_id)
-        throw UserError(origin + ": a boundary id is a whole number between 0 and 4294967294, but found “" + text + "”.");
+        throw UserError(origin + ": " + what + " is a whole number of at least 0, but found “" + text + "”.");
       return the_id;
     }
 
@@ -81,9 +81,10 @@ namespace varfield
       else if (ending == ".unv")
         reader.read_unv(file);
       else
-        throw UserError("Mesh/File: the format is taken from the ending of the file's name, which is one of .msh (gmsh), "
-                        ".vtk, .vtu, .ucd, .inp (UCD) and .unv, but the file is “" +
-                        name + "”.");
+        throw UserError(
+            "Mesh/File: the format is taken from the ending of the file's name, which is one of .msh (gmsh), "
+            ".vtk, .vtu, .ucd, .inp (UCD) and .unv, but the file is “" +
+            name + "”.");
     }
   } // namespace
 
@@ -99,11 +100,13 @@ namespace varfield
                       List(Integer(1), dim, dim));
     prm.add_parameter("Boundary ids", side_ids_,
                       "Numbers for the sides of the box, for example “left: 0; right: 0; top: 1”. The sides are " +
-                        join(side_names(dim)) + ", in 3D with z upwards; without an entry a side has its place in " +
-                        "this list, from 0.");
-    prm.add_parameter("File", file_,
-                      "A mesh of quadrilaterals or hexahedra: gmsh (.msh, version 2 or 4), VTK (.vtk, .vtu), UCD (.ucd, "
-                      ".inp) or .unv; relative to the parameter file. Boundary and material ids are kept.", FileName());
+                          join(side_names(dim)) + ", in 3D with z upwards; without an entry a side has its place in " +
+                          "this list, from 0.");
+    prm.add_parameter(
+        "File", file_,
+        "A mesh of quadrilaterals or hexahedra: gmsh (.msh, version 2 or 4), VTK (.vtk, .vtu), UCD (.ucd, "
+        ".inp) or .unv; relative to the parameter file. Boundary and material ids are kept.",
+        FileName());
     prm.add_parameter("Global refinements", global_refinements_, "How often every cell is halved in every direction.",
                       Integer(0, 12));
     prm.add_parameter("Refinements towards sensors", sensor_refinements_,
@@ -118,7 +121,8 @@ namespace varfield
     if (type_ == "file" && file_.empty())
       throw UserError("Mesh/File: has to name a mesh file where Mesh/Type is “file”.");
     if (type_ == "box" && !file_.empty())
-      throw UserError("Mesh/File: is “" + file_ + "”, but Mesh/Type is “box”. Set the type to “file”, or take the file out.");
+      throw UserError("Mesh/File: is “" + file_ +
+                      "”, but Mesh/Type is “box”. Set the type to “file”, or take the file out.");
     if (lower_.size() != dim || upper_.size() != dim)
       throw UserError("Mesh/Lower corner, Mesh/Upper corner: need " + std::to_string(dim) +
                       " numbers each, one for each direction, but have " + std::to_string(lower_.size()) + " and " +
@@ -133,30 +137,30 @@ namespace varfield
       cells *= n;
     if (type_ == "box" && cells > most_cells)
       throw UserError("Mesh/Subdivisions, Mesh/Global refinements: these make " + to_text(cells) +
-                      " cells; at most " + to_text(most_cells) + " are possible.");
+                      " cells; at most 200 million are possible.");
     for (const auto &[side, id] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
-      {
-        const auto &sides = side_names(dim);
-        if (std::find(sides.begin(), sides.end(), side) == sides.end())
-          throw UserError("Mesh/Boundary ids: the sides are " + join(sides) + ", but found “" + side + "”" +
-                          did_you_mean(side, sides) + ".");
-        to_id(id, "Mesh/Boundary ids");
-      }
+    {
+      const auto &sides = side_names(dim);
+      if (std::find(sides.begin(), sides.end(), side) == sides.end())
+        throw UserError("Mesh/Boundary ids: the sides are " + join(sides) + ", but found “" + side + "”" +
+                        did_you_mean(side, sides) + ".");
+      to_id(id, "Mesh/Boundary ids");
+    }
   }
 
   template <int dim>
   void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors)
   {
     triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
-      comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices));
+        comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices));
     if (type_ == "box")
       create_box();
     else
-      {
-        Triangulation<dim> serial;
-        read_file(serial);
-        triangulation_->copy_triangulation(serial);
-      }
+    {
+      Triangulation<dim> serial;
+      read_file(serial);
+      triangulation_->copy_triangulation(serial);
+    }
     triangulation_->refine_global(global_refinements_);
     collect();
     refine_towards(sensors);
@@ -170,17 +174,17 @@ namespace varfield
     std::vector<unsigned int> coarse = subdivisions_;
     unsigned int halvings            = 0;
     while (std::all_of(coarse.begin(), coarse.end(), [](unsigned int n) { return n % 2 == 0; }))
-      {
-        for (auto &n : coarse)
-          n /= 2;
-        ++halvings;
-      }
+    {
+      for (auto &n : coarse)
+        n /= 2;
+      ++halvings;
+    }
     Point<dim> lower, upper;
     for (unsigned int d = 0; d < dim; ++d)
-      {
-        lower[d] = lower_[d];
-        upper[d] = upper_[d];
-      }
+    {
+      lower[d] = lower_[d];
+      upper[d] = upper_[d];
+    }
     Triangulation<dim> serial;
     GridGenerator::subdivided_hyper_rectangle(serial, coarse, lower, upper, /* colorize */ true);
     std::map<types::boundary_id, types::boundary_id> new_ids;
@@ -209,23 +213,26 @@ namespace varfield
     GridIn<dim> reader;
     reader.attach_triangulation(serial);
     try
-      {
-        read(reader, file_);
-      }
+    {
+      read(reader, file_);
+    }
     catch (const UserError &)
-      {
-        throw;
-      }
+    {
+      throw;
+    }
     catch (const std::exception &error)
-      {
-        throw UserError("Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
-                        "-dimensional mesh (is it whole, in the format of its ending, and does Dimension fit?). The reader "
-                        "says: " + complaint(error).substr(0, 400));
-      }
+    {
+      throw UserError(
+          "Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
+          "-dimensional mesh (is it whole, in the format of its ending, and does Dimension fit?). The reader "
+          "says: " +
+          complaint(error).substr(0, 400));
+    }
     if (serial.n_active_cells() == 0)
       throw UserError("Mesh/File: “" + file_ + "” has no cells of dimension " + std::to_string(dim) + ".");
     if (!serial.all_reference_cells_are_hyper_cube())
-      throw UserError("Mesh/File: “" + file_ + "” has triangles, tetrahedra, prisms or pyramids; only quadrilaterals (2D) and "
+      throw UserError("Mesh/File: “" + file_ +
+                      "” has triangles, tetrahedra, prisms or pyramids; only quadrilaterals (2D) and "
                       "hexahedra (3D) can be used. In gmsh, “Mesh.RecombineAll = 1” makes quadrilaterals.");
   }
 
@@ -237,11 +244,11 @@ namespace varfield
       for (const unsigned int n : subdivisions_)
         cells *= n;
     else
-      {
-        Triangulation<dim> serial;
-        read_file(serial);
-        cells = serial.n_active_cells();
-      }
+    {
+      Triangulation<dim> serial;
+      read_file(serial);
+      cells = serial.n_active_cells();
+    }
     return cells << (dim * global_refinements_);
   }
 
@@ -249,17 +256,17 @@ namespace varfield
   void Mesh<dim>::refine_towards(const std::vector<Point<dim>> &points)
   {
     for (unsigned int cycle = 0; cycle < sensor_refinements_; ++cycle)
-      {
-        for (const auto &cell : triangulation_->active_cell_iterators())
-          if (cell->is_locally_owned())
-            {
-              auto box = cell->bounding_box();
-              box.extend(0.25 * cell->minimum_vertex_distance());
-              if (std::any_of(points.begin(), points.end(), [&box](const auto &p) { return box.point_inside(p); }))
-                cell->set_refine_flag();
-            }
-        triangulation_->execute_coarsening_and_refinement();
-      }
+    {
+      for (const auto &cell : triangulation_->active_cell_iterators())
+        if (cell->is_locally_owned())
+        {
+          auto box = cell->bounding_box();
+          box.extend(0.25 * cell->minimum_vertex_distance());
+          if (std::any_of(points.begin(), points.end(), [&box](const auto &p) { return box.point_inside(p); }))
+            cell->set_refine_flag();
+        }
+      triangulation_->execute_coarsening_and_refinement();
+    }
   }
 
   template <int dim>
@@ -269,21 +276,21 @@ namespace varfield
     std::map<types::boundary_id, unsigned int> times;
     for (const auto &[name, count] : parse_boundary_map(boundary_refinements_, origin))
       for (const auto id : boundary_ids(name, origin))
-        times[id] = to_id(count, origin);
+        times[id] = to_id(count, origin, "the number of refinements");
     unsigned int cycles = 0;
     for (const auto &[id, count] : times)
       cycles = std::max(cycles, count);
     if (cycles > 12)
       throw UserError(origin + ": at most 12 refinements are allowed, but found " + std::to_string(cycles) + ".");
     for (unsigned int cycle = 0; cycle < cycles; ++cycle)
-      {
-        for (const auto &cell : triangulation_->active_cell_iterators())
-          if (cell->is_locally_owned())
-            for (const auto &face : cell->face_iterators())
-              if (face->at_boundary() && times.count(face->boundary_id()) > 0 && cycle < times.at(face->boundary_id()))
-                cell->set_refine_flag();
-        triangulation_->execute_coarsening_and_refinement();
-      }
+    {
+      for (const auto &cell : triangulation_->active_cell_iterators())
+        if (cell->is_locally_owned())
+          for (const auto &face : cell->face_iterators())
+            if (face->at_boundary() && times.count(face->boundary_id()) > 0 && cycle < times.at(face->boundary_id()))
+              cell->set_refine_flag();
+      triangulation_->execute_coarsening_and_refinement();
+    }
   }
 
   template <int dim>
@@ -294,26 +301,26 @@ namespace varfield
     std::vector<double> low(dim, std::numeric_limits<double>::max()), high(dim, std::numeric_limits<double>::lowest());
     for (const auto &cell : triangulation_->active_cell_iterators())
       if (cell->is_locally_owned())
-        {
-          materials.insert(cell->material_id());
-          for (const auto &face : cell->face_iterators())
-            if (face->at_boundary())
-              boundaries.insert(face->boundary_id());
-          for (const auto v : cell->vertex_indices())
-            for (unsigned int d = 0; d < dim; ++d)
-              {
-                low[d]  = std::min(low[d], cell->vertex(v)[d]);
-                high[d] = std::max(high[d], cell->vertex(v)[d]);
-              }
-        }
+      {
+        materials.insert(cell->material_id());
+        for (const auto &face : cell->face_iterators())
+          if (face->at_boundary())
+            boundaries.insert(face->boundary_id());
+        for (const auto v : cell->vertex_indices())
+          for (unsigned int d = 0; d < dim; ++d)
+          {
+            low[d]  = std::min(low[d], cell->vertex(v)[d]);
+            high[d] = std::max(high[d], cell->vertex(v)[d]);
+          }
+      }
     boundary_ids_ = global_union(boundaries, comm());
     material_ids_ = global_union(materials, comm());
     Point<dim> lower, upper;
     for (unsigned int d = 0; d < dim; ++d)
-      {
-        lower[d] = Utilities::MPI::min(low[d], comm());
-        upper[d] = Utilities::MPI::max(high[d], comm());
-      }
+    {
+      lower[d] = Utilities::MPI::min(low[d], comm());
+      upper[d] = Utilities::MPI::max(high[d], comm());
+    }
     bounding_box_ = BoundingBox<dim>({lower, upper});
   }
 
@@ -335,24 +342,27 @@ namespace varfield
     const auto side   = std::find(sides.begin(), sides.end(), name);
     types::boundary_id id;
     if (side != sides.end())
-      {
-        if (type_ != "box")
-          throw UserError(origin + ": the side “" + name + "” is known for a generated box only; the boundaries of a mesh from "
-                          "a file have numbers, here " + join(known_ids()) + ".");
-        id = side - sides.begin();
-        for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
-          if (other == name)
-            id = to_id(number, "Mesh/Boundary ids");
-      }
+    {
+      if (type_ != "box")
+        throw UserError(origin + ": the side “" + name +
+                        "” is known for a generated box only; the boundaries of a mesh from "
+                        "a file have numbers, here " +
+                        join(known_ids()) + ".");
+      id = side - sides.begin();
+      for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
+        if (other == name)
+          id = to_id(number, "Mesh/Boundary ids");
+    }
     else if (!name.empty() && std::isdigit(static_cast<unsigned char>(name[0])))
       id = to_id(name, origin);
     else
       throw UserError(origin + ": a boundary is a number, “all”" + (type_ == "box" ? " or one of " + join(sides) : "") +
                       ", but found “" + name + "”" + did_you_mean(name, sides) + ".");
     if (std::find(boundary_ids_.begin(), boundary_ids_.end(), id) == boundary_ids_.end())
-      {
-        throw UserError(origin + ": the mesh has no boundary “" + name + "”; its boundary ids are " + join(known_ids()) + ".");
-      }
+    {
+      throw UserError(origin + ": the mesh has no boundary “" + name + "”; its boundary ids are " + join(known_ids()) +
+                      ".");
+    }
     return {id};
   }
 

@@ -11,11 +11,11 @@ namespace varfield
     const std::vector<std::string> names{"x", "y", "z"};
     std::vector<Point<dim>> points(table.n_rows());
     for (unsigned int d = 0; d < dim; ++d)
-      {
-        const auto column = table.numbers(names[d]);
-        for (unsigned int row = 0; row < table.n_rows(); ++row)
-          points[row][d] = column[row];
-      }
+    {
+      const auto column = table.numbers(names[d]);
+      for (unsigned int row = 0; row < table.n_rows(); ++row)
+        points[row][d] = column[row];
+    }
     return points;
   }
 
@@ -26,15 +26,15 @@ namespace varfield
       return components;
     const auto texts = table.strings("component");
     for (unsigned int row = 0; row < table.n_rows(); ++row)
-      {
-        unsigned int c = 0;
-        while (c < state_names.size() && texts[row] != state_names[c] && texts[row] != std::to_string(c))
-          ++c;
-        if (c == state_names.size())
-          throw UserError(table.where(row) + ": the component is one of " + join(state_names) + " (or its number from 0), but found “" +
-                          texts[row] + "”.");
-        components[row] = c;
-      }
+    {
+      unsigned int c = 0;
+      while (c < state_names.size() && texts[row] != state_names[c] && texts[row] != std::to_string(c))
+        ++c;
+      if (c == state_names.size())
+        throw UserError(table.where(row) + ": the component is one of " + join(state_names) +
+                        " (or its number from 0), but found “" + texts[row] + "”.");
+      components[row] = c;
+    }
     return components;
   }
 
@@ -56,12 +56,12 @@ namespace varfield
   {
     for (unsigned int row = 0; row < points.size(); ++row)
       if (functionals[row].empty())
-        {
-          const auto corners = mesh.bounding_box().get_boundary_points();
-          throw UserError(table.where(row) + ": the point " + in_words(points[row]) +
-                          " lies outside of the mesh, which fills the box from " + in_words(corners.first) + " to " +
-                          in_words(corners.second) + " or a part of it.");
-        }
+      {
+        const auto corners = mesh.bounding_box().get_boundary_points();
+        throw UserError(table.where(row) + ": the point " + in_words(points[row]) +
+                        " lies outside of the mesh, which fills the box from " + in_words(corners.first) + " to " +
+                        in_words(corners.second) + " or a part of it.");
+      }
   }
 
   template std::vector<Point<2>> points_of<2>(const Table &);

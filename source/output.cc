@@ -56,9 +56,8 @@ namespace varfield
     template <int dim>
     void add_field(FieldFile<dim> &file, const Field<dim> &field, const FieldResult &result)
     {
-      const auto add = [&](const Vector &values, const std::string &suffix) {
-        file.add(field.space().dof_handler(), field.space().ghosted(values), field.name() + "_" + suffix);
-      };
+      const auto add = [&](const Vector &values, const std::string &suffix)
+      { file.add(field.space().dof_handler(), field.space().ghosted(values), field.name() + "_" + suffix); };
       const Vector deviation = result.variance.values.cwiseSqrt();
       add(result.mean, "mean");
       add(deviation, "std");
@@ -76,8 +75,10 @@ namespace varfield
       if (field.transform().is_identity())
         return;
       // Transforms are monotone: quantiles of the coefficient are the coefficient of the quantiles.
-      const auto physical = [&](double z) {
-        return Vector((result.mean + z * deviation).unaryExpr([&](double m) { return field.transform().derivative(0, m); }));
+      const auto physical = [&](double z)
+      {
+        return Vector(
+            (result.mean + z * deviation).unaryExpr([&](double m) { return field.transform().derivative(0, m); }));
       };
       add(physical(0.), "physical_median");
       add(physical(-1.6448536269514722), "physical_p05");
@@ -88,9 +89,9 @@ namespace varfield
     void write_states(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
     {
       FieldFile<dim> file;
-      const auto &space  = problem.model().space();
-      const auto names   = problem.model().experiment_names();
-      const auto &mesh   = problem.mesh();
+      const auto &space     = problem.model().space();
+      const auto names      = problem.model().experiment_names();
+      const auto &mesh      = problem.mesh();
       const auto components = problem.model().state_names();
       for (unsigned int e = 0; e < names.size(); ++e)
       {
@@ -105,7 +106,8 @@ namespace varfield
       file.write(path, "state", mesh, space.fe().degree);
     }
 
-    /// Rows of all measurement files, with what was predicted; columns that the program does not know are carried through.
+    /// Rows of all measurement files, with what was predicted; columns that the program does not know are carried
+    /// through.
     template <int dim>
     struct ObservationTable
     {
@@ -116,7 +118,8 @@ namespace varfield
         names                    = {"set"};
         for (unsigned int d = 0; d < dim; ++d)
           names.push_back(std::string(1, "xyz"[d]));
-        for (const auto *name : {"experiment", "measured", "std", "predicted_mean", "predicted_std", "standardised_residual", "used"})
+        for (const auto *name :
+             {"experiment", "measured", "std", "predicted_mean", "predicted_std", "standardised_residual", "used"})
           names.push_back(name);
         const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment"};
         std::vector<std::string> carried;
@@ -159,7 +162,8 @@ namespace varfield
       const Index n            = measurements.size();
       std::ostringstream out;
       out << std::setprecision(12);
-      out << "<?xml version=\"1.0\"?>\n<VTKFile type=\"PolyData\" version=\"0.1\" byte_order=\"LittleEndian\">\n<PolyData>\n"
+      out << "<?xml version=\"1.0\"?>\n<VTKFile type=\"PolyData\" version=\"0.1\" "
+             "byte_order=\"LittleEndian\">\n<PolyData>\n"
           << "<Piece NumberOfPoints=\"" << n << "\" NumberOfVerts=\"" << n << "\">\n<Points>\n"
           << "<DataArray type=\"Float64\" NumberOfComponents=\"3\" format=\"ascii\">\n";
       for (const auto &point : measurements.locations())
@@ -171,7 +175,8 @@ namespace varfield
       for (Index i = 0; i < n; ++i)
         out << i + 1 << ' ';
       out << "\n</DataArray>\n</Verts>\n<PointData>\n";
-      const auto array = [&](const std::string &name, const Vector &values) {
+      const auto array = [&](const std::string &name, const Vector &values)
+      {
         out << "<DataArray type=\"Float64\" Name=\"" << name << "\" format=\"ascii\">\n";
         for (const double value : values)
           out << value << ' ';
@@ -192,22 +197,23 @@ namespace varfield
 
     nlohmann::ordered_json as_json(const Termination &termination)
     {
-      return {{"converged", termination.converged}, {"iterations", termination.iterations}, {"reason", termination.reason}};
+      return {
+          {"converged", termination.converged}, {"iterations", termination.iterations}, {"reason", termination.reason}};
     }
 
     template <int dim>
     nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, int exit_code)
     {
       nlohmann::ordered_json summary;
-      summary["case"]       = problem.title();
-      summary["version"]    = version;
-      summary["git_commit"] = git_commit;
-      summary["exit_code"]  = exit_code;
-      summary["dimension"]  = dim;
-      summary["ranks"]      = Utilities::MPI::n_mpi_processes(problem.groups().world());
-      summary["groups"]     = problem.groups().n_groups();
-      summary["seed"]       = problem.seed();
-      summary["cells"]      = problem.mesh().triangulation().n_global_active_cells();
+      summary["case"]           = problem.title();
+      summary["version"]        = version;
+      summary["git_commit"]     = git_commit;
+      summary["exit_code"]      = exit_code;
+      summary["dimension"]      = dim;
+      summary["ranks"]          = Utilities::MPI::n_mpi_processes(problem.groups().world());
+      summary["groups"]         = problem.groups().n_groups();
+      summary["seed"]           = problem.seed();
+      summary["cells"]          = problem.mesh().triangulation().n_global_active_cells();
       summary["state_unknowns"] = problem.model().space().dof_handler().n_dofs();
       summary["state_unit"]     = problem.model().state_unit();
       summary["length_unit"]    = problem.mesh().unit();
@@ -216,7 +222,8 @@ namespace varfield
       {
         const auto &field         = problem.fields()[f];
         const FieldResult &result = results.fields[f];
-        const auto range          = [&](const Vector &variance) {
+        const auto range          = [&](const Vector &variance)
+        {
           const double low  = variance.size() > 0 ? variance.minCoeff() : std::numeric_limits<double>::max();
           const double high = variance.size() > 0 ? variance.maxCoeff() : 0.;
           return nlohmann::ordered_json{std::sqrt(Utilities::MPI::min(low, problem.mesh().comm())),
@@ -230,31 +237,35 @@ namespace varfield
                                      {"std_range", range(result.variance.values)},
                                      {"std_relative_error", result.variance.relative_error / 2.}});
       }
-      summary["map"] = {{"objective", results.map_objective},
-                        {"misfit", results.map_misfit},
-                        {"regularisation", results.map_regularisation},
-                        {"termination", as_json(results.map)}};
+      summary["map"]       = {{"objective", results.map_objective},
+                              {"misfit", results.map_misfit},
+                              {"regularisation", results.map_regularisation},
+                              {"termination", as_json(results.map)}};
       summary["inference"] = {{"method", problem.inference().method},
                               {"family", problem.inference().family.name()},
                               {"termination", as_json(results.optimization)}};
       if (problem.inference().method != "map")
-        summary["elbo"] = {{"value", results.elbo.elbo.value},         {"error", results.elbo.elbo.error},
-                           {"draws", results.elbo.elbo.draws},         {"failed_draws", results.elbo.elbo.failed},
-                           {"expected_misfit", results.elbo.misfit.value}, {"kl", results.elbo.kl},
-                           {"rank", results.eigenvalues.size()},       {"first_dropped_eigenvalue", results.first_dropped}};
-      const Cost cost = problem.density().cost();
-      summary["cost"] = {{"factorizations", cost.factorizations},
-                         {"state_solves", cost.state_solves},
-                         {"linear_solves", cost.linear_solves},
-                         {"seconds", results.seconds}};
+        summary["elbo"] = {{"value", results.elbo.elbo.value},
+                           {"error", results.elbo.elbo.error},
+                           {"draws", results.elbo.elbo.draws},
+                           {"failed_draws", results.elbo.elbo.failed},
+                           {"expected_misfit", results.elbo.misfit.value},
+                           {"kl", results.elbo.kl},
+                           {"rank", results.eigenvalues.size()},
+                           {"first_dropped_eigenvalue", results.first_dropped}};
+      const Cost cost       = problem.density().cost();
+      summary["cost"]       = {{"factorizations", cost.factorizations},
+                               {"state_solves", cost.state_solves},
+                               {"linear_solves", cost.linear_solves},
+                               {"seconds", results.seconds}};
       summary["parameters"] = parameters_as_json(problem.parameters());
       return summary;
     }
   } // namespace
 
   template <int dim>
-  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
-                     int exit_code)
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
+                     const std::string &path, int exit_code)
   {
     if (problem.groups().group() == 0)
     {
@@ -287,7 +298,8 @@ namespace varfield
   template <int dim>
   std::vector<std::string> summary_lines(const Case<dim> &problem, const Results<dim> &results)
   {
-    const auto fixed = [](double value, int digits) {
+    const auto fixed = [](double value, int digits)
+    {
       std::ostringstream out;
       out << std::fixed << std::setprecision(digits) << value;
       return out.str();
@@ -299,11 +311,12 @@ namespace varfield
     for (Index i = 0; i < measurements.size(); ++i)
       if (measurements.used()[i])
         chi += std::pow((measurements.values()(i) - results.prediction_mean(i)) / noise(i), 2);
-    lines.push_back("data fit      root mean square of (measured − predicted)/std = " + fixed(std::sqrt(chi / measurements.n_used()), 3));
+    lines.push_back("data fit      root mean square of (measured − predicted)/std = " +
+                    fixed(std::sqrt(chi / measurements.n_used()), 3));
     if (problem.inference().method != "map")
     {
-      lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) + " nat (" +
-                      std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
+      lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) +
+                      " nat (" + std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
                       fixed(results.elbo.misfit.value, 2) + ", KL to the prior " + fixed(results.elbo.kl, 2));
       if (results.elbo.elbo.failed > 0)
         lines.push_back("              " + std::to_string(results.elbo.elbo.failed) +
@@ -314,20 +327,18 @@ namespace varfield
     }
     for (unsigned int f = 0; f < problem.fields().size(); ++f)
     {
-      const auto &result = results.fields[f];
+      const auto &result  = results.fields[f];
       const MPI_Comm comm = problem.mesh().comm();
-      const auto low      = [&](const Vector &v) {
-        return fixed(std::sqrt(Utilities::MPI::min(v.size() > 0 ? v.minCoeff() : 1e300, comm)), 3);
-      };
-      const auto high = [&](const Vector &v) {
-        return fixed(std::sqrt(Utilities::MPI::max(v.size() > 0 ? v.maxCoeff() : 0., comm)), 3);
-      };
-      lines.push_back((f == 0 ? "spread        " : "              ") + problem.fields()[f].name() + ": standard deviation " +
-                      low(result.variance.values) + " to " + high(result.variance.values) + ", prior " +
-                      low(result.prior_variance.values) + " to " + high(result.prior_variance.values) +
-                      (result.prior_variance.relative_error > 0. ?
-                         " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)" :
-                         ""));
+      const auto low      = [&](const Vector &v)
+      { return fixed(std::sqrt(Utilities::MPI::min(v.size() > 0 ? v.minCoeff() : 1e300, comm)), 3); };
+      const auto high = [&](const Vector &v)
+      { return fixed(std::sqrt(Utilities::MPI::max(v.size() > 0 ? v.maxCoeff() : 0., comm)), 3); };
+      lines.push_back((f == 0 ? "spread        " : "              ") + problem.fields()[f].name() +
+                      ": standard deviation " + low(result.variance.values) + " to " + high(result.variance.values) +
+                      ", prior " + low(result.prior_variance.values) + " to " + high(result.prior_variance.values) +
+                      (result.prior_variance.relative_error > 0.
+                           ? " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)"
+                           : ""));
     }
     const Cost cost = problem.density().cost();
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +

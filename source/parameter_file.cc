@@ -150,8 +150,7 @@ namespace varfield
           reason = "“end” has to stand alone";
         else
           reason += did_you_mean(keyword, {"set", "subsection", "end", "include"});
-        throw UserError(where(line.number) + ": " + reason + ". Found is “" +
-                        line.text +
+        throw UserError(where(line.number) + ": " + reason + ". Found is “" + line.text +
                         "”. Allowed are “subsection NAME”, “end”, “set NAME = VALUE”, “include FILE” and "
                         "comments that begin with #.");
       }

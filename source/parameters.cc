@@ -165,8 +165,8 @@ namespace varfield
         try
         {
           // An absolute name on the right replaces the folder.
-          prm.set(assignment.name, is_file ? (std::filesystem::path(assignment.folder) / assignment.value).string() :
-                                             assignment.value);
+          prm.set(assignment.name,
+                  is_file ? (std::filesystem::path(assignment.folder) / assignment.value).string() : assignment.value);
         }
         catch (const dealii::ParameterHandler::ExcValueDoesNotMatchPattern &)
         {

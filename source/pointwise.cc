@@ -63,13 +63,14 @@ namespace varfield
     const auto &prior = fields.prior();
     if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
       return {by_unit_vectors<dim>(fields, field,
-                                   [&](const MultiVector &dual) {
+                                   [&](const MultiVector &dual)
+                                   {
                                      const MultiVector noise = prior.apply_factor_transpose(dual);
                                      return prior.noise_layout().column_dots(noise, noise);
                                    }),
               0.};
     return {by_draws<dim>(
-              fields, field, n_draws, [&](const DrawKey &key) { return prior.draw(key); }, seed),
+                fields, field, n_draws, [&](const DrawKey &key) { return prior.draw(key); }, seed),
             std::sqrt(2. / n_draws)};
   }
 
@@ -90,20 +91,23 @@ namespace varfield
     }
     if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
       return {by_unit_vectors<dim>(fields, field,
-                                   [&](const MultiVector &dual) {
-                                     return fields.prior().layout().column_dots(dual, family.covariance(dual));
-                                   }),
+                                   [&](const MultiVector &dual)
+                                   { return fields.prior().layout().column_dots(dual, family.covariance(dual)); }),
               0.};
     return {by_draws<dim>(
-              fields, field, n_draws, [&](const DrawKey &key) { return Vector(family.sample(key).m - family.mean()); },
-              seed),
+                fields, field, n_draws,
+                [&](const DrawKey &key) { return Vector(family.sample(key).m - family.mean()); }, seed),
             std::sqrt(2. / n_draws)};
   }
 
-  template PointwiseVariance prior_variance<2>(const FieldSet<2> &, unsigned int, unsigned int, unsigned int, std::uint64_t);
-  template PointwiseVariance prior_variance<3>(const FieldSet<3> &, unsigned int, unsigned int, unsigned int, std::uint64_t);
-  template PointwiseVariance posterior_variance<2>(const FieldSet<2> &, unsigned int, const Family &, const PointwiseVariance &,
-                                                   unsigned int, unsigned int, std::uint64_t);
-  template PointwiseVariance posterior_variance<3>(const FieldSet<3> &, unsigned int, const Family &, const PointwiseVariance &,
-                                                   unsigned int, unsigned int, std::uint64_t);
+  template PointwiseVariance prior_variance<2>(const FieldSet<2> &, unsigned int, unsigned int, unsigned int,
+                                               std::uint64_t);
+  template PointwiseVariance prior_variance<3>(const FieldSet<3> &, unsigned int, unsigned int, unsigned int,
+                                               std::uint64_t);
+  template PointwiseVariance posterior_variance<2>(const FieldSet<2> &, unsigned int, const Family &,
+                                                   const PointwiseVariance &, unsigned int, unsigned int,
+                                                   std::uint64_t);
+  template PointwiseVariance posterior_variance<3>(const FieldSet<3> &, unsigned int, const Family &,
+                                                   const PointwiseVariance &, unsigned int, unsigned int,
+                                                   std::uint64_t);
 } // namespace varfield

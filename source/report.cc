@@ -36,7 +36,7 @@ namespace varfield
   } // namespace
 
   Report::Report(const SampleGroups &groups, double time_budget)
-    : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root())
+      : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root())
   {
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
       std::signal(signal, note_signal);
@@ -55,40 +55,43 @@ namespace varfield
 
   const std::vector<std::string> &Report::column_names()
   {
-    static const std::vector<std::string> names{
-      "phase",         "iteration",      "objective",    "error",         "misfit",  "kl",  "gradient", "step", "rank",
-      "factorizations", "state_solves", "linear_solves", "seconds", "note"};
+    static const std::vector<std::string> names{"phase",        "iteration",     "objective", "error", "misfit",
+                                                "kl",           "gradient",      "step",      "rank",  "factorizations",
+                                                "state_solves", "linear_solves", "seconds",   "note"};
     return names;
   }
 
   void Report::iteration(const IterationReport &row)
   {
-    rows_.push_back({row.phase, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step, row.rank,
-                     row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves, seconds(), row.note});
+    rows_.push_back({row.phase, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step,
+                     row.rank, row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves, seconds(),
+                     row.note});
     const bool map = row.phase == "MAP";
     if (row.phase != phase_)
     {
       phase_ = row.phase;
       line("");
       line(phase_ + (map ? ": minus log posterior" : ": evidence lower bound"));
-      line(map ? "  it       objective          misfit      prior term    gradient   step    solves   time" :
-                 "  it      ELBO    +/-    E[misfit]        KL   gradient   step  rank    solves   time");
+      line(map ? "  it       objective          misfit      prior term    gradient   step    solves   time"
+               : "  it      ELBO    +/-    E[misfit]        KL   gradient   step  rank    solves   time");
     }
     std::string text = "  " + std::string(row.iteration < 10 ? " " : "") + std::to_string(row.iteration);
     if (map)
       text += number(row.objective, 16, 6) + number(row.misfit, 16, 6) + number(row.kl, 16, 6) +
               number(row.gradient, 12, 2, true) + number(row.step, 7, 3);
     else
-      text += number(row.objective, 10, 2) + number(row.error, 7, 2) + number(row.misfit, 13, 2) + number(row.kl, 10, 2) +
-              number(row.gradient, 11, 2, true) + number(row.step, 7, 3) + number(row.rank, 6, 0);
-    line(text + number(row.cost.solves(), 10, 0) + "   " + duration(seconds()) + (row.note.empty() ? "" : "  " + row.note));
+      text += number(row.objective, 10, 2) + number(row.error, 7, 2) + number(row.misfit, 13, 2) +
+              number(row.kl, 10, 2) + number(row.gradient, 11, 2, true) + number(row.step, 7, 3) +
+              number(row.rank, 6, 0);
+    line(text + number(row.cost.solves(), 10, 0) + "   " + duration(seconds()) +
+         (row.note.empty() ? "" : "  " + row.note));
   }
 
   void Report::progress(const std::string &what, unsigned int done, unsigned int total)
   {
     // A launcher gives the ranks a terminal of its own, whatever its output goes to: then plain lines, not too many.
-    static const bool bar = isatty(STDOUT_FILENO) && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr &&
-                            std::getenv("PMI_SIZE") == nullptr;
+    static const bool bar =
+        isatty(STDOUT_FILENO) && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr && std::getenv("PMI_SIZE") == nullptr;
     if (!speaks_ || done == 0)
       return;
     total = std::max(done, total);
@@ -97,14 +100,14 @@ namespace varfield
     const bool due = bar ? seconds() - last_progress_ > 0.1 || done == total : seconds() - last_progress_ > 15.;
     if (!due)
       return;
-    last_progress_           = seconds();
-    const double left        = (seconds() - progress_began_) / done * (total - done);
-    const std::string counts = std::to_string(done) + "/" + std::to_string(total) + ", " + duration(left) + " left";
+    last_progress_               = seconds();
+    const double left            = (seconds() - progress_began_) / done * (total - done);
+    const std::string counts     = std::to_string(done) + "/" + std::to_string(total) + ", " + duration(left) + " left";
     constexpr unsigned int width = 30;
     const unsigned int filled    = width * done / total;
     if (bar)
-      std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] " << counts
-                << "   " << (done == total ? "\n" : "") << std::flush;
+      std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] "
+                << counts << "   " << (done == total ? "\n" : "") << std::flush;
     else
       line(what + " " + counts);
   }

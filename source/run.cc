@@ -9,14 +9,17 @@ namespace varfield
 
   namespace
   {
-    /// Running mean and variance over draws, spread over the sample groups (sums of deviations from the state at the MAP
-    /// point, which keeps the sums small).
+    /// Running mean and variance over draws, spread over the sample groups (sums of deviations from the state at the
+    /// MAP point, which keeps the sums small).
     class Moments
     {
     public:
       explicit Moments(MultiVector reference)
-        : reference_(std::move(reference)), sum_(MultiVector::Zero(reference_.rows(), reference_.cols())), squares_(sum_)
-      {}
+          : reference_(std::move(reference)),
+            sum_(MultiVector::Zero(reference_.rows(), reference_.cols())),
+            squares_(sum_)
+      {
+      }
       void add(const MultiVector &value)
       {
         sum_ += value - reference_;
@@ -47,8 +50,9 @@ namespace varfield
     {
     public:
       Inference(Case<dim> &problem, Report &report)
-        : problem_(problem), report_(report), density_(problem.density()), family_(*problem.inference().family)
-      {}
+          : problem_(problem), report_(report), density_(problem.density()), family_(*problem.inference().family)
+      {
+      }
 
       Results<dim> run()
       {
@@ -70,10 +74,11 @@ namespace varfield
     private:
       void find_map()
       {
-        const auto &layout = density_.prior().layout();
-        const auto &start  = problem_.inference().start_from;
-        map_               = start.empty() ? Vector::Zero(layout.n_local()) : read_vector(start, layout);
-        const Monitor monitor = [this](const IterationReport &row) {
+        const auto &layout    = density_.prior().layout();
+        const auto &start     = problem_.inference().start_from;
+        map_                  = start.empty() ? Vector::Zero(layout.n_local()) : read_vector(start, layout);
+        const Monitor monitor = [this](const IterationReport &row)
+        {
           report_.iteration(row);
           results_.map_objective      = row.objective;
           results_.map_misfit         = row.misfit;
@@ -105,10 +110,12 @@ namespace varfield
           results_.optimization.converged = results_.map.converged;
           return;
         }
-        results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(), [this](const auto &row) {
-          report_.iteration(row);
-          return report_.should_stop();
-        });
+        results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(),
+                                                             [this](const auto &row)
+                                                             {
+                                                               report_.iteration(row);
+                                                               return report_.should_stop();
+                                                             });
         report_.line("  " + results_.optimization.reason);
       }
 
@@ -122,10 +129,12 @@ namespace varfield
         DrawRange range;
         range.seed         = problem_.seed();
         range.count        = settings.minimum_draws + settings.minimum_draws % 2;
-        const auto visitor = [&](const Draw &) {
+        const auto visitor = [&](const Draw &)
+        {
           states.add(density_.last()->states);
           predictions.add(density_.last()->predictions);
-          report_.progress("draws of the posterior", ++visited_, (range.first + range.count) / problem_.groups().n_groups());
+          report_.progress("draws of the posterior", ++visited_,
+                           (range.first + range.count) / problem_.groups().n_groups());
         };
         while (true)
         {
@@ -136,9 +145,9 @@ namespace varfield
               report_.should_stop())
             break;
           // As many more as the error asks for, in batches that at most double what there is.
-          const double ratio = std::pow(results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error), 2) - 1.;
-          const double wanted = std::min({std::max(ratio, 0.1) * range.first, 1. * range.first,
-                                          1. * settings.maximum_draws - range.first});
+          const double ratio  = std::pow(results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error), 2) - 1.;
+          const double wanted = std::min(
+              {std::max(ratio, 0.1) * range.first, 1. * range.first, 1. * settings.maximum_draws - range.first});
           range.count = 2 * std::max(1u, static_cast<unsigned int>(wanted / 2.));
         }
         states.finish(problem_.groups());
@@ -159,7 +168,7 @@ namespace varfield
         all.elbo.failed           = failed;
         all.misfit.value          = (old * all.misfit.value + fresh * batch.misfit.value) / (old + fresh);
         all.misfit.error =
-          std::sqrt(std::pow(old * all.misfit.error, 2) + std::pow(fresh * batch.misfit.error, 2)) / (old + fresh);
+            std::sqrt(std::pow(old * all.misfit.error, 2) + std::pow(fresh * batch.misfit.error, 2)) / (old + fresh);
         all.misfit.draws = all.elbo.draws;
         all.kl           = batch.kl;
       }
@@ -179,8 +188,8 @@ namespace varfield
 
       void collect_fields()
       {
-        const auto &output   = problem_.output();
-        const auto &fields   = problem_.fields();
+        const auto &output    = problem_.output();
+        const auto &fields    = problem_.fields();
         const bool has_spread = problem_.inference().method != "map";
         const auto correction = family_.low_rank_correction();
         if (correction && has_spread)
@@ -198,17 +207,18 @@ namespace varfield
         for (unsigned int f = 0; f < fields.size(); ++f)
         {
           FieldResult result;
-          const auto &field     = fields[f];
-          result.mean           = fields.values(has_spread ? family_.mean() : map_, f);
-          result.map            = fields.values(map_, f);
-          result.prior_variance = prior_variance(fields, f, output.exact_variance_limit, output.variance_probes, problem_.seed());
-          result.variance       = result.prior_variance;
+          const auto &field = fields[f];
+          result.mean       = fields.values(has_spread ? family_.mean() : map_, f);
+          result.map        = fields.values(map_, f);
+          result.prior_variance =
+              prior_variance(fields, f, output.exact_variance_limit, output.variance_probes, problem_.seed());
+          result.variance = result.prior_variance;
           if (has_spread)
             result.variance = posterior_variance(fields, f, family_, result.prior_variance, output.exact_variance_limit,
                                                  output.variance_probes, problem_.seed());
           if (correction && has_spread)
             result.modes = field.expand(
-              fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
+                fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
           result.draws = field.expand(fields.part(draws, f));
           result.draws.colwise() += field.mean();
           if (const auto truth = problem_.truth(f))

@@ -13,7 +13,7 @@ namespace varfield
 
   template <int dim>
   StateSpace<dim>::StateSpace(const Mesh<dim> &mesh, unsigned int degree, unsigned int n_components)
-    : mesh_(mesh), dof_handler_(mesh.triangulation())
+      : mesh_(mesh), dof_handler_(mesh.triangulation())
   {
     dof_handler_.distribute_dofs(FESystem<dim>(FE_Q<dim>(degree), n_components));
     DoFRenumbering::hierarchical(dof_handler_);
@@ -30,12 +30,12 @@ namespace varfield
       return;
     GhostedVector column(dof_handler_.locally_owned_dofs(), relevant_, comm());
     for (Index j = 0; j < states.cols(); ++j)
-      {
-        std::copy(states.col(j).begin(), states.col(j).end(), column.begin());
-        hanging_.distribute(column);
-        std::copy(column.begin(), column.begin() + states.rows(), states.col(j).begin());
-        column.zero_out_ghost_values();
-      }
+    {
+      std::copy(states.col(j).begin(), states.col(j).end(), column.begin());
+      hanging_.distribute(column);
+      std::copy(column.begin(), column.begin() + states.rows(), states.col(j).begin());
+      column.zero_out_ghost_values();
+    }
   }
 
   template <int dim>
@@ -74,17 +74,17 @@ namespace varfield
         tree_.query(boost::geometry::index::intersects(around), std::back_inserter(candidates));
         bool any = false;
         for (const auto &[box, cell] : candidates)
+        {
+          Point<dim> q;
+          if (!invert(cell, point, q) || !GeometryInfo<dim>::is_inside_unit_cell(q, 1e-8))
+            continue;
+          if (!any || cell->id() < found->id())
           {
-            Point<dim> q;
-            if (!invert(cell, point, q) || !GeometryInfo<dim>::is_inside_unit_cell(q, 1e-8))
-              continue;
-            if (!any || cell->id() < found->id())
-              {
-                found      = cell;
-                unit_point = GeometryInfo<dim>::project_to_unit_cell(q);
-              }
-            any = true;
+            found      = cell;
+            unit_point = GeometryInfo<dim>::project_to_unit_cell(q);
           }
+          any = true;
+        }
         return any;
       }
 
@@ -92,13 +92,13 @@ namespace varfield
       bool invert(const Cell &cell, const Point<dim> &point, Point<dim> &q) const
       {
         try
-          {
-            q = mapping_.transform_real_to_unit_cell(cell, point);
-          }
+        {
+          q = mapping_.transform_real_to_unit_cell(cell, point);
+        }
         catch (const typename Mapping<dim>::ExcTransformationFailed &)
-          {
-            return false;
-          }
+        {
+          return false;
+        }
         return true;
       }
 
@@ -131,34 +131,34 @@ namespace varfield
     for (std::size_t i = 0; i < points.size(); ++i)
       if (finder.find(points[i], cells[i], unit_points[i]))
         ids[i] = cells[i]->id().to_string();
-    const auto all_ids       = Utilities::MPI::all_gather(comm(), ids);
+    const auto all_ids         = Utilities::MPI::all_gather(comm(), ids);
     const unsigned int my_rank = Utilities::MPI::this_mpi_process(comm());
 
     std::vector<Functional> local(points.size());
     std::vector<types::global_dof_index> dofs(fe().dofs_per_cell);
     for (std::size_t i = 0; i < points.size(); ++i)
-      {
-        unsigned int owner = numbers::invalid_unsigned_int;
-        for (unsigned int rank = 0; rank < all_ids.size(); ++rank)
-          if (!all_ids[rank][i].empty() &&
-              (owner == numbers::invalid_unsigned_int || CellId(all_ids[rank][i]) < CellId(all_ids[owner][i])))
-            owner = rank;
-        if (owner != my_rank)
-          continue;
-        cells[i]->get_dof_indices(dofs);
-        std::map<types::global_dof_index, double> row;
-        for (unsigned int k = 0; k < dofs.size(); ++k)
-          if (fe().system_to_component_index(k).first == components[i])
-            {
-              const double weight = fe().shape_value(k, unit_points[i]);
-              if (const auto *entries = hanging_.get_constraint_entries(dofs[k]))
-                for (const auto &[master, factor] : *entries)
-                  row[master] += factor * weight;
-              else
-                row[dofs[k]] += weight;
-            }
-        local[i].assign(row.begin(), row.end());
-      }
+    {
+      unsigned int owner = numbers::invalid_unsigned_int;
+      for (unsigned int rank = 0; rank < all_ids.size(); ++rank)
+        if (!all_ids[rank][i].empty() &&
+            (owner == numbers::invalid_unsigned_int || CellId(all_ids[rank][i]) < CellId(all_ids[owner][i])))
+          owner = rank;
+      if (owner != my_rank)
+        continue;
+      cells[i]->get_dof_indices(dofs);
+      std::map<types::global_dof_index, double> row;
+      for (unsigned int k = 0; k < dofs.size(); ++k)
+        if (fe().system_to_component_index(k).first == components[i])
+        {
+          const double weight = fe().shape_value(k, unit_points[i]);
+          if (const auto *entries = hanging_.get_constraint_entries(dofs[k]))
+            for (const auto &[master, factor] : *entries)
+              row[master] += factor * weight;
+          else
+            row[dofs[k]] += weight;
+        }
+      local[i].assign(row.begin(), row.end());
+    }
     return share(local, comm());
   }
 

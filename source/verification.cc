@@ -6,7 +6,8 @@ namespace varfield
 {
   namespace
   {
-    /// The slope of log error over log h, by halving h from `h`: the best of consecutive pairs while rounding does not rule.
+    /// The slope of log error over log h, by halving h from `h`: the best of consecutive pairs while rounding does not
+    /// rule.
     double observed_order(const std::function<double(double)> &error, double h, double floor, double wanted)
     {
       double best = 0., previous = error(h);
@@ -26,7 +27,8 @@ namespace varfield
 
     Verification order_check(const std::string &name, double observed, double wanted)
     {
-      return {name, observed, "order " + to_text(wanted) + " (at least " + to_text(wanted - 0.1) + ")", observed >= wanted - 0.1};
+      return {name, observed, "order " + to_text(wanted) + " (at least " + to_text(wanted - 0.1) + ")",
+              observed >= wanted - 0.1};
     }
 
     Verification error_check(const std::string &name, double observed, double limit)
@@ -39,8 +41,9 @@ namespace varfield
     {
     public:
       explicit Verifier(const Case<dim> &problem)
-        : problem_(problem), density_(problem.density()), prior_(density_.prior()), layout_(prior_.layout())
-      {}
+          : problem_(problem), density_(problem.density()), prior_(density_.prior()), layout_(prior_.layout())
+      {
+      }
 
       std::vector<Verification> run()
       {
@@ -62,17 +65,23 @@ namespace varfield
         return prior_.draw(key);
       }
 
-      double relative(double a, double b) const { return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-300}); }
+      double relative(double a, double b) const
+      {
+        return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-300});
+      }
 
       void check_prior()
       {
         const Vector a = prior_.precision(v_), b = prior_.precision(w_);
         const Vector back = prior_.covariance(a);
-        checks_.push_back(error_check("prior: C C⁻¹v = v", std::sqrt(layout_.dot(back - v_, back - v_) / layout_.dot(v_, v_)), 1e-8));
-        checks_.push_back(error_check("prior: C is symmetric", relative(layout_.dot(a, prior_.covariance(b)),
-                                                                       layout_.dot(b, prior_.covariance(a))), 1e-9));
+        checks_.push_back(
+            error_check("prior: C C⁻¹v = v", std::sqrt(layout_.dot(back - v_, back - v_) / layout_.dot(v_, v_)), 1e-8));
+        checks_.push_back(
+            error_check("prior: C is symmetric",
+                        relative(layout_.dot(a, prior_.covariance(b)), layout_.dot(b, prior_.covariance(a))), 1e-9));
         const Vector factored = prior_.apply_factor(prior_.apply_factor_transpose(a));
-        checks_.push_back(error_check("prior: L Lᵀ = C", std::sqrt(layout_.dot(factored - v_, factored - v_) / layout_.dot(v_, v_)), 1e-8));
+        checks_.push_back(error_check(
+            "prior: L Lᵀ = C", std::sqrt(layout_.dot(factored - v_, factored - v_) / layout_.dot(v_, v_)), 1e-8));
       }
 
       void check_derivatives()
@@ -95,35 +104,39 @@ namespace varfield
         checks_.push_back(error_check("adjoint identity: (Jv)·w = v·(Jᵀw)",
                                       relative(weights.dot(jv.col(0)), layout_.dot(v_, jt.col(0))), 1e-10));
 
-        const double scale = state->predictions.norm();
-        const auto predictions = [&](double h) -> Vector {
+        const double scale     = state->predictions.norm();
+        const auto predictions = [&](double h) -> Vector
+        {
           const auto there = model.solve(m_ + h * v_);
           return there ? there->predictions : Vector::Constant(scale > 0. ? weights.size() : 0, NAN);
         };
         checks_.push_back(order_check(
-          "Jacobian: |F(m+hv) − F(m) − hJv|",
-          observed_order([&](double h) { return (predictions(h) - state->predictions - h * jv.col(0)).norm(); }, 0.25,
-                         1e-11 * scale, 2.),
-          2.));
+            "Jacobian: |F(m+hv) − F(m) − hJv|",
+            observed_order([&](double h) { return (predictions(h) - state->predictions - h * jv.col(0)).norm(); }, 0.25,
+                           1e-11 * scale, 2.),
+            2.));
         state.reset();
         check_potential(jv, jw);
       }
 
       void check_potential(const Matrix &jv, const Matrix &jw)
       {
-        const auto at       = density_.linearize(m_);
-        const double phi    = at->potential;
-        const double slope  = layout_.dot(at->gradient, v_);
-        const Vector hv     = at->apply_curvature(v_).col(0), hw = at->apply_curvature(w_).col(0);
+        const auto at      = density_.linearize(m_);
+        const double phi   = at->potential;
+        const double slope = layout_.dot(at->gradient, v_);
+        const Vector hv = at->apply_curvature(v_).col(0), hw = at->apply_curvature(w_).col(0);
         const auto potential = [&](double h) { return density_.potential(m_ + h * v_).value_or(NAN); };
-        checks_.push_back(order_check(
-          "gradient: |Φ(m+hv) − Φ(m) − h∇Φ·v|",
-          observed_order([&](double h) { return std::abs(potential(h) - phi - h * slope); }, 0.25, 1e-12 * std::abs(phi), 2.), 2.));
-        // The Gauss–Newton form is the Hessian of Φ with the model replaced by its tangent, which predictions alone can tell.
+        checks_.push_back(order_check("gradient: |Φ(m+hv) − Φ(m) − h∇Φ·v|",
+                                      observed_order([&](double h) { return std::abs(potential(h) - phi - h * slope); },
+                                                     0.25, 1e-12 * std::abs(phi), 2.),
+                                      2.));
+        // The Gauss–Newton form is the Hessian of Φ with the model replaced by its tangent, which predictions alone can
+        // tell.
         const Vector weights = problem_.measurements().weights(predictions_at_m());
         const double form    = (weights.asDiagonal() * jv).col(0).dot(jw.col(0));
         checks_.push_back(error_check("Gauss–Newton: w·(Hv) = (Jw)·W(Jv)", relative(layout_.dot(w_, hv), form), 1e-9));
-        checks_.push_back(error_check("Gauss–Newton: H is symmetric", relative(layout_.dot(w_, hv), layout_.dot(v_, hw)), 1e-9));
+        checks_.push_back(
+            error_check("Gauss–Newton: H is symmetric", relative(layout_.dot(w_, hv), layout_.dot(v_, hw)), 1e-9));
         check_tangent_model(*at, slope, hv);
       }
 
@@ -133,15 +146,17 @@ namespace varfield
         return density_.last()->predictions;
       }
 
-      /// Φ of the tangent model is quadratic with gradient ∇Φ and Hessian H: a remainder of third order for quadratic noise
-      /// is zero; Φ itself has order 3 against its own Hessian, so that central differences of the gradient along v differ from
-      /// Hv by the second derivative of F times the residual. Synthetic data without residual make them agree to order h².
+      /// Φ of the tangent model is quadratic with gradient ∇Φ and Hessian H: a remainder of third order for quadratic
+      /// noise is zero; Φ itself has order 3 against its own Hessian, so that central differences of the gradient along
+      /// v differ from Hv by the second derivative of F times the residual. Synthetic data without residual make them
+      /// agree to order h².
       void check_tangent_model(const Linearization &at, double, const Vector &hv)
       {
         // d/dh of ∇Φ with the data replaced by the predictions at m: at zero residual the Hessian is H exactly.
         const auto &model        = problem_.model();
         const Vector data        = predictions_at_m();
-        const auto gradient_form = [&](double h) {
+        const auto gradient_form = [&](double h)
+        {
           const auto state = model.solve(m_ + h * v_);
           if (!state)
             return double(NAN);
@@ -151,10 +166,11 @@ namespace varfield
         };
         (void)at;
         const double form = 0.5 * layout_.dot(v_, hv);
-        checks_.push_back(order_check("curvature: |½(F(m+hv)−F(m))ᵀW(…) − ½h²v·Hv|",
-                                      observed_order([&](double h) { return std::abs(gradient_form(h) - h * h * form); }, 0.25,
-                                                     1e-13 * std::abs(form), 3.),
-                                      3.));
+        checks_.push_back(
+            order_check("curvature: |½(F(m+hv)−F(m))ᵀW(…) − ½h²v·Hv|",
+                        observed_order([&](double h) { return std::abs(gradient_form(h) - h * h * form); }, 0.25,
+                                       1e-13 * std::abs(form), 3.),
+                        3.));
       }
 
       const Case<dim> &problem_;

@@ -20,11 +20,13 @@ namespace varfield::tests
     return VARFIELD_SOURCE_DIR;
   }
 
-  /// A case, checked and built, from assignments, of which the overrides count last.
+  /// A case, checked and built, from assignments, of which the overrides count last. All ranks share the mesh unless an
+  /// override says otherwise.
   template <int dim>
   std::unique_ptr<Case<dim>> build_case(std::vector<Assignment> assignments, const std::vector<std::string> &overrides,
                                         MPI_Comm comm)
   {
+    assignments.push_back(parse_override("Parallel/Sample groups=1"));
     for (const auto &text : overrides)
       assignments.push_back(parse_override(text));
     auto result = std::make_unique<Case<dim>>(comm, assignments);

@@ -90,7 +90,11 @@ BOOST_AUTO_TEST_CASE(results_that_are_not_finite)
                        pole.value({0, 0.25});
                      }),
                  "Physics/Source: the expression “1/x” is infinite at the point (0, 0.25)");
-  CHECK_CONTAINS(message_of([] { Expression<2>("sqrt(-1-x)", "S").value({0, 0}); }), "is not a number (nan) at the point (0, 0)");
+  CHECK_CONTAINS(message_of(
+                     [] {
+                       Expression<2>("sqrt(-1-x)", "S").value({0, 0});
+                     }),
+                 "is not a number (nan) at the point (0, 0)");
   // Also where deal.II could have looked first, at the origin: the text is fine there.
   BOOST_CHECK_EQUAL(Expression<2>("log(x)", "S").value({1, 0}), 0);
 }

@@ -9,15 +9,15 @@ namespace varfield
 {
   using SparseMatrix = dealii::PETScWrappers::MPI::SparseMatrix;
 
-  /// Gives `matrix` the pattern of a form whose test functions belong to `rows` and trial functions to `columns`, two handlers on
-  /// the same mesh, condensed by the constraints of each. Collective.
+  /// Gives `matrix` the pattern of a form whose test functions belong to `rows` and trial functions to `columns`, two
+  /// handlers on the same mesh, condensed by the constraints of each. Collective.
   template <int dim>
   void reinit_matrix(SparseMatrix &matrix, const dealii::DoFHandler<dim> &rows,
                      const dealii::AffineConstraints<double> &row_constraints, const dealii::DoFHandler<dim> &columns,
                      const dealii::AffineConstraints<double> &column_constraints);
 
-  /// Adds what must be added and ends assembly; rows of constrained degrees of freedom of a square matrix get the diagonal
-  /// entry `diagonal`. Collective.
+  /// Adds what must be added and ends assembly; rows of constrained degrees of freedom of a square matrix get the
+  /// diagonal entry `diagonal`. Collective.
   template <int dim>
   void finish_matrix(SparseMatrix &matrix, const dealii::DoFHandler<dim> &handler,
                      const dealii::AffineConstraints<double> &constraints, double diagonal = 1.);

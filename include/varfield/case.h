@@ -13,10 +13,10 @@ namespace varfield
   {
     void add_parameters(dealii::ParameterHandler &prm);
 
-    std::string directory   = "output";
-    bool overwrite          = false;
-    unsigned int n_draws    = 3;
-    unsigned int n_modes    = 4;
+    std::string directory             = "output";
+    bool overwrite                    = false;
+    unsigned int n_draws              = 3;
+    unsigned int n_modes              = 4;
     unsigned int exact_variance_limit = 20000;
     unsigned int variance_probes      = 1000;
   };
@@ -32,7 +32,7 @@ namespace varfield
     CurvatureSettings curvature;
     double elbo_error          = 0.05;
     unsigned int minimum_draws = 200, maximum_draws = 2000;
-    double time_budget         = 0.;
+    double time_budget = 0.;
     std::string start_from;
   };
 
@@ -45,8 +45,8 @@ namespace varfield
 
   /// A problem as the parameter file describes it, from text to the posterior density.
   ///
-  /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates. What
-  /// is built is destroyed in the opposite order, and before MPI ends.
+  /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates.
+  /// What is built is destroyed in the opposite order, and before MPI ends.
   template <int dim>
   class Case
   {

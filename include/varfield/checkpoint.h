@@ -6,8 +6,8 @@
 
 namespace varfield
 {
-  /// Writes a distributed vector as a CSV table key,value with all digits, rows by key, so that any number of ranks can read
-  /// it. Collective over the layout's communicator; the first rank writes, aside first and then renamed.
+  /// Writes a distributed vector as a CSV table key,value with all digits, rows by key, so that any number of ranks can
+  /// read it. Collective over the layout's communicator; the first rank writes, aside first and then renamed.
   void write_vector(const std::string &path, const Layout &layout, const Vector &vector);
 
   /// Reads it back. Collective; UserError if the file has not exactly the keys of the layout.

@@ -8,8 +8,8 @@
 
 namespace varfield
 {
-  /// Throws a UserError with the text of the lowest rank whose `message` is not empty, on all ranks; nothing if all are empty.
-  /// What can go wrong on one rank alone has to end here before the next collective call. Collective.
+  /// Throws a UserError with the text of the lowest rank whose `message` is not empty, on all ranks; nothing if all are
+  /// empty. What can go wrong on one rank alone has to end here before the next collective call. Collective.
   void throw_together(const std::string &message, MPI_Comm comm);
 
   /// A function at the points of each rank; a UserError on one rank is thrown on all. Collective.

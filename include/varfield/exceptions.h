@@ -7,8 +7,8 @@
 
 namespace varfield
 {
-  /// A mistake in what the user gave: one paragraph that names the file and line (or the parameter), what was found and what
-  /// is allowed. The program prints it and ends with exit code 2. Must be thrown on all ranks together.
+  /// A mistake in what the user gave: one paragraph that names the file and line (or the parameter), what was found and
+  /// what is allowed. The program prints it and ends with exit code 2. Must be thrown on all ranks together.
   class UserError : public std::runtime_error
   {
   public:

@@ -7,7 +7,8 @@
 
 namespace varfield
 {
-  /// What drives the state in one experiment: sources, wells and boundary conditions. Texts are as in the parameter file.
+  /// What drives the state in one experiment: sources, wells and boundary conditions. Texts are as in the parameter
+  /// file.
   struct Experiment
   {
     std::string name;

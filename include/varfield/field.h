@@ -9,9 +9,9 @@ namespace varfield
 {
   /// One unknown field: its space, prior, trend, mean and transform.
   ///
-  /// m(x) = mean(x) + Σᵢ cᵢφᵢ(x) + Σⱼ tⱼbⱼ(x). The coefficients c of the space and t of the trend functions (1 and, for a
-  /// linear trend, the coordinates measured from the middle of the mesh in units of its extent) are inferred together; both
-  /// have zero prior mean. k = T(m) is what the PDE sees.
+  /// m(x) = mean(x) + Σᵢ cᵢφᵢ(x) + Σⱼ tⱼbⱼ(x). The coefficients c of the space and t of the trend functions (1 and, for
+  /// a linear trend, the coordinates measured from the middle of the mesh in units of its extent) are inferred
+  /// together; both have zero prior mean. k = T(m) is what the PDE sees.
   template <int dim>
   class Field
   {
@@ -43,8 +43,8 @@ namespace varfield
     const Vector &mean() const { return mean_; }
 
     /// Owned degrees of freedom of the field whose m, or whose coefficient k if `physical`, is an expression or, where
-    /// `file` is not empty, is interpolated from that table (see read_grid_function). Collective; UserError that begins with
-    /// `origin`, also where a value is out of the range of the transform.
+    /// `file` is not empty, is interpolated from that table (see read_grid_function). Collective; UserError that begins
+    /// with `origin`, also where a value is out of the range of the transform.
     Vector interpolate(const std::string &expression, const std::string &file, bool physical,
                        const std::string &origin) const;
     /// The coefficients, with zero trend, of the field with these owned degrees of freedom, its mean included.
@@ -55,7 +55,8 @@ namespace varfield
     void make_trend(const Mesh<dim> &mesh, std::vector<std::shared_ptr<const GaussianPrior>> &blocks);
 
     const std::string name_;
-    std::string space_kind_ = "nodal", unit_, mean_text_ = "0", mean_file_, trend_ = "none", trend_deviations_ = "1", blocks_;
+    std::string space_kind_ = "nodal", unit_, mean_text_ = "0", mean_file_, trend_ = "none", trend_deviations_ = "1",
+                blocks_;
     unsigned int degree_ = 1;
     Choice<Transform> transform_{"Transform", "exp"};
     Choice<Prior<dim>> prior_choice_{"Prior", "spde"};
@@ -66,8 +67,8 @@ namespace varfield
     Vector mean_;
   };
 
-  /// All unknown fields of a problem and the parameter vector that they make up: the coefficients of the first field, then
-  /// those of the second, and so on.
+  /// All unknown fields of a problem and the parameter vector that they make up: the coefficients of the first field,
+  /// then those of the second, and so on.
   template <int dim>
   class FieldSet
   {

@@ -13,10 +13,10 @@ namespace varfield
 
   /// The finite-element space of an unknown field and the coefficients that describe a member of it.
   ///
-  /// Nodal: continuous Q_p; coefficients are the values at the unconstrained nodes (no hanging node, and no boundary node where
-  /// the field is held at zero there). Zonal: one value for each zone (a set of cells), a piecewise constant field; the first
-  /// rank owns all coefficients. Either way field = E · coefficients with a matrix E that expand() and restrict() apply.
-  /// Degrees of freedom are numbered independently of the partition.
+  /// Nodal: continuous Q_p; coefficients are the values at the unconstrained nodes (no hanging node, and no boundary
+  /// node where the field is held at zero there). Zonal: one value for each zone (a set of cells), a piecewise constant
+  /// field; the first rank owns all coefficients. Either way field = E · coefficients with a matrix E that expand() and
+  /// restrict() apply. Degrees of freedom are numbered independently of the partition.
   template <int dim>
   class FieldSpace
   {
@@ -44,8 +44,8 @@ namespace varfield
     MultiVector expand(const MultiVector &coefficients) const;
     /// The transpose of expand(), for dual vectors. Collective.
     MultiVector restrict(const MultiVector &dofs) const;
-    /// Coefficients to owned degrees of freedom with zero at constrained ones, and back: what linear systems of condensed
-    /// matrices on a nodal space take. Not collective.
+    /// Coefficients to owned degrees of freedom with zero at constrained ones, and back: what linear systems of
+    /// condensed matrices on a nodal space take. Not collective.
     MultiVector embed(const MultiVector &coefficients) const;
     MultiVector extract(const MultiVector &dofs) const;
 
@@ -58,8 +58,9 @@ namespace varfield
 
   private:
     FieldSpace(const Mesh<dim> &mesh, const dealii::FiniteElement<dim> &fe, bool zero_on_boundary);
-    void make_zones(const std::function<unsigned int(const typename dealii::DoFHandler<dim>::active_cell_iterator &)> &zone,
-                    unsigned int n_zones, const std::string &what);
+    void
+    make_zones(const std::function<unsigned int(const typename dealii::DoFHandler<dim>::active_cell_iterator &)> &zone,
+               unsigned int n_zones, const std::string &what);
 
     const Mesh<dim> &mesh_;
     dealii::DoFHandler<dim> dof_handler_;

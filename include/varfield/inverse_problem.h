@@ -10,15 +10,15 @@ namespace varfield
   {
     void add_parameters(dealii::ParameterHandler &prm);
 
-    std::string route            = "auto"; ///< auto, data space or parameter space
-    unsigned int data_space_limit = 1000;  ///< auto: data space up to so many measurements
+    std::string route             = "auto"; ///< auto, data space or parameter space
+    unsigned int data_space_limit = 1000;   ///< auto: data space up to so many measurements
   };
 
-  /// The posterior of a PDE's coefficients: Φ(m) = −log p(d | F(m)), its gradient by one adjoint solve, its Gauss–Newton
-  /// curvature JᵀWJ, W the weights of the noise model.
+  /// The posterior of a PDE's coefficients: Φ(m) = −log p(d | F(m)), its gradient by one adjoint solve, its
+  /// Gauss–Newton curvature JᵀWJ, W the weights of the noise model.
   ///
-  /// Data space: J by one blocked adjoint solve for all measurements, exactly; then every action is a dense product, and the
-  /// factorisation is given back at once. Parameter space: one tangent and one adjoint solve for every action.
+  /// Data space: J by one blocked adjoint solve for all measurements, exactly; then every action is a dense product,
+  /// and the factorisation is given back at once. Parameter space: one tangent and one adjoint solve for every action.
   template <int dim>
   class InverseProblem : public LogDensity
   {

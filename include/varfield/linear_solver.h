@@ -41,22 +41,22 @@ namespace varfield
   {
     void add_parameters(dealii::ParameterHandler &prm);
 
-    std::string type       = "auto"; ///< auto, direct or multigrid
-    double tolerance       = 1e-10;  ///< relative reduction of the true residual of iterative solvers
+    std::string type            = "auto"; ///< auto, direct or multigrid
+    double tolerance            = 1e-10;  ///< relative reduction of the true residual of iterative solvers
     unsigned int max_iterations = 500;
-    std::string petsc_options;       ///< given to PETSc as they are
+    std::string petsc_options; ///< given to PETSc as they are
   };
 
-  /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (MUMPS), or conjugate gradients /
-  /// GMRES with algebraic multigrid (PETSc's GAMG). Failures are values: the caller decides what they mean.
+  /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (MUMPS), or conjugate
+  /// gradients / GMRES with algebraic multigrid (PETSc's GAMG). Failures are values: the caller decides what they mean.
   class LinearSolver
   {
   public:
     virtual ~LinearSolver() = default;
 
-    /// Factorises or sets up for new values. The sparsity pattern must stay the same over the life of the object: symbolic
-    /// work is done once. The matrix must outlive the solves. False if the matrix is singular, not finite, or (kind spd)
-    /// indefinite. Collective.
+    /// Factorises or sets up for new values. The sparsity pattern must stay the same over the life of the object:
+    /// symbolic work is done once. The matrix must outlive the solves. False if the matrix is singular, not finite, or
+    /// (kind spd) indefinite. Collective.
     virtual bool set_matrix(Mat a) = 0;
     /// X = A⁻¹ B or, transposed, A⁻ᵀ B, B given in x. False if not solved to tolerance. Collective.
     virtual bool solve(MultiVector &x, bool transpose = false) const = 0;

@@ -29,7 +29,8 @@ namespace varfield
   public:
     explicit Measurements(std::vector<std::unique_ptr<MeasurementSet<dim>>> sets) : sets_(std::move(sets)) {}
 
-    /// Reads the files; with `values_needed` false the files of sensors, whose values are zero and have no noise model yet. `experiments` are the names of the experiments. Collective; UserError.
+    /// Reads the files; with `values_needed` false the files of sensors, whose values are zero and have no noise model
+    /// yet. `experiments` are the names of the experiments. Collective; UserError.
     void read(MPI_Comm comm, const std::vector<std::string> &experiments, bool values_needed);
     /// Sets the functionals of the rows up. Collective; UserError.
     void initialize(const StateSpace<dim> &space, const std::vector<std::string> &state_names);
@@ -47,7 +48,8 @@ namespace varfield
     /// Index of the set that row i belongs to, and its row in that file.
     std::pair<unsigned int, unsigned int> origin(Index i) const;
 
-    /// Φ = −log p(d | predictions) over the rows in use, and its derivatives with respect to the predictions; see Noise.
+    /// Φ = −log p(d | predictions) over the rows in use, and its derivatives with respect to the predictions; see
+    /// Noise.
     double potential(const Vector &predictions) const;
     Vector gradient(const Vector &predictions) const;
     Vector weights(const Vector &predictions) const;

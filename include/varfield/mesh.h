@@ -10,8 +10,8 @@
 
 namespace varfield
 {
-  /// The distributed mesh: a generated box or a file of quadrilaterals or hexahedra, refined as asked. The same parameters
-  /// give the same mesh on every number of ranks.
+  /// The distributed mesh: a generated box or a file of quadrilaterals or hexahedra, refined as asked. The same
+  /// parameters give the same mesh on every number of ranks.
   template <int dim>
   class Mesh
   {
@@ -28,12 +28,13 @@ namespace varfield
     /// The smallest box around the mesh.
     const dealii::BoundingBox<dim> &bounding_box() const { return bounding_box_; }
 
-    /// Boundary ids from a name: "left", "right", "bottom", "top", "front", "back" of a generated box, a number, or "all".
-    /// UserError that begins with `origin` if the mesh has no such boundary.
+    /// Boundary ids from a name: "left", "right", "bottom", "top", "front", "back" of a generated box, a number, or
+    /// "all". UserError that begins with `origin` if the mesh has no such boundary.
     std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
     /// Material ids in use, ascending.
     const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
-    /// Cells before local refinement, from the parameters: for decisions that come before create(). A file is read for it.
+    /// Cells before local refinement, from the parameters: for decisions that come before create(). A file is read for
+    /// it.
     std::uint64_t estimated_cells() const;
     /// Unit of length, for axes.
     const std::string &unit() const { return unit_; }
@@ -48,7 +49,7 @@ namespace varfield
     void collect();
     std::vector<std::string> known_ids() const;
 
-    std::string type_         = "box";
+    std::string type_          = "box";
     std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);
     std::vector<unsigned int> subdivisions_ = std::vector<unsigned int>(dim, 32);
     std::string side_ids_, file_, unit_;

@@ -12,9 +12,10 @@ namespace varfield
     MultiVector vectors; ///< columns e with eᵢᵀMeⱼ = δᵢⱼ
   };
 
-  /// The `n` smallest eigenpairs of A e = αMe, A and M symmetric positive definite, by Krylov–Schur with shift and invert
-  /// (SLEPc). Throws ComputationError if fewer were found. Collective over the matrices' communicator.
-  GeneralizedModes smallest_modes(Mat a, Mat mass, Index n);
+  /// The `n` smallest eigenpairs of A e = αMe, A and M symmetric positive definite, by Krylov–Schur with shift and
+  /// invert (SLEPc), multiple eigenvalues included; there are `n_all` of interest. Throws ComputationError if fewer
+  /// were found. Collective over the matrices' communicator.
+  GeneralizedModes smallest_modes(Mat a, Mat mass, Index n, Index n_all);
 } // namespace varfield
 
 #endif

@@ -7,12 +7,12 @@
 
 namespace varfield
 {
-  /// The density of measurement errors of one data set: p(d | predictions) as a function of the residuals r = F(m) − d. Every
-  /// rank holds all residuals; nothing is collective.
+  /// The density of measurement errors of one data set: p(d | predictions) as a function of the residuals r = F(m) − d.
+  /// Every rank holds all residuals; nothing is collective.
   class Noise
   {
   public:
-    virtual ~Noise() = default;
+    virtual ~Noise()                                           = default;
     virtual void add_parameters(dealii::ParameterHandler &prm) = 0;
     /// Reads what it needs of the rows `rows` of the measurement file. UserError naming the line; `section` names the
     /// parameters.

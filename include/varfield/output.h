@@ -5,20 +5,22 @@
 
 namespace varfield
 {
-  /// The output folder. It is made under the name `<directory>.tmp` and gets its own name when everything in it is whole.
+  /// The output folder. It is made under the name `<directory>.tmp` and gets its own name when everything in it is
+  /// whole.
   class OutputFolder
   {
   public:
-    /// UserError if the folder aside cannot be made. Collective over the world; only the root rank touches the file system.
+    /// UserError if the folder aside cannot be made. Collective over the world; only the root rank touches the file
+    /// system.
     OutputFolder(const OutputSettings &settings, const SampleGroups &groups);
     /// Where to write, with a slash at the end.
     std::string path() const { return directory_ + ".tmp/"; }
     const std::string &final_path() const { return directory_; }
-    /// Moves everything to its place: that of check(), or `<directory>-2`, … where a folder has appeared there since, and must
-    /// not be overwritten. Collective.
+    /// Moves everything to its place: that of check(), or `<directory>-2`, … where a folder has appeared there since,
+    /// and must not be overwritten. Collective.
     void finish();
-    /// Throws UserError if the folder exists and must not be overwritten, or could not be made; changes nothing. Only a folder
-    /// that looks like the results of a run is ever overwritten. Collective.
+    /// Throws UserError if the folder exists and must not be overwritten, or could not be made; changes nothing. Only a
+    /// folder that looks like the results of a run is ever overwritten. Collective.
     static void check(const OutputSettings &settings, MPI_Comm comm);
 
   private:
@@ -27,11 +29,11 @@ namespace varfield
     const SampleGroups &groups_;
   };
 
-  /// Writes posterior.pvd, state.pvd, observations.csv and .vtp, convergence.csv, spectrum.csv, summary.json and parameters.prm.
-  /// `exit_code` goes into the summary. Collective over the world.
+  /// Writes posterior.pvd, state.pvd, observations.csv and .vtp, convergence.csv, spectrum.csv, summary.json and
+  /// parameters.prm. `exit_code` goes into the summary. Collective over the world.
   template <int dim>
-  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report, const std::string &path,
-                     int exit_code);
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
+                     const std::string &path, int exit_code);
 
   /// The final report for a person.
   template <int dim>

@@ -35,9 +35,9 @@ namespace varfield
     std::vector<double> field_gradient; ///< ∂(f₀, f₁)/∂(m, ∇m), row-major
   };
 
-  /// A stationary PDE in weak form: find u with ∫ f₀(u, ∇u, k, ∇k, x) v + f₁(u, ∇u, k, ∇k, x)·∇v dx = boundary and source
-  /// terms for all v, k = T(m) the coefficients. Sources, Neumann and Robin terms are common to all PDEs and belong to
-  /// the forward model.
+  /// A stationary PDE in weak form: find u with ∫ f₀(u, ∇u, k, ∇k, x) v + f₁(u, ∇u, k, ∇k, x)·∇v dx = boundary and
+  /// source terms for all v, k = T(m) the coefficients. Sources, Neumann and Robin terms are common to all PDEs and
+  /// belong to the forward model.
   template <int dim>
   class Physics
   {
@@ -49,11 +49,11 @@ namespace varfield
     /// What the parameter of slot i says.
     const std::string &slot_value(unsigned int i) const { return slot_values_[i]; }
 
-    virtual std::vector<Slot> slots() const                  = 0;
-    virtual std::vector<std::string> state_names() const     = 0; ///< one for every component
-    virtual bool is_linear() const                           = 0; ///< in u
-    virtual bool is_symmetric() const                        = 0; ///< the state matrix is symmetric positive definite
-    virtual bool uses_field_gradients() const                = 0; ///< whether ∇k occurs
+    virtual std::vector<Slot> slots() const              = 0;
+    virtual std::vector<std::string> state_names() const = 0; ///< one for every component
+    virtual bool is_linear() const                       = 0; ///< in u
+    virtual bool is_symmetric() const                    = 0; ///< the state matrix is symmetric positive definite
+    virtual bool uses_field_gradients() const            = 0; ///< whether ∇k occurs
     /// Evaluates at one point; derivatives by automatic differentiation. Sizes of the outputs are set on the first use.
     virtual void evaluate(const PointValues<dim> &in, PointFluxes &out) const = 0;
 

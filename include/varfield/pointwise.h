@@ -13,14 +13,15 @@ namespace varfield
     double relative_error = 0; ///< standard error of each value relative to it; 0: exact
   };
 
-  /// diag(E C Eᵀ) = column norms of LᵀEᵀ: one solve for every degree of freedom where there are at most `exact_limit`, else the
-  /// mean of (E L ξ)² over `n_draws` draws, unbiased, with relative standard error sqrt(2/n_draws). Collective.
+  /// diag(E C Eᵀ) = column norms of LᵀEᵀ: one solve for every degree of freedom where there are at most `exact_limit`,
+  /// else the mean of (E L ξ)² over `n_draws` draws, unbiased, with relative standard error sqrt(2/n_draws).
+  /// Collective.
   template <int dim>
   PointwiseVariance prior_variance(const FieldSet<dim> &fields, unsigned int field, unsigned int exact_limit,
                                    unsigned int n_draws, std::uint64_t seed);
 
-  /// The same for the covariance S of a variational posterior. Where S is a low-rank correction of C the prior's variance is
-  /// corrected exactly, so that what is added is exact; else by solves or draws as above. Collective.
+  /// The same for the covariance S of a variational posterior. Where S is a low-rank correction of C the prior's
+  /// variance is corrected exactly, so that what is added is exact; else by solves or draws as above. Collective.
   template <int dim>
   PointwiseVariance posterior_variance(const FieldSet<dim> &fields, unsigned int field, const Family &family,
                                        const PointwiseVariance &prior, unsigned int exact_limit, unsigned int n_draws,

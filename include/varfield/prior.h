@@ -8,12 +8,13 @@
 
 namespace varfield
 {
-  /// Recipe for the Gaussian prior of one field: reads parameters, then builds the prior on the coefficients of a space.
+  /// Recipe for the Gaussian prior of one field: reads parameters, then builds the prior on the coefficients of a
+  /// space.
   template <int dim>
   class Prior
   {
   public:
-    virtual ~Prior() = default;
+    virtual ~Prior()                                           = default;
     virtual void add_parameters(dealii::ParameterHandler &prm) = 0;
     /// Throws UserError; messages begin with `section`.
     virtual void check(const std::string &section) const = 0;

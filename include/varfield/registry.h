@@ -10,9 +10,9 @@
 
 namespace varfield
 {
-  /// The members of one kind of plugin (priors, PDEs, families, …), each known by its name. A member registers itself by a
-  /// static `Registration` in the last line of its file and from then on shows up in `varfield --help`, in the parameter
-  /// template and in the tests that run over all members.
+  /// The members of one kind of plugin (priors, PDEs, families, …), each known by its name. A member registers itself
+  /// by a static `Registration` in the last line of its file and from then on shows up in `varfield --help`, in the
+  /// parameter template and in the tests that run over all members.
   template <typename Base>
   class Registry
   {
@@ -48,8 +48,8 @@ namespace varfield
     }
   };
 
-  /// A choice of one member in a parameter file: the key `<key>` selects, and every member reads its own subsection of the
-  /// same name. `Base` has to have `void add_parameters(dealii::ParameterHandler &)`.
+  /// A choice of one member in a parameter file: the key `<key>` selects, and every member reads its own subsection of
+  /// the same name. `Base` has to have `void add_parameters(dealii::ParameterHandler &)`.
   template <typename Base>
   class Choice
   {
@@ -60,18 +60,18 @@ namespace varfield
     {
       std::string selection, documentation = "One of";
       for (const auto &[name, member] : Registry<Base>::members())
-        {
-          selection += (selection.empty() ? "" : "|") + name;
-          documentation += "\n“" + name + "”: " + member.documentation;
-        }
+      {
+        selection += (selection.empty() ? "" : "|") + name;
+        documentation += "\n“" + name + "”: " + member.documentation;
+      }
       prm.add_parameter(key_, name_, documentation, dealii::Patterns::Selection(selection));
       for (const auto &[name, member] : Registry<Base>::members())
-        {
-          candidates_[name] = member.create();
-          prm.enter_subsection(name);
-          candidates_[name]->add_parameters(prm);
-          prm.leave_subsection();
-        }
+      {
+        candidates_[name] = member.create();
+        prm.enter_subsection(name);
+        candidates_[name]->add_parameters(prm);
+        prm.leave_subsection();
+      }
     }
 
     const std::string &name() const { return name_; }

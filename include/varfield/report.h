@@ -23,8 +23,8 @@ namespace varfield
     void progress(const std::string &what, unsigned int done, unsigned int total);
     double seconds() const;
 
-    /// Whether a signal (SIGINT, SIGTERM, SIGUSR1) came in on any rank or the time budget is used up. Collective over the
-    /// world; the same on all ranks.
+    /// Whether a signal (SIGINT, SIGTERM, SIGUSR1) came in on any rank or the time budget is used up. Collective over
+    /// the world; the same on all ranks.
     bool should_stop() const;
     /// The reason of the last should_stop() that said so.
     const std::string &stop_reason() const { return stop_reason_; }

@@ -20,7 +20,7 @@ namespace varfield
   struct Results
   {
     std::vector<FieldResult> fields;
-    Vector parameters; ///< the mean as a parameter vector
+    Vector parameters;                       ///< the mean as a parameter vector
     MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments; over the draws
     Vector prediction_mean, prediction_deviation;
     ElboEstimate elbo;

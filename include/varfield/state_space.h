@@ -5,7 +5,8 @@
 
 namespace varfield
 {
-  /// A linear functional of the state: Σ weight · u(dof) over unconstrained degrees of freedom. Every rank holds it whole.
+  /// A linear functional of the state: Σ weight · u(dof) over unconstrained degrees of freedom. Every rank holds it
+  /// whole.
   using Functional = std::vector<std::pair<dealii::types::global_dof_index, double>>;
 
   /// The finite-element space of the state: continuous Q_p for each of its components, numbered independently of the

@@ -30,17 +30,17 @@ namespace varfield
     if constexpr (std::is_arithmetic_v<Number>)
       return transform.derivative(order, m);
     else
+    {
+      Number result = m;
+      result.val()  = compose(transform, m.val(), order);
+      if (m.hasFastAccess())
       {
-        Number result = m;
-        result.val()  = compose(transform, m.val(), order);
-        if (m.hasFastAccess())
-          {
-            const auto slope = compose(transform, m.val(), order + 1);
-            for (int i = 0; i < m.size(); ++i)
-              result.fastAccessDx(i) = slope * m.fastAccessDx(i);
-          }
-        return result;
+        const auto slope = compose(transform, m.val(), order + 1);
+        for (int i = 0; i < m.size(); ++i)
+          result.fastAccessDx(i) = slope * m.fastAccessDx(i);
       }
+      return result;
+    }
   }
 } // namespace varfield
 

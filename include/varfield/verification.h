@@ -14,9 +14,9 @@ namespace varfield
     bool passed = false;
   };
 
-  /// Derivatives and symmetries of a problem at a prior draw: Taylor tests of gradient (order 2), of the Jacobian's action
-  /// (order 2) and, for quadratic and Gauss–Newton models, of the curvature; the adjoint identity; symmetry of the Gauss–Newton
-  /// action and of the prior, C⁻¹C = I and LLᵀ = C. Collective over the world.
+  /// Derivatives and symmetries of a problem at a prior draw: Taylor tests of gradient (order 2), of the Jacobian's
+  /// action (order 2) and, for quadratic and Gauss–Newton models, of the curvature; the adjoint identity; symmetry of
+  /// the Gauss–Newton action and of the prior, C⁻¹C = I and LLᵀ = C. Collective over the world.
   template <int dim>
   std::vector<Verification> verify(const Case<dim> &problem);
 } // namespace varfield

@@ -17,8 +17,8 @@ namespace varfield
   {
     static constexpr int dim = dim_, n_u = n_u_, n_k = n_k_;
     static constexpr bool uses_grad_k = uses_grad_k_;
-    static constexpr int n_state  = n_u * (dim + 1);                     ///< u and ∇u
-    static constexpr int n_fields = n_k * (uses_grad_k ? dim + 1 : 1);   ///< k, and ∇k where it occurs
+    static constexpr int n_state      = n_u * (dim + 1);                   ///< u and ∇u
+    static constexpr int n_fields     = n_k * (uses_grad_k ? dim + 1 : 1); ///< k, and ∇k where it occurs
   };
 
   /// What a weak form is a function of, at one point.
@@ -54,7 +54,7 @@ namespace varfield
   {
     using S                  = typename Form::S;
     static constexpr int dim = S::dim, n_directions = S::n_state + S::n_fields;
-    using Number             = Sacado::Fad::SFad<double, n_directions>;
+    using Number = Sacado::Fad::SFad<double, n_directions>;
 
   public:
     std::vector<Slot> slots() const override { return Form::slots(); }
@@ -75,46 +75,46 @@ namespace varfield
       out.state_gradient.resize(S::n_state * S::n_state);
       out.field_gradient.resize(S::n_state * S::n_k * (dim + 1));
       for (int c = 0; c < S::n_u; ++c)
-        {
-          read(fluxes.f0[c], c * (dim + 1), out);
-          for (int d = 0; d < dim; ++d)
-            read(fluxes.f1[c][d], c * (dim + 1) + 1 + d, out);
-        }
+      {
+        read(fluxes.f0[c], c * (dim + 1), out);
+        for (int d = 0; d < dim; ++d)
+          read(fluxes.f1[c][d], c * (dim + 1) + 1 + d, out);
+      }
     }
 
   private:
     static void seed_state(const PointValues<dim> &in, Arguments<S, Number> &a)
     {
       for (int c = 0; c < S::n_u; ++c)
-        {
-          const int first = c * (dim + 1);
-          a.u[c]          = Number(n_directions, first, in.state[first]);
-          for (int d = 0; d < dim; ++d)
-            a.grad_u[c][d] = Number(n_directions, first + 1 + d, in.state[first + 1 + d]);
-        }
+      {
+        const int first = c * (dim + 1);
+        a.u[c]          = Number(n_directions, first, in.state[first]);
+        for (int d = 0; d < dim; ++d)
+          a.grad_u[c][d] = Number(n_directions, first + 1 + d, in.state[first + 1 + d]);
+      }
     }
 
     /// Derivatives are with respect to m, through the transform: ∇k = T'(m)∇m.
     static void seed_fields(const PointValues<dim> &in, Arguments<S, Number> &a)
     {
       for (int s = 0; s < S::n_k; ++s)
-        {
-          const double *values       = in.fields.data() + s * (dim + 1);
-          const Transform *transform = in.transforms[s];
-          const int stride           = S::uses_grad_k ? dim + 1 : 1;
-          const Number m             = transform != nullptr ? Number(n_directions, S::n_state + s * stride, values[0]) :
-                                                              Number(values[0]);
-          a.k[s]                     = transform != nullptr ? compose(*transform, m) : m;
-          if constexpr (S::uses_grad_k)
-            for (int d = 0; d < dim; ++d)
-              if (transform != nullptr)
-                {
-                  const Number dm(n_directions, S::n_state + s * stride + 1 + d, values[1 + d]);
-                  a.grad_k[s][d] = compose(*transform, m, 1) * dm;
-                }
-              else
-                a.grad_k[s][d] = values[1 + d];
-        }
+      {
+        const double *values       = in.fields.data() + s * (dim + 1);
+        const Transform *transform = in.transforms[s];
+        const int stride           = S::uses_grad_k ? dim + 1 : 1;
+        const Number m =
+            transform != nullptr ? Number(n_directions, S::n_state + s * stride, values[0]) : Number(values[0]);
+        a.k[s] = transform != nullptr ? compose(*transform, m) : m;
+        if constexpr (S::uses_grad_k)
+          for (int d = 0; d < dim; ++d)
+            if (transform != nullptr)
+            {
+              const Number dm(n_directions, S::n_state + s * stride + 1 + d, values[1 + d]);
+              a.grad_k[s][d] = compose(*transform, m, 1) * dm;
+            }
+            else
+              a.grad_k[s][d] = values[1 + d];
+      }
     }
 
     static void read(const Number &f, int row, PointFluxes &out)
@@ -124,11 +124,11 @@ namespace varfield
         out.state_gradient[row * S::n_state + j] = f.dx(j);
       for (int s = 0; s < S::n_k; ++s)
         for (int j = 0; j <= dim; ++j)
-          {
-            const bool occurs = j == 0 || S::uses_grad_k;
-            out.field_gradient[row * S::n_k * (dim + 1) + s * (dim + 1) + j] =
+        {
+          const bool occurs = j == 0 || S::uses_grad_k;
+          out.field_gradient[row * S::n_k * (dim + 1) + s * (dim + 1) + j] =
               occurs ? f.dx(S::n_state + s * (S::uses_grad_k ? dim + 1 : 1) + j) : 0.;
-          }
+        }
     }
   };
 

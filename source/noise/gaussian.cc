@@ -8,7 +8,8 @@ namespace varfield
 {
   namespace
   {
-    /// Independent errors N(0, σᵢ²) with σᵢ² = aᵢ² + (b dᵢ)²: aᵢ from the parameter, the group or the column “std”, b relative.
+    /// Independent errors N(0, σᵢ²) with σᵢ² = aᵢ² + (b dᵢ)²: aᵢ from the parameter, the group or the column “std”, b
+    /// relative.
     class Gaussian : public Noise
     {
     public:
@@ -20,9 +21,10 @@ namespace varfield
         prm.add_parameter("Relative standard deviation", relative_,
                           "Added in quadrature: this fraction of the absolute value of each datum.",
                           dealii::Patterns::Double(0));
-        prm.add_parameter("Group standard deviations", groups_,
-                          "For the rows of a group (column “group”) in place of the standard deviation above, for example “A: "
-                          "0.1; B: 0.3”.");
+        prm.add_parameter(
+            "Group standard deviations", groups_,
+            "For the rows of a group (column “group”) in place of the standard deviation above, for example “A: "
+            "0.1; B: 0.3”.");
       }
 
       void initialize(const Table &table, const Vector &values, const std::string &section) override
@@ -31,15 +33,16 @@ namespace varfield
         apply_groups(table, section, absolute);
         deviations_.resize(values.size());
         for (Index i = 0; i < values.size(); ++i)
-          {
-            if (absolute(i) < 0.)
-              throw UserError(table.where(i) + ": the standard deviation of a measurement cannot be negative, but is " +
-                              to_text(absolute(i)) + ".");
-            deviations_(i) = std::hypot(absolute(i), relative_ * values(i));
-            if (!(deviations_(i) > 0.))
-              throw UserError(table.where(i) + ": the standard deviation of this measurement has to be positive, but is " +
-                              to_text(deviations_(i)) + " (column “std”, or " + section + "/Standard deviation).");
-          }
+        {
+          if (absolute(i) < 0.)
+            throw UserError(table.where(i) + ": the standard deviation of a measurement cannot be negative, but is " +
+                            to_text(absolute(i)) + ".");
+          deviations_(i) = std::hypot(absolute(i), relative_ * values(i));
+          if (!(deviations_(i) > 0.))
+            throw UserError(table.where(i) +
+                            ": the standard deviation of this measurement has to be positive, but is " +
+                            to_text(deviations_(i)) + " (column “std”, or " + section + "/Standard deviation).");
+        }
       }
 
       double potential(const Vector &residuals, const std::vector<bool> &used) const override
@@ -47,10 +50,10 @@ namespace varfield
         double sum = 0.;
         for (Index i = 0; i < residuals.size(); ++i)
           if (used[i])
-            {
-              const double z = residuals(i) / deviations_(i);
-              sum += 0.5 * z * z + 0.5 * std::log(2. * M_PI) + std::log(deviations_(i));
-            }
+          {
+            const double z = residuals(i) / deviations_(i);
+            sum += 0.5 * z * z + 0.5 * std::log(2. * M_PI) + std::log(deviations_(i));
+          }
         return sum;
       }
 
@@ -77,10 +80,10 @@ namespace varfield
         if (absolute_ > 0.)
           return Vector::Constant(table.n_rows(), absolute_);
         if (table.has("std"))
-          {
-            const auto column = table.numbers("std");
-            return Eigen::Map<const Vector>(column.data(), column.size());
-          }
+        {
+          const auto column = table.numbers("std");
+          return Eigen::Map<const Vector>(column.data(), column.size());
+        }
         if (relative_ == 0. && groups_.empty())
           throw UserError(section + "/Standard deviation: has to be positive, because the file " + table.path() +
                           " has no column “std”; it is 0.");

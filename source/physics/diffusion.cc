@@ -4,12 +4,12 @@ namespace varfield
 {
   namespace
   {
-    /// −∇·(k∇u) = source: Darcy flow (u head, k transmissivity), heat conduction, electrostatics. With the transform exp
-    /// the unknown is log k.
+    /// −∇·(k∇u) = source: Darcy flow (u head, k transmissivity), heat conduction, electrostatics. With the transform
+    /// exp the unknown is log k.
     template <int dim>
     struct Diffusion
     {
-      using S = Sizes<dim, 1, 1>;
+      using S                      = Sizes<dim, 1, 1>;
       static constexpr bool linear = true, symmetric = true;
 
       static std::vector<std::string> state_names() { return {"u"}; }
@@ -23,6 +23,7 @@ namespace varfield
       }
     };
 
-    const PdeRegistration<Diffusion> diffusion("diffusion", "−∇·(k∇u) = source: Darcy flow, heat conduction, electrostatics.");
+    const PdeRegistration<Diffusion> diffusion("diffusion",
+                                               "−∇·(k∇u) = source: Darcy flow, heat conduction, electrostatics.");
   } // namespace
 } // namespace varfield

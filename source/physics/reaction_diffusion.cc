@@ -8,7 +8,7 @@ namespace varfield
     template <int dim>
     struct ReactionDiffusion
     {
-      using S = Sizes<dim, 1, 3>;
+      using S                      = Sizes<dim, 1, 3>;
       static constexpr bool linear = true, symmetric = true;
 
       static std::vector<std::string> state_names() { return {"u"}; }
@@ -28,7 +28,7 @@ namespace varfield
       }
     };
 
-    const PdeRegistration<ReactionDiffusion> reaction_diffusion(
-      "reaction diffusion", "−∇·(k∇u) + c u = m + source: any of k, c and m can be unknown.");
+    const PdeRegistration<ReactionDiffusion>
+        reaction_diffusion("reaction diffusion", "−∇·(k∇u) + c u = m + source: any of k, c and m can be unknown.");
   } // namespace
 } // namespace varfield

@@ -28,14 +28,15 @@ namespace varfield
 
       void add_standard_deviation(ParameterHandler &prm)
       {
-        prm.add_parameter("Standard deviation", standard_deviation_, "of every zone's value, in the unit of the field m.",
-                          Patterns::Double(0));
+        prm.add_parameter("Standard deviation", standard_deviation_,
+                          "of every zone's value, in the unit of the field m.", Patterns::Double(0));
       }
 
       void check_standard_deviation(const std::string &section) const
       {
         if (!(standard_deviation_ > 0.))
-          throw UserError(section + "/Standard deviation: has to be positive, but is " + to_text(standard_deviation_) + ".");
+          throw UserError(section + "/Standard deviation: has to be positive, but is " + to_text(standard_deviation_) +
+                          ".");
       }
 
       double standard_deviation_ = 1.;
@@ -124,10 +125,11 @@ namespace varfield
     public:
       void add_parameters(ParameterHandler &prm) override
       {
-        prm.add_parameter("File", file_,
-                          "Covariance matrix of the zones' values: one row a line, numbers separated by commas, zones in the "
-                          "order of their ids (blocks: x fastest).",
-                          Patterns::FileName());
+        prm.add_parameter(
+            "File", file_,
+            "Covariance matrix of the zones' values: one row a line, numbers separated by commas, zones in the "
+            "order of their ids (blocks: x fastest).",
+            Patterns::FileName());
       }
 
       void check(const std::string &section) const override
@@ -148,21 +150,21 @@ namespace varfield
         Index i             = 0;
         unsigned int number = 0;
         for (const auto &row : rows)
-          {
-            ++number;
-            if (trim(row).empty() || trim(row)[0] == '#')
-              continue;
-            const auto where  = file_ + ", line " + std::to_string(number);
-            const auto values = parse_numbers(row, where);
-            if (static_cast<Index>(values.size()) != n || i >= n)
-              throw UserError(where + ": the field has " + std::to_string(n) + " zones, so the file has to have " +
-                              std::to_string(n) + " rows of " + std::to_string(n) + " numbers, but row " +
-                              std::to_string(i + 1) + " has " + std::to_string(values.size()) + ".");
-            c.row(i++) = Eigen::Map<const Vector>(values.data(), n).transpose();
-          }
+        {
+          ++number;
+          if (trim(row).empty() || trim(row)[0] == '#')
+            continue;
+          const auto where  = file_ + ", line " + std::to_string(number);
+          const auto values = parse_numbers(row, where);
+          if (static_cast<Index>(values.size()) != n || i >= n)
+            throw UserError(where + ": the field has " + std::to_string(n) + " zones, so the file has to have " +
+                            std::to_string(n) + " rows of " + std::to_string(n) + " numbers, but row " +
+                            std::to_string(i + 1) + " has " + std::to_string(values.size()) + ".");
+          c.row(i++) = Eigen::Map<const Vector>(values.data(), n).transpose();
+        }
         if (i != n)
-          throw UserError(file_ + ": the field has " + std::to_string(n) + " zones, but the file has " + std::to_string(i) +
-                          " rows.");
+          throw UserError(file_ + ": the field has " + std::to_string(n) + " zones, but the file has " +
+                          std::to_string(i) + " rows.");
         return c;
       }
 

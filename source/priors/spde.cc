@@ -28,13 +28,14 @@ namespace varfield
     };
 
     /// The Whittle–Matérn field N(0, A⁻¹MA⁻¹) of Lindgren, Rue, Lindström (2011) with ν = 2 − dim/2, as in Bui-Thanh,
-    /// Ghattas, Martin, Stadler (2013). L = A⁻¹Q with QQᵀ = M: Q is diagonal for a lumped mass; for the consistent one it
-    /// has a column sqrt(w_q) φ_i(x_q) for every quadrature point of every cell.
+    /// Ghattas, Martin, Stadler (2013). L = A⁻¹Q with QQᵀ = M: Q is diagonal for a lumped mass; for the consistent one
+    /// it has a column sqrt(w_q) φ_i(x_q) for every quadrature point of every cell.
     template <int dim>
     class SpdePrior : public GaussianPrior
     {
     public:
-      SpdePrior(const FieldSpace<dim> &space, const SpdeCoefficients<dim> &coefficients, const SolverSettings &settings);
+      SpdePrior(const FieldSpace<dim> &space, const SpdeCoefficients<dim> &coefficients,
+                const SolverSettings &settings);
 
       const Layout &layout() const override { return space_.layout(); }
       const Layout &noise_layout() const override { return lumped_ ? space_.layout() : noise_layout_; }
@@ -66,7 +67,7 @@ namespace varfield
     template <int dim>
     SpdePrior<dim>::SpdePrior(const FieldSpace<dim> &space, const SpdeCoefficients<dim> &coefficients,
                               const SolverSettings &settings)
-      : space_(space), lumped_(coefficients.lumped_mass)
+        : space_(space), lumped_(coefficients.lumped_mass)
     {
       assemble(coefficients);
       if (!lumped_)
@@ -76,15 +77,15 @@ namespace varfield
       if (!solver_->set_matrix(operator_))
         throw ComputationError("The matrix of a prior could not be factorised.");
       if (!lumped_)
-        {
-          mass_solver_ = LinearSolver::create(settings, MatrixKind::mass, n, dim);
-          if (!mass_solver_->set_matrix(mass_))
-            throw ComputationError("The mass matrix of a prior could not be factorised.");
-        }
+      {
+        mass_solver_ = LinearSolver::create(settings, MatrixKind::mass, n, dim);
+        if (!mass_solver_->set_matrix(mass_))
+          throw ComputationError("The mass matrix of a prior could not be factorised.");
+      }
     }
 
-    /// With a lumped mass all terms are integrated at the nodes: M alone would leave K too small for the shortest waves, and the
-    /// variance in 3D at h = ρ/10 60 % too large.
+    /// With a lumped mass all terms are integrated at the nodes: M alone would leave K too small for the shortest
+    /// waves, and the variance in 3D at h = ρ/10 60 % too large.
     template <int dim>
     Quadrature<dim> prior_quadrature(unsigned int degree, bool lumped)
     {
@@ -97,9 +98,10 @@ namespace varfield
       const auto &handler = space_.dof_handler();
       reinit_matrix(operator_, handler, space_.constraints(), handler, space_.constraints());
       reinit_matrix(mass_, handler, space_.constraints(), handler, space_.constraints());
-      const auto &fe = handler.get_fe();
+      const auto &fe                   = handler.get_fe();
       const Quadrature<dim> quadrature = prior_quadrature<dim>(fe.degree, lumped_);
-      FEValues<dim> values(space_.mesh().mapping(), fe, quadrature, update_values | update_gradients | update_JxW_values);
+      FEValues<dim> values(space_.mesh().mapping(), fe, quadrature,
+                           update_values | update_gradients | update_JxW_values);
       const unsigned int n = fe.dofs_per_cell;
       FullMatrix<double> a(n, n), m(n, n);
       std::vector<types::global_dof_index> dofs(n);
@@ -107,32 +109,32 @@ namespace varfield
       dealii::Vector<double> row_sums(n);
       for (const auto &cell : handler.active_cell_iterators())
         if (cell->is_locally_owned())
-          {
-            values.reinit(cell);
-            a = 0.;
-            m = 0.;
-            for (unsigned int q = 0; q < quadrature.size(); ++q)
-              for (unsigned int i = 0; i < n; ++i)
-                {
-                  const Tensor<1, dim> flux = c.theta * values.shape_grad(i, q);
-                  for (unsigned int j = 0; j < n; ++j)
-                    {
-                      const double mass = values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
-                      m(i, j) += mass;
-                      a(i, j) += c.delta * mass + c.gamma * (flux * values.shape_grad(j, q)) * values.JxW(q);
-                    }
-                }
+        {
+          values.reinit(cell);
+          a = 0.;
+          m = 0.;
+          for (unsigned int q = 0; q < quadrature.size(); ++q)
             for (unsigned int i = 0; i < n; ++i)
+            {
+              const Tensor<1, dim> flux = c.theta * values.shape_grad(i, q);
+              for (unsigned int j = 0; j < n; ++j)
               {
-                row_sums(i) = 0.;
-                for (unsigned int j = 0; j < n; ++j)
-                  row_sums(i) += m(i, j);
+                const double mass = values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
+                m(i, j) += mass;
+                a(i, j) += c.delta * mass + c.gamma * (flux * values.shape_grad(j, q)) * values.JxW(q);
               }
-            cell->get_dof_indices(dofs);
-            space_.constraints().distribute_local_to_global(a, dofs, operator_);
-            space_.constraints().distribute_local_to_global(m, dofs, mass_);
-            space_.constraints().distribute_local_to_global(row_sums, dofs, lumped);
+            }
+          for (unsigned int i = 0; i < n; ++i)
+          {
+            row_sums(i) = 0.;
+            for (unsigned int j = 0; j < n; ++j)
+              row_sums(i) += m(i, j);
           }
+          cell->get_dof_indices(dofs);
+          space_.constraints().distribute_local_to_global(a, dofs, operator_);
+          space_.constraints().distribute_local_to_global(m, dofs, mass_);
+          space_.constraints().distribute_local_to_global(row_sums, dofs, lumped);
+        }
       if (c.robin)
         assemble_boundary(c);
       finish_matrix(operator_, handler, space_.constraints());
@@ -149,7 +151,7 @@ namespace varfield
     template <int dim>
     void SpdePrior<dim>::assemble_boundary(const SpdeCoefficients<dim> &c)
     {
-      const auto &fe = space_.dof_handler().get_fe();
+      const auto &fe                       = space_.dof_handler().get_fe();
       const Quadrature<dim - 1> quadrature = prior_quadrature<dim - 1>(fe.degree, lumped_);
       FEFaceValues<dim> values(space_.mesh().mapping(), fe, quadrature,
                                update_values | update_normal_vectors | update_JxW_values);
@@ -158,31 +160,30 @@ namespace varfield
       std::vector<types::global_dof_index> dofs(n);
       for (const auto &cell : space_.dof_handler().active_cell_iterators())
         if (cell->is_locally_owned() && cell->at_boundary())
-          {
-            a = 0.;
-            for (const auto f : cell->face_indices())
-              if (cell->face(f)->at_boundary())
-                {
-                  values.reinit(cell, f);
-                  for (unsigned int q = 0; q < quadrature.size(); ++q)
-                    {
-                      const auto normal = values.normal_vector(q);
-                      const double beta =
-                        c.robin_parameter > 0. ?
-                          c.robin_parameter :
-                          std::sqrt(c.gamma * c.delta * (normal * (c.theta * normal))) / 1.42;
-                      for (unsigned int i = 0; i < n; ++i)
-                        for (unsigned int j = 0; j < n; ++j)
-                          a(i, j) += beta * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
-                    }
-                }
-            cell->get_dof_indices(dofs);
-            space_.constraints().distribute_local_to_global(a, dofs, operator_);
-          }
+        {
+          a = 0.;
+          for (const auto f : cell->face_indices())
+            if (cell->face(f)->at_boundary())
+            {
+              values.reinit(cell, f);
+              for (unsigned int q = 0; q < quadrature.size(); ++q)
+              {
+                const auto normal = values.normal_vector(q);
+                const double beta = c.robin_parameter > 0.
+                                        ? c.robin_parameter
+                                        : std::sqrt(c.gamma * c.delta * (normal * (c.theta * normal))) / 1.42;
+                for (unsigned int i = 0; i < n; ++i)
+                  for (unsigned int j = 0; j < n; ++j)
+                    a(i, j) += beta * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
+              }
+            }
+          cell->get_dof_indices(dofs);
+          space_.constraints().distribute_local_to_global(a, dofs, operator_);
+        }
     }
 
-    /// Q for the consistent mass. The noise lives on discontinuous functions, one for each quadrature point of a cell, so
-    /// that hierarchical numbering gives it keys that do not depend on the partition.
+    /// Q for the consistent mass. The noise lives on discontinuous functions, one for each quadrature point of a cell,
+    /// so that hierarchical numbering gives it keys that do not depend on the partition.
     template <int dim>
     void SpdePrior<dim>::assemble_noise_factor()
     {
@@ -201,17 +202,17 @@ namespace varfield
       std::vector<types::global_dof_index> dofs(n), noise_dofs(n_q);
       for (const auto &cell : handler.active_cell_iterators())
         if (cell->is_locally_owned())
-          {
-            values.reinit(cell);
-            for (unsigned int i = 0; i < n; ++i)
-              for (unsigned int q = 0; q < n_q; ++q)
-                local(i, q) = std::sqrt(values.JxW(q)) * values.shape_value(i, q);
-            cell->get_dof_indices(dofs);
-            typename DoFHandler<dim>::active_cell_iterator(&handler.get_triangulation(), cell->level(), cell->index(),
-                                                           &noise_handler_)
+        {
+          values.reinit(cell);
+          for (unsigned int i = 0; i < n; ++i)
+            for (unsigned int q = 0; q < n_q; ++q)
+              local(i, q) = std::sqrt(values.JxW(q)) * values.shape_value(i, q);
+          cell->get_dof_indices(dofs);
+          typename DoFHandler<dim>::active_cell_iterator(&handler.get_triangulation(), cell->level(), cell->index(),
+                                                         &noise_handler_)
               ->get_dof_indices(noise_dofs);
-            space_.constraints().distribute_local_to_global(local, dofs, none, noise_dofs, noise_factor_);
-          }
+          space_.constraints().distribute_local_to_global(local, dofs, none, noise_dofs, noise_factor_);
+        }
       noise_factor_.compress(VectorOperation::add);
       std::vector<std::uint64_t> keys;
       for (const auto dof : noise_handler_.locally_owned_dofs())
@@ -223,8 +224,9 @@ namespace varfield
     MultiVector SpdePrior<dim>::solve(MultiVector dofs) const
     {
       if (!solver_->solve(dofs))
-        throw ComputationError("A linear solve of a prior did not converge: raise “Linear solver/Maximum iterations”, or "
-                               "set “Linear solver/Type” to “direct”.");
+        throw ComputationError(
+            "A linear solve of a prior did not converge: raise “Linear solver/Maximum iterations”, or "
+            "set “Linear solver/Type” to “direct”.");
       return dofs;
     }
 
@@ -246,8 +248,8 @@ namespace varfield
     MultiVector SpdePrior<dim>::apply_factor_transpose(const MultiVector &dual) const
     {
       const MultiVector solved = solve(space_.embed(dual));
-      return lumped_ ? space_.extract(lumped_mass_.cwiseSqrt().asDiagonal() * solved) :
-                       multiply_transpose(noise_factor_, solved);
+      return lumped_ ? space_.extract(lumped_mass_.cwiseSqrt().asDiagonal() * solved)
+                     : multiply_transpose(noise_factor_, solved);
     }
 
     template <int dim>
@@ -286,25 +288,25 @@ namespace varfield
       const int rank = Utilities::MPI::this_mpi_process(layout().comm());
       const int size = Utilities::MPI::n_mpi_processes(layout().comm());
       for (int owner = 0; owner < size; ++owner)
+      {
+        Index n_owner = layout().n_local();
+        MPI_Bcast(&n_owner, sizeof(n_owner), MPI_BYTE, owner, layout().comm());
+        for (Index first = 0; first < n_owner; first += 128)
         {
-          Index n_owner = layout().n_local();
-          MPI_Bcast(&n_owner, sizeof(n_owner), MPI_BYTE, owner, layout().comm());
-          for (Index first = 0; first < n_owner; first += 128)
-            {
-              const Index count = std::min<Index>(128, n_owner - first);
-              MultiVector unit  = MultiVector::Zero(layout().n_local(), count);
-              if (rank == owner)
-                unit.middleRows(first, count).setIdentity();
-              const MultiVector column = precision(unit);
-              if (rank == owner)
-                diagonal.segment(first, count) = column.middleRows(first, count).diagonal();
-            }
+          const Index count = std::min<Index>(128, n_owner - first);
+          MultiVector unit  = MultiVector::Zero(layout().n_local(), count);
+          if (rank == owner)
+            unit.middleRows(first, count).setIdentity();
+          const MultiVector column = precision(unit);
+          if (rank == owner)
+            diagonal.segment(first, count) = column.middleRows(first, count).diagonal();
         }
+      }
       return diagonal;
     }
 
-    /// A e = αMe for the smallest α; u = e/α with eᵀMe = 1 has uᵀC⁻¹u = 1. Constrained rows get next to no mass, which puts
-    /// their eigenvalues out of the way.
+    /// A e = αMe for the smallest α; u = e/α with eᵀMe = 1 has uᵀC⁻¹u = 1. Constrained rows get next to no mass, which
+    /// puts their eigenvalues out of the way.
     template <int dim>
     MultiVector SpdePrior<dim>::leading_modes(unsigned int n) const
     {
@@ -316,15 +318,15 @@ namespace varfield
       const auto &owned = space_.dof_handler().locally_owned_dofs();
       Index local       = 0;
       for (const auto dof : owned)
-        {
-          if (space_.constraints().is_constrained(dof))
-            mass.set(dof, dof, 1e-12);
-          else if (lumped_)
-            mass.set(dof, dof, lumped_mass_(local));
-          ++local;
-        }
+      {
+        if (space_.constraints().is_constrained(dof))
+          mass.set(dof, dof, 1e-12);
+        else if (lumped_)
+          mass.set(dof, dof, lumped_mass_(local));
+        ++local;
+      }
       mass.compress(VectorOperation::insert);
-      const auto modes = smallest_modes(operator_, mass, std::min<Index>(n, layout().n_global()));
+      const auto modes = smallest_modes(operator_, mass, std::min<Index>(n, layout().n_global()), layout().n_global());
       return space_.extract(modes.vectors * modes.values.cwiseInverse().asDiagonal());
     }
 
@@ -345,30 +347,35 @@ namespace varfield
                           "standard deviation and correlation length. 0: not given.",
                           Double(0));
         prm.add_parameter("Delta", delta_, "Coefficient of the mass term of A. 0: not given.", Double(0));
-        prm.add_parameter("Anisotropy", anisotropy_,
-                          "Symmetric tensor Θ of the diffusion term, rows separated by semicolons, for example “4, 0; 0, "
-                          "1”: correlation lengths are multiplied by the square roots of its eigenvalues. Empty: none.");
-        prm.add_parameter("Boundary condition", boundary_,
-                          "Of the operator A. “robin” evens the variance near the boundary; “neumann” doubles it there; "
-                          "“dirichlet” holds the field at its mean.",
-                          Selection("neumann|robin|dirichlet"));
+        prm.add_parameter(
+            "Anisotropy", anisotropy_,
+            "Symmetric tensor Θ of the diffusion term, rows separated by semicolons, for example “4, 0; 0, "
+            "1”: correlation lengths are multiplied by the square roots of its eigenvalues. Empty: none.");
+        prm.add_parameter(
+            "Boundary condition", boundary_,
+            "Of the operator A. “robin” evens the variance near the boundary; “neumann” doubles it there; "
+            "“dirichlet” holds the field at its mean.",
+            Selection("neumann|robin|dirichlet"));
         prm.add_parameter("Robin coefficient", robin_,
                           "β of the boundary term; 0: sqrt(γδ nᵀΘn)/1.42 (Daon, Stadler 2018).", Double(0));
-        prm.add_parameter("Mass", mass_,
-                          "“lumped”: the whitened coordinates are as many as the nodes, as the whitened diagonal families "
-                          "need. “consistent”: the finite-element mass matrix.",
-                          Selection("lumped|consistent"));
+        prm.add_parameter(
+            "Mass", mass_,
+            "“lumped”: the whitened coordinates are as many as the nodes, as the whitened diagonal families "
+            "need. “consistent”: the finite-element mass matrix.",
+            Selection("lumped|consistent"));
       }
 
       void check(const std::string &section) const override
       {
         if ((gamma_ > 0.) != (delta_ > 0.))
-          throw UserError(section + "/Gamma, Delta: have to be given together, both positive, but are " + to_text(gamma_) +
-                          " and " + to_text(delta_) + ".");
+          throw UserError(section + "/Gamma, Delta: have to be given together, both positive, but are " +
+                          to_text(gamma_) + " and " + to_text(delta_) + ".");
         if (gamma_ == 0. && standard_deviation_ <= 0.)
-          throw UserError(section + "/Standard deviation: has to be positive, but is " + to_text(standard_deviation_) + ".");
+          throw UserError(section + "/Standard deviation: has to be positive, but is " + to_text(standard_deviation_) +
+                          ".");
         if (gamma_ == 0. && correlation_length_ <= 0.)
-          throw UserError(section + "/Correlation length: has to be positive, but is " + to_text(correlation_length_) + ".");
+          throw UserError(section + "/Correlation length: has to be positive, but is " + to_text(correlation_length_) +
+                          ".");
         coefficients(section);
       }
 
@@ -384,8 +391,8 @@ namespace varfield
       std::string describe() const override
       {
         const auto c = coefficients("");
-        return "Whittle–Matérn (ν = " + to_text(2. - dim / 2.) + "), γ = " + to_text(c.gamma) + ", δ = " + to_text(c.delta) +
-               ", " + boundary_ + " boundary, " + mass_ + " mass";
+        return "Whittle–Matérn (ν = " + to_text(2. - dim / 2.) + "), γ = " + to_text(c.gamma) +
+               ", δ = " + to_text(c.delta) + ", " + boundary_ + " boundary, " + mass_ + " mass";
       }
 
     private:
@@ -395,44 +402,47 @@ namespace varfield
       std::string anisotropy_, boundary_ = "robin", mass_ = "lumped";
     };
 
-    /// With κ² = δ/γ: σ² = Γ(ν) / (Γ(ν+d/2) (4π)^{d/2} κ^{2ν} γ² det(Θ)^{1/2}), ρ = sqrt(8ν)/κ (Lindgren, Rue, Lindström 2011).
+    /// With κ² = δ/γ: σ² = Γ(ν) / (Γ(ν+d/2) (4π)^{d/2} κ^{2ν} γ² det(Θ)^{1/2}), ρ = sqrt(8ν)/κ (Lindgren, Rue,
+    /// Lindström 2011).
     template <int dim>
     SpdeCoefficients<dim> Spde<dim>::coefficients(const std::string &section) const
     {
       SpdeCoefficients<dim> c;
       c.theta = unit_symmetric_tensor<dim>();
       if (!anisotropy_.empty())
+      {
+        const auto rows = split(anisotropy_, ';');
+        if (rows.size() != dim)
+          throw UserError(section + "/Anisotropy: needs " + std::to_string(dim) +
+                          " rows separated by semicolons, but "
+                          "found “" +
+                          anisotropy_ + "”.");
+        for (unsigned int i = 0; i < dim; ++i)
         {
-          const auto rows = split(anisotropy_, ';');
-          if (rows.size() != dim)
-            throw UserError(section + "/Anisotropy: needs " + std::to_string(dim) + " rows separated by semicolons, but "
-                            "found “" + anisotropy_ + "”.");
-          for (unsigned int i = 0; i < dim; ++i)
-            {
-              const auto row = parse_numbers(rows[i], section + "/Anisotropy");
-              for (unsigned int j = 0; j < dim; ++j)
-                {
-                  if (row.size() != dim || (j < i && c.theta[j][i] != row[j]))
-                    throw UserError(section + "/Anisotropy: has to be a symmetric matrix with " + std::to_string(dim) +
-                                    " numbers in each row, but found “" + anisotropy_ + "”.");
-                  c.theta[i][j] = row[j];
-                }
-            }
-          const auto eigenvalues_of = eigenvalues(c.theta);
-          if (!(eigenvalues_of[dim - 1] > 0.))
-            throw UserError(section + "/Anisotropy: has to be positive definite, but its smallest eigenvalue is " +
-                            to_text(eigenvalues_of[dim - 1]) + ".");
+          const auto row = parse_numbers(rows[i], section + "/Anisotropy");
+          for (unsigned int j = 0; j < dim; ++j)
+          {
+            if (row.size() != dim || (j < i && c.theta[j][i] != row[j]))
+              throw UserError(section + "/Anisotropy: has to be a symmetric matrix with " + std::to_string(dim) +
+                              " numbers in each row, but found “" + anisotropy_ + "”.");
+            c.theta[i][j] = row[j];
+          }
         }
+        const auto eigenvalues_of = eigenvalues(c.theta);
+        if (!(eigenvalues_of[dim - 1] > 0.))
+          throw UserError(section + "/Anisotropy: has to be positive definite, but its smallest eigenvalue is " +
+                          to_text(eigenvalues_of[dim - 1]) + ".");
+      }
       c.gamma = gamma_;
       c.delta = delta_;
       if (gamma_ == 0.)
-        {
-          const double nu = 2. - dim / 2., kappa = std::sqrt(8. * nu) / correlation_length_;
-          const double unit_variance = std::tgamma(nu) / (std::tgamma(nu + dim / 2.) * std::pow(4. * M_PI, dim / 2.) *
-                                                          std::pow(kappa, 2. * nu) * std::sqrt(determinant(c.theta)));
-          c.gamma = std::sqrt(unit_variance) / standard_deviation_;
-          c.delta = kappa * kappa * c.gamma;
-        }
+      {
+        const double nu = 2. - dim / 2., kappa = std::sqrt(8. * nu) / correlation_length_;
+        const double unit_variance = std::tgamma(nu) / (std::tgamma(nu + dim / 2.) * std::pow(4. * M_PI, dim / 2.) *
+                                                        std::pow(kappa, 2. * nu) * std::sqrt(determinant(c.theta)));
+        c.gamma                    = std::sqrt(unit_variance) / standard_deviation_;
+        c.delta                    = kappa * kappa * c.gamma;
+      }
       c.robin           = boundary_ == "robin";
       c.robin_parameter = robin_;
       c.lumped_mass     = mass_ == "lumped";

@@ -42,16 +42,16 @@ namespace varfield
       {
         const double s = 1. / (1. + std::exp(-m)), range = upper_ - lower_;
         switch (order)
-          {
-          case 0:
-            return lower_ + range * s;
-          case 1:
-            return range * s * (1. - s);
-          case 2:
-            return range * s * (1. - s) * (1. - 2. * s);
-          default:
-            return range * s * (1. - s) * (1. - 6. * s + 6. * s * s);
-          }
+        {
+        case 0:
+          return lower_ + range * s;
+        case 1:
+          return range * s * (1. - s);
+        case 2:
+          return range * s * (1. - s) * (1. - 2. * s);
+        default:
+          return range * s * (1. - s) * (1. - 6. * s + 6. * s * s);
+        }
       }
 
       double inverse(double k) const override
