@@ -37,6 +37,7 @@ namespace varfield
   std::vector<GhostedVector> ForwardModel<dim>::ghosted_fields(const Vector &parameters) const
   {
     std::vector<GhostedVector> result;
+    result.reserve(assembler_->field_slots().size()); // a copy of such a vector has no ghost values
     for (const auto &slot : assembler_->field_slots())
       result.push_back((*fields_)[slot.field].space().ghosted(fields_->values(parameters, slot.field)));
     return result;

@@ -107,13 +107,14 @@ namespace varfield
         a.k[s] = transform != nullptr ? compose(*transform, m) : m;
         if constexpr (S::uses_grad_k)
           for (int d = 0; d < dim; ++d)
+          {
+            a.grad_k[s][d] = values[1 + d];
             if (transform != nullptr)
             {
               const Number dm(n_directions, S::n_state + s * stride + 1 + d, values[1 + d]);
               a.grad_k[s][d] = compose(*transform, m, 1) * dm;
             }
-            else
-              a.grad_k[s][d] = values[1 + d];
+          }
       }
     }
 
