@@ -14,8 +14,8 @@ install(PROGRAMS scripts/render.py scripts/scenes.py scripts/cross_validate.py D
 install(FILES LICENSE CHANGELOG.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # All objects but main.cc in one archive, which the package links as a whole: plugins register themselves from static
-# objects, and a linker would drop what nobody calls. The compiled header counts as an object of its target: out with it.
-add_library(archive STATIC $<FILTER:$<TARGET_OBJECTS:core>,EXCLUDE,\\.gch$>)
+# objects, and a linker would drop what nobody calls.
+add_library(archive STATIC $<TARGET_OBJECTS:core>)
 set_target_properties(archive PROPERTIES OUTPUT_NAME varfield LINKER_LANGUAGE CXX)
 install(TARGETS archive ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES source/main.cc DESTINATION ${VARFIELD_DATA}/source)

@@ -85,9 +85,8 @@ namespace varfield
       Report report(problem.groups(), problem.inference().time_budget);
       print_header(problem, report);
       const Results<dim> results = infer(problem, report);
-      const bool interrupted     = results.map.interrupted || results.optimization.interrupted;
       const bool done            = results.map.converged && results.optimization.converged;
-      const int exit_code        = interrupted ? stopped_early : done ? converged : not_converged;
+      const int exit_code        = results.interrupted ? stopped_early : done ? converged : not_converged;
 
       OutputFolder folder(problem.output(), problem.groups());
       write_together(problem, results, report, folder.path(), exit_code);
@@ -96,7 +95,7 @@ namespace varfield
       for (const auto &text : summary_lines(problem, results))
         report.line(text);
       report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
-      if (interrupted)
+      if (results.interrupted)
         report.line("\nSTOPPED EARLY (" + report.stop_reason() +
                     "): the results are those of the last complete iteration.");
       else if (!done)

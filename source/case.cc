@@ -1,5 +1,6 @@
 #include <petscsys.h>
 #include <varfield/case.h>
+#include <varfield/checkpoint.h>
 #include <varfield/text.h>
 
 namespace varfield
@@ -232,6 +233,11 @@ namespace varfield
     fields_.initialize(groups_->space(), std::move(declared_fields_));
     model_.initialize(mesh_, fields_, *measurements_, solver_);
     density_ = std::make_unique<InverseProblem<dim>>(model_, *measurements_, fields_, *groups_, inference_.curvature);
+    if (inference_.method != "map")
+      inference_.family->check(fields_.prior());
+    const Layout &layout = fields_.prior().layout();
+    start_ =
+        inference_.start_from.empty() ? Vector::Zero(layout.n_local()) : read_vector(inference_.start_from, layout);
   }
 
   template <int dim>

@@ -20,7 +20,7 @@ namespace varfield
   namespace
   {
     /// A point, what is known there, and the dual C⁻¹m.
-    struct Point
+    struct Iterate
     {
       Vector m, dual;
       std::unique_ptr<Linearization> at;
@@ -45,9 +45,9 @@ namespace varfield
       double agreed(double x) const { return density.groups().broadcast(x); }
       double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
 
-      bool linearize(Point &point) const;
-      bool evaluate(Point &point) const;
-      Point shifted(const NewtonStep &step, double t) const;
+      bool linearize(Iterate &point) const;
+      bool evaluate(Iterate &point) const;
+      Iterate shifted(const NewtonStep &step, double t) const;
       NewtonStep newton_step() const;
       bool advance(const NewtonStep &step);
       bool report(unsigned int iteration, const std::string &note);
@@ -55,13 +55,13 @@ namespace varfield
       const MapSolver &settings;
       const LogDensity &density;
       const Monitor &monitor;
-      Point current;
+      Iterate current;
       double first_gradient_norm = 0., step_length = 0.;
       bool last_step_was_full = false;
     };
 
     /// Linearises at the point unless that was done; false where the model cannot be solved or a number overflows.
-    bool Minimization::linearize(Point &point) const
+    bool Minimization::linearize(Iterate &point) const
     {
       point.at         = density.linearize(point.m);
       double finite[2] = {0., 0.};
@@ -82,7 +82,7 @@ namespace varfield
       return std::isfinite(point.gradient_norm);
     }
 
-    bool Minimization::evaluate(Point &point) const
+    bool Minimization::evaluate(Iterate &point) const
     {
       const auto potential = density.potential(point.m);
       if (!everywhere(potential && std::isfinite(*potential)))
@@ -91,9 +91,9 @@ namespace varfield
       return true;
     }
 
-    Point Minimization::shifted(const NewtonStep &step, double t) const
+    Iterate Minimization::shifted(const NewtonStep &step, double t) const
     {
-      Point point;
+      Iterate point;
       point.m              = current.m + t * step.primal;
       point.dual           = current.dual + t * step.dual;
       point.regularization = 0.5 * dot(point.m, point.dual);
@@ -121,7 +121,7 @@ namespace varfield
       double t = 1.;
       for (unsigned int halving = 0; halving <= settings.max_halvings; ++halving, t *= 0.5)
       {
-        Point trial      = shifted(step, t);
+        Iterate trial    = shifted(step, t);
         const bool eager = halving == 0 && last_step_was_full;
         if (!(eager ? linearize(trial) : evaluate(trial)))
           continue;

@@ -29,9 +29,15 @@ namespace varfield
     public:
       void add(const DoFHandler<dim> &handler, GhostedVector vector, const std::string &name)
       {
+        add(handler, std::move(vector), std::vector<std::string>{name});
+      }
+      /// One name for each component.
+      void add(const DoFHandler<dim> &handler, GhostedVector vector, std::vector<std::string> names)
+      {
         vectors_.push_back(std::make_unique<GhostedVector>(std::move(vector)));
         vectors_.back()->update_ghost_values();
-        data_.add_data_vector(handler, *vectors_.back(), with_underscores(name));
+        std::transform(names.begin(), names.end(), names.begin(), with_underscores);
+        data_.add_data_vector(handler, *vectors_.back(), names);
       }
 
       void write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
@@ -95,13 +101,16 @@ namespace varfield
       const auto components = problem.model().state_names();
       for (unsigned int e = 0; e < names.size(); ++e)
       {
-        std::string prefix = "state";
-        if (names.size() > 1)
-          prefix += "_" + names[e];
-        if (components.size() > 1)
-          throw ComputationError("Vector-valued states cannot be written yet.");
-        file.add(space.dof_handler(), space.ghosted(results.state_mean.col(e)), prefix + "_mean");
-        file.add(space.dof_handler(), space.ghosted(results.state_deviation.col(e)), prefix + "_std");
+        const auto add = [&](const MultiVector &values, const std::string &suffix)
+        {
+          std::vector<std::string> labels;
+          for (const auto &component : components)
+            labels.push_back("state" + (names.size() > 1 ? "_" + names[e] : "") +
+                             (components.size() > 1 ? "_" + component : "") + suffix);
+          file.add(space.dof_handler(), space.ghosted(values.col(e)), labels);
+        };
+        add(results.state_mean, "_mean");
+        add(results.state_deviation, "_std");
       }
       file.write(path, "state", mesh, space.fe().degree);
     }
@@ -318,6 +327,9 @@ namespace varfield
       lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) +
                       " nat (" + std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
                       fixed(results.elbo.misfit.value, 2) + ", KL to the prior " + fixed(results.elbo.kl, 2));
+      if (results.elbo.elbo.error > problem.inference().elbo_error && !results.interrupted)
+        lines.push_back("              (an error of " + to_text(problem.inference().elbo_error) +
+                        " was asked for: raise Inference/Maximum draws)");
       if (results.elbo.elbo.failed > 0)
         lines.push_back("              " + std::to_string(results.elbo.elbo.failed) +
                         " draws could not be solved and were replaced");

@@ -81,13 +81,21 @@ namespace varfield
   {
     if (const auto correction = family.low_rank_correction())
     {
-      const MultiVector modes = fields[field].expand(fields.part(correction->modes, field));
-      PointwiseVariance result;
-      result.values = prior.values - modes.cwiseAbs2() * correction->shrinkage;
-      // The prior's estimate may be too low where the posterior is narrow: never below what the correction leaves.
-      result.values         = result.values.cwiseMax(0.);
-      result.relative_error = prior.relative_error;
-      return result;
+      const MultiVector squares = fields[field].expand(fields.part(correction->modes, field)).cwiseAbs2();
+      if (prior.relative_error == 0.)
+        return {(prior.values - squares * correction->shrinkage).cwiseMax(0.), 0.};
+      // The prior's estimate less the correction would be noise where the posterior is narrow. Draws of the prior's
+      // complement z − U(Vᵀz) see only what the correction leaves alone.
+      const Layout &layout    = fields.prior().layout();
+      const Vector complement = by_draws<dim>(
+          fields, field, n_draws,
+          [&](const DrawKey &key)
+          {
+            const Vector z = fields.prior().draw(key);
+            return Vector(z - product(correction->modes, layout.gram(correction->dual, z)));
+          },
+          seed);
+      return {complement + squares * (1. - correction->shrinkage.array()).matrix(), std::sqrt(2. / n_draws)};
     }
     if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
       return {by_unit_vectors<dim>(fields, field,

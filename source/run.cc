@@ -1,5 +1,4 @@
 #include <cmath>
-#include <varfield/checkpoint.h>
 #include <varfield/run.h>
 #include <varfield/text.h>
 
@@ -74,9 +73,7 @@ namespace varfield
     private:
       void find_map()
       {
-        const auto &layout    = density_.prior().layout();
-        const auto &start     = problem_.inference().start_from;
-        map_                  = start.empty() ? Vector::Zero(layout.n_local()) : read_vector(start, layout);
+        map_                  = problem_.start();
         const Monitor monitor = [this](const IterationReport &row)
         {
           report_.iteration(row);
@@ -85,7 +82,8 @@ namespace varfield
           results_.map_regularisation = row.kl;
           return report_.should_stop();
         };
-        results_.map = problem_.inference().map.minimize(density_, map_, monitor);
+        results_.map         = problem_.inference().map.minimize(density_, map_, monitor);
+        results_.interrupted = results_.map.interrupted;
         report_.line("  " + results_.map.reason);
       }
 
@@ -104,10 +102,9 @@ namespace varfield
       void optimize()
       {
         const auto &settings = problem_.inference();
-        if (settings.method != "variational" || results_.map.interrupted)
+        if (settings.method != "variational" || results_.interrupted)
         {
-          results_.optimization           = results_.map;
-          results_.optimization.converged = results_.map.converged;
+          results_.optimization = results_.map;
           return;
         }
         results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(),
@@ -116,39 +113,42 @@ namespace varfield
                                                                report_.iteration(row);
                                                                return report_.should_stop();
                                                              });
+        results_.interrupted  = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
       }
 
-      /// Fresh draws in batches until the error of the ELBO is small enough: ELBO, predicted state and measurements.
+      /// Fresh draws until the error of the ELBO is small enough: ELBO, predicted state and measurements. A run that is
+      /// to stop takes a few.
       void average_draws()
       {
+        constexpr unsigned int few = 16, batch = 64; // even, the same on any number of groups
         const auto &settings = problem_.inference();
         if (!density_.potential(family_.mean()))
           throw ComputationError("The model cannot be solved at the mean of the posterior.");
         Moments states(density_.last()->states), predictions(density_.last()->predictions);
-        DrawRange range;
-        range.seed         = problem_.seed();
-        range.count        = settings.minimum_draws + settings.minimum_draws % 2;
+        unsigned int wanted = settings.minimum_draws + settings.minimum_draws % 2;
+        if (results_.interrupted)
+          wanted = std::min(wanted, few);
         const auto visitor = [&](const Draw &)
         {
           states.add(density_.last()->states);
           predictions.add(density_.last()->predictions);
-          report_.progress("draws of the posterior", ++visited_,
-                           (range.first + range.count) / problem_.groups().n_groups());
+          report_.progress("draws of the posterior", ++visited_, wanted / problem_.groups().n_groups());
         };
-        while (true)
+        DrawRange range;
+        range.seed = problem_.seed();
+        while (range.first < wanted)
         {
-          const ElboEstimate batch = estimate_elbo(density_, family_, range, visitor);
-          merge(batch);
+          range.count = std::min(batch, wanted - range.first);
+          merge(estimate_elbo(density_, family_, range, visitor));
           range.first += range.count;
-          if (results_.elbo.elbo.error <= settings.elbo_error || range.first >= settings.maximum_draws ||
-              report_.should_stop())
+          if (!results_.interrupted && range.first == wanted)
+            wanted = total_draws(range.first);
+          if (range.first < wanted && !results_.interrupted && report_.should_stop())
+          {
+            results_.interrupted = true;
             break;
-          // As many more as the error asks for, in batches that at most double what there is.
-          const double ratio  = std::pow(results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error), 2) - 1.;
-          const double wanted = std::min(
-              {std::max(ratio, 0.1) * range.first, 1. * range.first, 1. * settings.maximum_draws - range.first});
-          range.count = 2 * std::max(1u, static_cast<unsigned int>(wanted / 2.));
+          }
         }
         states.finish(problem_.groups());
         predictions.finish(problem_.groups());
@@ -156,6 +156,17 @@ namespace varfield
         results_.state_deviation      = states.deviation();
         results_.prediction_mean      = predictions.mean();
         results_.prediction_deviation = predictions.deviation();
+      }
+
+      /// How many draws to go on to after `n`: as many as the error asks for, at most twice as many.
+      unsigned int total_draws(unsigned int n) const
+      {
+        const auto &settings = problem_.inference();
+        const double ratio   = results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error);
+        if (ratio <= 1. || n >= settings.maximum_draws)
+          return n;
+        const double wanted = std::min({std::max(ratio * ratio, 1.1) * n, 2. * n, 1. * settings.maximum_draws});
+        return n + 2 * std::max(1u, static_cast<unsigned int>((wanted - n) / 2.));
       }
 
       void merge(const ElboEstimate &batch)

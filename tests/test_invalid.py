@@ -8,7 +8,6 @@ A case is a parameter file whose comments say what is to happen:
     # run: check              the subcommand; without it the case is run
     # arguments: --set "…"    more arguments of the command line
     # ranks: 3                in place of 1 and 3
-    # late: why               the mistake cannot be found before the run has begun
     # folder: wells.csv       an empty folder that is made before the run
     # file: wells.csv         a file that is written before the run; its lines follow after “#| ”
 
@@ -38,13 +37,13 @@ class Case:
     def __init__(self, path):
         self.name, self.path = path.stem, path
         self.expected, self.arguments, self.action, self.ranks = [], [], [], [1, 3]
-        self.files, self.folders, self.late = {}, [], False
+        self.files, self.folders = {}, []
         lines = None
         for line in path.read_text().splitlines():
             if line.startswith("#|") and lines is not None:
                 lines.append(line[3:])
                 continue
-            match = re.match(r"# (expect|run|arguments|ranks|late|folder|file): (.*)", line)
+            match = re.match(r"# (expect|run|arguments|ranks|folder|file): (.*)", line)
             key, text = match.groups() if match else (None, None)
             if key == "expect":
                 self.expected.append(text)
@@ -54,8 +53,6 @@ class Case:
                 self.arguments = shlex.split(text)
             elif key == "ranks":
                 self.ranks = [int(n) for n in text.split()]
-            elif key == "late":
-                self.late = True
             elif key == "folder":
                 self.folders.append(text)
             elif key == "file":
@@ -115,8 +112,7 @@ class Invalid(unittest.TestCase):
             self.assertIn(part, message)
         lines = [line for line in message.split("\n") if line]
         self.assertEqual(len(lines), len(set(lines)), f"said more than once:\n{message}")
-        if not case.late:
-            self.assertEqual(outcome.out, "", "something was printed before the mistake was found")
+        self.assertEqual(outcome.out, "", "something was printed before the mistake was found")
         self.assertEqual(outcome.before, outcome.after, "files were left behind or changed")
 
     def test_the_base_of_all_cases_is_in_order(self):

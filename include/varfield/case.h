@@ -69,6 +69,8 @@ namespace varfield
     const Measurements<dim> &measurements() const { return *measurements_; }
     const ForwardModel<dim> &model() const { return model_; }
     const InverseProblem<dim> &density() const { return *density_; }
+    /// Where the search for the MAP point begins.
+    const Vector &start() const { return start_; }
 
     /// Owned degrees of freedom of the true field i where the parameter file gives it, else nothing. Collective.
     std::optional<Vector> truth(unsigned int i) const;
@@ -104,6 +106,7 @@ namespace varfield
     std::unique_ptr<Measurements<dim>> measurements_;
     ForwardModel<dim> model_;
     std::unique_ptr<InverseProblem<dim>> density_;
+    Vector start_;
   };
 
   /// The value of `Dimension` in a parameter file, 2 where it is not given. UserError.

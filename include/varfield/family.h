@@ -43,9 +43,11 @@ namespace varfield
     virtual ~Family() = default;
 
     virtual void add_parameters(dealii::ParameterHandler &) {}
-    /// Starts from q = prior, or the member of the family closest to it. `prior` must outlive the family.
-    /// Throws UserError if this family cannot work with this prior (a whitened diagonal family with a rectangular
-    /// factor).
+    /// Throws UserError if this family cannot work with this prior: a whitened diagonal family with a rectangular
+    /// factor, or too many unknowns for a dense one. Cheap, and the same on all ranks.
+    virtual void check(const GaussianPrior &) const {}
+    /// Starts from q = prior, or the member of the family closest to it. `prior` must outlive the family and pass
+    /// check().
     virtual void initialize(const GaussianPrior &prior, std::uint64_t seed) = 0;
 
     const GaussianPrior &prior() const { return *prior_; }

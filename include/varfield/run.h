@@ -28,7 +28,8 @@ namespace varfield
     double first_dropped = 0.;
     double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
     Termination map, optimization;
-    double seconds = 0.;
+    bool interrupted = false; ///< by a signal or the time budget, in any phase
+    double seconds   = 0.;
   };
 
   /// MAP point, Laplace approximation, variational posterior, averages over fresh draws. Collective over the world.

@@ -25,12 +25,16 @@ namespace varfield
                           dealii::Patterns::Integer(1));
       }
 
-      void initialize(const GaussianPrior &prior, std::uint64_t seed) override
+      void check(const GaussianPrior &prior) const override
       {
         if (whitened && !prior.has_square_factor())
-          throw UserError(
-              "Family/white noise mean field: this family needs as many white noise numbers as unknowns. Set "
-              "'mass = lumped' for the prior, or use the family 'mean field'.");
+          throw UserError("Inference/Family: the family “white noise mean field” needs as many white noise numbers as "
+                          "unknowns. Set “Mass” of the prior to “lumped”, or use the family “mean field”.");
+      }
+
+      void initialize(const GaussianPrior &prior, std::uint64_t seed) override
+      {
+        check(prior);
         prior_             = &prior;
         this->seed         = seed;
         prior_diagonal     = whitened ? Vector::Ones(coordinates().n_local()) : prior.precision_diagonal();

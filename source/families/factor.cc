@@ -18,12 +18,16 @@ namespace varfield
         prm.add_parameter("Factors", n_factors, "Number of columns of the factor.", dealii::Patterns::Integer(1));
       }
 
-      void initialize(const GaussianPrior &prior, std::uint64_t seed) override
+      void check(const GaussianPrior &prior) const override
       {
         if (!prior.has_square_factor())
-          throw UserError(
-              "Family/factor: this family needs as many white noise numbers as unknowns. Set 'mass = lumped' "
-              "for the prior, or use the family 'low rank'.");
+          throw UserError("Inference/Family: the family “factor” needs as many white noise numbers as unknowns. Set "
+                          "“Mass” of the prior to “lumped”, or use the family “low rank”.");
+      }
+
+      void initialize(const GaussianPrior &prior, std::uint64_t seed) override
+      {
+        check(prior);
         prior_        = &prior;
         const Index n = layout().n_local();
         // At B = 0 the gradient by B has mean zero: start beside it.
@@ -73,7 +77,7 @@ namespace varfield
 
       void natural_step(const Curvature &, double) override
       {
-        throw UserError("Family/factor: this family has no natural step; use the optimizer 'stochastic'.");
+        throw UserError("Inference/Family: the family “factor” has no natural step; use the optimizer “stochastic”.");
       }
 
       CovarianceResidual covariance_residual(const Curvature &) const override { return {}; }
@@ -150,7 +154,7 @@ namespace varfield
     };
 
     const Registration<Family, Factor>
-        registration("factor", "Diagonal plus low rank in the white noise (Ong, Nott, Smith 2018): a baseline, for the "
-                               "stochastic optimizer only.");
+        factor("factor", "Diagonal plus low rank in the white noise (Ong, Nott, Smith 2018): a baseline, for the "
+                         "stochastic optimizer only.");
   } // namespace
 } // namespace varfield

@@ -17,13 +17,19 @@ namespace varfield
                           dealii::Patterns::Integer(1));
       }
 
-      void initialize(const GaussianPrior &prior, std::uint64_t) override
+      void check(const GaussianPrior &prior) const override
       {
         const Index n = prior.layout().n_global();
         if (n > static_cast<Index>(max_size))
-          throw UserError("Family/full: the parameter vector has " + std::to_string(n) +
-                          " entries; the dense family takes at most 'Maximum size' = " + std::to_string(max_size) +
-                          ". Use the family 'low rank', or raise the limit (memory and work grow like n^2 and n^3).");
+          throw UserError("Inference/full/Maximum size: the problem has " + std::to_string(n) +
+                          " unknowns; the family “full” takes at most " + std::to_string(max_size) +
+                          ". Use the family “low rank”, or raise the limit (memory grows like n², work like n³).");
+      }
+
+      void initialize(const GaussianPrior &prior, std::uint64_t) override
+      {
+        check(prior);
+        const Index n = prior.layout().n_global();
         start_from_prior(prior);
         OrthonormalBlock basis = complete_basis(prior);
         curvature_             = Matrix::Zero(n, n);
@@ -72,7 +78,6 @@ namespace varfield
       Matrix curvature_; ///< UᵀHU, averaged
     };
 
-    const Registration<Family, Full> registration("full",
-                                                  "Any covariance matrix, dense: the reference for small problems.");
+    const Registration<Family, Full> full("full", "Any covariance matrix, dense: the reference for small problems.");
   } // namespace
 } // namespace varfield

@@ -70,8 +70,7 @@ namespace varfield
     };
 
     const Registration<Family, LowRank>
-        registration("low rank",
-                     "The prior, narrowed in the directions that the data inform: exact for linear problems "
-                     "with Gaussian noise once the rank covers these.");
+        low_rank("low rank", "The prior, narrowed in the directions that the data inform: exact for linear problems "
+                             "with Gaussian noise once the rank covers these.");
   } // namespace
 } // namespace varfield

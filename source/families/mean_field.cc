@@ -57,8 +57,7 @@ namespace varfield
     };
 
     const Registration<Family, MeanField>
-        registration("mean field",
-                     "Independent coefficients in the leading eigenvectors of the prior (Karhunen-Loeve), "
-                     "the prior elsewhere.");
+        mean_field("mean field", "Independent coefficients in the leading eigenvectors of the prior (Karhunen-Loeve), "
+                                 "the prior elsewhere.");
   } // namespace
 } // namespace varfield

@@ -435,10 +435,10 @@ namespace varfield
       void check(const Family &family) const override
       {
         if (!family.has_natural_step())
-          throw UserError("Optimizer/natural gradient: the family chosen has no natural step; use the optimizer "
-                          "'stochastic' with it.");
+          throw UserError("Inference/Optimizer: “natural gradient” needs a family with a natural step, which the one "
+                          "chosen has not. Use the optimizer “stochastic” with it.");
         if (settings.n_draws % 2 != 0)
-          throw UserError("Optimizer/natural gradient/Draws: draws come in pairs, an even number is needed; " +
+          throw UserError("Inference/natural gradient/Draws: draws come in pairs, an even number is needed; " +
                           std::to_string(settings.n_draws) + " was given.");
       }
 
@@ -455,7 +455,7 @@ namespace varfield
     };
 
     const Registration<Optimizer, NaturalGradient>
-        registration("natural gradient", "Newton's method on the evidence lower bound with averaged gradients and "
-                                         "curvatures: few iterations, independent of the mesh.");
+        natural_gradient("natural gradient", "Newton's method on the evidence lower bound with averaged gradients and "
+                                             "curvatures: few iterations, independent of the mesh.");
   } // namespace
 } // namespace varfield

@@ -32,7 +32,7 @@ namespace varfield
       void check(const Family &) const override
       {
         if (n_draws % 2 != 0)
-          throw UserError("Optimizer/stochastic/Draws: draws come in pairs, an even number is needed; " +
+          throw UserError("Inference/stochastic/Draws: draws come in pairs, an even number is needed; " +
                           std::to_string(n_draws) + " was given.");
       }
 
@@ -219,8 +219,7 @@ namespace varfield
     }
 
     const Registration<Optimizer, Stochastic>
-        registration("stochastic",
-                     "Adam on reparametrised gradients of the evidence lower bound: many cheap iterations, "
-                     "for every family.");
+        stochastic("stochastic", "Adam on reparametrised gradients of the evidence lower bound: many cheap iterations, "
+                                 "for every family.");
   } // namespace
 } // namespace varfield
