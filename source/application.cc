@@ -38,7 +38,7 @@ namespace varfield
       {
         write_results(problem, results, report, path, exit_code);
       }
-      catch (const std::runtime_error &error)
+      catch (const std::exception &error)
       {
         message = error.what();
       }
@@ -77,12 +77,13 @@ namespace varfield
     template <int dim>
     int run(Case<dim> &problem)
     {
+      const auto start = Report::Clock::now();
       problem.check();
       OutputFolder::check(problem.output(), MPI_COMM_WORLD);
       problem.build();
       refuse_unsolvable(problem);
       refuse_bad_truths(problem);
-      Report report(problem.groups(), problem.inference().time_budget);
+      Report report(problem.groups(), problem.inference().time_budget, start);
       print_header(problem, report);
       const Results<dim> results = infer(problem, report);
       const bool done            = results.map.converged && results.optimization.converged;
@@ -96,8 +97,11 @@ namespace varfield
         report.line(text);
       report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (results.interrupted)
-        report.line("\nSTOPPED EARLY (" + report.stop_reason() +
-                    "): the results are those of the last complete iteration.");
+        report.line(
+            "\nSTOPPED EARLY (" + report.stop_reason() +
+            "): the results are those of the last complete iteration, their spread a coarse estimate.\nTo go on "
+            "from there: --set \"Inference/Start from=" +
+            folder.final_path() + "/checkpoint.csv\"");
       else if (!done)
         report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
                     "\nThe results are written, but they are not the answer yet.");
@@ -167,13 +171,33 @@ namespace varfield
           print_template(std::cout, problem.parameters());
         return converged;
       }
-      if (command.action == "check")
-        return check(problem);
-      if (command.action == "verify")
-        return run_verification(problem);
-      if (command.action == "synthesize")
-        return run_synthesis(problem);
-      return run(problem);
+      try
+      {
+        if (command.action == "check")
+          return check(problem);
+        if (command.action == "verify")
+          return run_verification(problem);
+        if (command.action == "synthesize")
+          return run_synthesis(problem);
+        return run(problem);
+      }
+      // These two are thrown on all ranks together.
+      catch (const UserError &)
+      {
+        throw;
+      }
+      catch (const ComputationError &)
+      {
+        throw;
+      }
+      // Anything else may have happened on one rank alone: the others must not be left waiting, and the problem cannot
+      // be destroyed, which is collective.
+      catch (const std::exception &error)
+      {
+        std::cerr << "Unexpected failure: " << error.what() << std::endl;
+        MPI_Abort(MPI_COMM_WORLD, failure);
+      }
+      return failure;
     }
 
     template <typename Base>
@@ -191,6 +215,9 @@ namespace varfield
     std::vector<Assignment> assignments;
     if (!command.file.empty())
       assignments = read_parameter_file(command.file, MPI_COMM_WORLD);
+    // Derivatives are checked to more digits than a solve of an inference needs.
+    if (command.action == "verify")
+      assignments.push_back(parse_override("Linear solver/Tolerance=1e-13"));
     for (const auto &text : command.overrides)
       assignments.push_back(parse_override(text));
     return dimension_of(assignments) == 2 ? execute_in<2>(command, assignments) : execute_in<3>(command, assignments);

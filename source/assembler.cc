@@ -97,6 +97,11 @@ namespace varfield
       else
       {
         const Expression<dim> known(physics.slot_value(s), origin + "/" + slots[s].name);
+        if (physics.uses_field_gradients() && !known.is_constant())
+          throw UserError(origin + "/" + slots[s].name +
+                          ": this equation needs the gradient of its coefficients, so each has to be a field or a "
+                          "constant, but found “" +
+                          physics.slot_value(s) + "”.");
         const auto value       = [&known](const Point<dim> &x) { return known.value(x); };
         const Vector at_points = evaluate_together<dim>(value, points, space.comm());
         known_[s].assign(at_points.begin(), at_points.end());

@@ -13,8 +13,7 @@ namespace varfield
                      const AffineConstraints<double> &row_constraints, const DoFHandler<dim> &columns,
                      const AffineConstraints<double> &column_constraints)
   {
-    IndexSet relevant;
-    DoFTools::extract_locally_relevant_dofs(rows, relevant);
+    const IndexSet relevant = DoFTools::extract_locally_relevant_dofs(rows);
     DynamicSparsityPattern pattern(rows.n_dofs(), columns.n_dofs(), relevant);
     std::vector<types::global_dof_index> row_dofs(rows.get_fe().dofs_per_cell),
         column_dofs(columns.get_fe().dofs_per_cell);

@@ -23,10 +23,9 @@ namespace varfield
         names[i] = normalize(names[i]);
         if (names[i].empty())
           throw UserError(origin + "a name between two commas is empty.");
-        if (names[i] == "Names" || names[i].find_first_of("/|()") != std::string::npos)
+        if (names[i] == "Names" || names[i].find_first_of("/|()<>&\"") != std::string::npos)
           throw UserError(origin + "“" + names[i] +
-                          "” cannot be a name; “Names” is taken, and the letters / | ( ) are not "
-                          "allowed.");
+                          "” cannot be a name; “Names” is taken, and the letters / | ( ) < > & \" are not allowed.");
         if (std::find(names.begin(), names.begin() + i, names[i]) != names.begin() + i)
           throw UserError(origin + "the name “" + names[i] + "” occurs twice.");
       }
@@ -198,12 +197,19 @@ namespace varfield
       field->check();
       names.push_back(field->name());
     }
+    for (const auto &name : names)
+      if (!trim(synthesis_.truth.at(name)).empty() && !synthesis_.truth_file.at(name).empty())
+        throw UserError("Fields/" + name + "/Truth: the truth is given twice, here and by “Truth file”; take one out.");
     model_.check(names, declared_experiments_);
     if (inference_.minimum_draws > inference_.maximum_draws)
       throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) +
                       ", more than the maximum of " + std::to_string(inference_.maximum_draws) + ".");
     if (inference_.method == "variational")
       inference_.optimizer->check(*inference_.family);
+    if (inference_.method == "laplace" && !inference_.family->has_natural_step())
+      throw UserError("Inference/Family: the family “" + inference_.family.name() +
+                      "” cannot take the curvature at the MAP point, which “Method = laplace” asks for. Use another "
+                      "family, such as “low rank”.");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +
@@ -224,6 +230,7 @@ namespace varfield
   {
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
+    mesh_.load(world_);
     groups_       = std::make_unique<SampleGroups>(world_, n_groups_ > 0 ? n_groups_ : automatic_groups());
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(groups_->space(), model_.experiment_names(), values_needed);

@@ -44,17 +44,18 @@ namespace varfield
   MultiVector Curvature::average(const MultiVector &directions) const
   {
     MultiVector result = MultiVector::Zero(directions.rows(), directions.cols());
-    if (shared_)
-    {
-      // Every group takes its share of the columns.
-      const Index k = directions.cols(), n_groups = groups().n_groups(), group = groups().group();
-      const Index begin = k * group / n_groups, end = k * (group + 1) / n_groups;
-      if (end > begin)
-        result.middleCols(begin, end - begin) = local_[0]->apply_curvature(directions.middleCols(begin, end - begin));
-    }
-    else
-      for (const Linearization *at : local_)
-        result += at->apply_curvature(directions);
+    // Every group takes its share: of the columns, or its own draws.
+    const Index k = directions.cols(), n_groups = groups().n_groups(), group = groups().group();
+    const Index begin = k * group / n_groups, count = k * (group + 1) / n_groups - begin;
+    groups().together(
+        [&]
+        {
+          if (!shared_)
+            for (const Linearization *at : local_)
+              result += at->apply_curvature(directions);
+          else if (count > 0)
+            result.middleCols(begin, count) = local_[0]->apply_curvature(directions.middleCols(begin, count));
+        });
     groups().sum(result);
     return result / n_total_;
   }
@@ -109,14 +110,18 @@ namespace varfield
     // Σx, Σx² over the units, which are draws or antithetic pairs.
     Matrix sums                = Matrix::Zero(rows, 2 * cols);
     const std::size_t per_unit = antithetic_ ? 2 : 1;
-    for (std::size_t k = 0; k + per_unit <= local_.size(); k += per_unit)
-    {
-      Matrix x = action(*local_[k]);
-      if (antithetic_)
-        x = 0.5 * (x + action(*local_[k + 1]));
-      sums.leftCols(cols) += x;
-      sums.rightCols(cols) += x.cwiseAbs2();
-    }
+    groups().together(
+        [&]
+        {
+          for (std::size_t k = 0; k + per_unit <= local_.size(); k += per_unit)
+          {
+            Matrix x = action(*local_[k]);
+            if (antithetic_)
+              x = 0.5 * (x + action(*local_[k + 1]));
+            sums.leftCols(cols) += x;
+            sums.rightCols(cols) += x.cwiseAbs2();
+          }
+        });
     groups().sum(sums);
     const double n = shared_ ? groups().n_groups() : n_total_ / static_cast<double>(per_unit);
     Spread result{sums.leftCols(cols) / n, Matrix::Zero(rows, cols)};

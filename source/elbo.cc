@@ -56,17 +56,32 @@ namespace varfield
       Matrix numbers;
     };
 
+    /// log p − log q and Φ at a draw; nothing where the model or a linear solve fails, on all ranks of the group alike.
+    std::optional<std::pair<double, double>> attempt_draw(const Family &family, unsigned int k, const DrawKey &key,
+                                                          const DrawSolver &solver)
+    {
+      try
+      {
+        const Draw draw = family.sample(key);
+        if (const auto potential = solver(k, key, draw))
+          return std::make_pair(draw.log_ratio, *potential);
+      }
+      catch (const ComputationError &)
+      {
+      }
+      return {};
+    }
+
     void solve_draw(const Family &family, const DrawRange &draws, unsigned int k, const DrawSolver &solver,
                     Record &record)
     {
       DrawKey key = draws.key(draws.first + k);
       for (unsigned int attempt = 0; attempt < 2; ++attempt, key.draw += 0x80000000u)
       {
-        const Draw draw = family.sample(key);
-        if (const auto potential = solver(k, key, draw))
+        if (const auto solved = attempt_draw(family, k, key, solver))
         {
-          record.log_ratio()[k] = draw.log_ratio;
-          record.potential()[k] = *potential;
+          record.log_ratio()[k] = solved->first;
+          record.potential()[k] = solved->second;
           return;
         }
         (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
@@ -98,6 +113,9 @@ namespace varfield
       if (draws.group(draws.first + k, groups.n_groups()) == groups.group())
         solve_draw(family, draws, k, solver, record);
     groups.sum(record.numbers);
+    // Decisions hang on these numbers: the same to the last bit on all ranks.
+    groups.broadcast(record.numbers);
+    family.prior().layout().broadcast(record.numbers.data(), static_cast<std::size_t>(record.numbers.size()));
     check_failures(record, draws.count);
 
     ElboEstimate result;
@@ -107,6 +125,13 @@ namespace varfield
     result.elbo.failed = result.misfit.failed = static_cast<unsigned int>(record.failed().sum());
     result.kl                                 = groups.broadcast(family.kl());
     return result;
+  }
+
+  std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key)
+  {
+    const auto solved = attempt_draw(
+        family, 0, key, [&](unsigned int, const DrawKey &, const Draw &draw) { return density.potential(draw.m); });
+    return solved ? std::optional(solved->first - solved->second) : std::nullopt;
   }
 
   ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,

@@ -166,8 +166,8 @@ namespace varfield
                     "); it has to be a finite number wherever it is evaluated.");
   }
 
-  std::vector<std::pair<std::string, std::string>> parse_boundary_map(const std::string &text,
-                                                                      const std::string &origin)
+  std::vector<std::pair<std::string, std::string>>
+  parse_boundary_map(const std::string &text, const std::string &origin, const std::string &what)
   {
     std::vector<std::pair<std::string, std::string>> result;
     std::set<std::string> ids;
@@ -181,11 +181,11 @@ namespace varfield
       const std::string id    = normalize(entries[i].substr(0, colon));
       const std::string value = colon == std::string::npos ? "" : trim(entries[i].substr(colon + 1));
       if (id.empty() || value.empty())
-        throw UserError(origin + ": the entry “" + entries[i] +
-                        "” is not understood. Allowed are entries “boundary: expression”, separated by “;”, as in "
-                        "“left: 0; right: sin(pi*y)”.");
+        throw UserError(origin + ": the entry “" + entries[i] + "” is not understood. Allowed are entries “" + what +
+                        ": value”, separated by “;”" +
+                        (what == "boundary" ? ", as in “left: 0; right: sin(pi*y)”." : "."));
       if (!ids.insert(id).second)
-        throw UserError(origin + ": the boundary “" + id + "” is given twice.");
+        throw UserError(origin + ": the " + what + " “" + id + "” is given twice.");
       result.emplace_back(id, value);
     }
     return result;

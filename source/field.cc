@@ -154,7 +154,7 @@ namespace varfield
     MultiVector trend = MultiVector::Zero(trend_basis_.cols(), coefficients.cols());
     if (coefficients.rows() > n_space)
       trend = coefficients.bottomRows(coefficients.rows() - n_space);
-    MPI_Bcast(trend.data(), trend.size(), MPI_DOUBLE, 0, space_->mesh().comm());
+    broadcast_over(space_->mesh().comm(), trend.data(), static_cast<std::size_t>(trend.size()));
     dofs += trend_basis_ * trend;
     return dofs;
   }
@@ -168,7 +168,7 @@ namespace varfield
     if (trend_basis_.cols() == 0)
       return coefficients;
     MultiVector trend = trend_basis_.transpose() * dofs;
-    MPI_Allreduce(MPI_IN_PLACE, trend.data(), trend.size(), MPI_DOUBLE, MPI_SUM, space_->mesh().comm());
+    sum_over(space_->mesh().comm(), trend.data(), static_cast<std::size_t>(trend.size()));
     coefficients.bottomRows(n_local() - n_space) = trend.topRows(n_local() - n_space);
     return coefficients;
   }

@@ -18,7 +18,7 @@ namespace varfield
   {
     dof_handler_.distribute_dofs(fe);
     DoFRenumbering::hierarchical(dof_handler_);
-    DoFTools::extract_locally_relevant_dofs(dof_handler_, relevant_);
+    relevant_ = DoFTools::extract_locally_relevant_dofs(dof_handler_);
     constraints_.reinit(relevant_);
     if (!fe.is_primitive() || fe.dofs_per_vertex > 0)
       DoFTools::make_hanging_node_constraints(dof_handler_, constraints_);
@@ -159,7 +159,7 @@ namespace varfield
       MultiVector zones = MultiVector::Zero(zone_centres_.size(), coefficients.cols());
       if (coefficients.rows() > 0)
         zones = coefficients;
-      MPI_Bcast(zones.data(), zones.size(), MPI_DOUBLE, 0, mesh_.comm());
+      broadcast_over(mesh_.comm(), zones.data(), static_cast<std::size_t>(zones.size()));
       MultiVector dofs(n_owned(), coefficients.cols());
       for (std::size_t i = 0; i < zone_.size(); ++i)
         dofs.row(i) = zones.row(zone_[i]);
@@ -187,7 +187,7 @@ namespace varfield
       MultiVector zones = MultiVector::Zero(zone_centres_.size(), dofs.cols());
       for (std::size_t i = 0; i < zone_.size(); ++i)
         zones.row(zone_[i]) += dofs.row(i);
-      MPI_Allreduce(MPI_IN_PLACE, zones.data(), zones.size(), MPI_DOUBLE, MPI_SUM, mesh_.comm());
+      sum_over(mesh_.comm(), zones.data(), static_cast<std::size_t>(zones.size()));
       return zones.topRows(layout_.n_local());
     }
     if (!mesh_.triangulation().has_hanging_nodes())

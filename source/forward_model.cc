@@ -149,10 +149,13 @@ namespace varfield
     rhs.colwise() -= zero_state;
     for (const unsigned int node : dirichlet_nodes_)
       rhs.row(node) = u.row(node);
-    if (!work.solver->solve(rhs))
+    u = rhs;
+    if (!work.solver->solve(u))
       return false;
     cost_.state_solves += rhs.cols();
-    u = rhs;
+    // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
+    if (!(norm((multiply(work.state, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
+      return false;
     space_->distribute(u);
     return true;
   }
@@ -300,7 +303,7 @@ namespace varfield
     result            = Matrix::Zero(measurements_->size(), directions.cols());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       result += observation_[e] * blocks[e];
-    MPI_Allreduce(MPI_IN_PLACE, result.data(), result.size(), MPI_DOUBLE, MPI_SUM, space_->comm());
+    sum_over(space_->comm(), result.data(), static_cast<std::size_t>(result.size()));
     return solved && result.allFinite();
   }
 

@@ -183,7 +183,7 @@ namespace varfield
       }
       if (e == 0)
         dirichlet_nodes_ = local;
-      else if (local != dirichlet_nodes_)
+      else if (message.empty() && local != dirichlet_nodes_)
         message = experiments_[e].section +
                   "/Dirichlet: all experiments have to prescribe the state on the same boundaries (the "
                   "values may differ), but this one differs from the first.";

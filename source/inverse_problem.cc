@@ -13,7 +13,7 @@ namespace varfield
       DataSpaceLinearization(const Layout &layout, MultiVector factor) : layout_(layout), factor_(std::move(factor)) {}
       MultiVector apply_curvature(const MultiVector &directions) const override
       {
-        return factor_ * layout_.gram(factor_, directions);
+        return product(factor_, layout_.gram(factor_, directions));
       }
       const MultiVector *curvature_factor() const override { return &factor_; }
 
@@ -127,10 +127,13 @@ namespace varfield
       if (!model_.adjoint(*last_, roots(Eigen::all, used), adjoint))
         return nullptr;
       // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own.
-      const Vector scaled = gradient(used).cwiseQuotient(weights.cwiseSqrt()(used));
-      const Vector full   = adjoint * scaled;
-      result              = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(adjoint));
-      result->gradient    = full;
+      const Vector root = weights(used).cwiseSqrt();
+      if (!(root.array() > 0.).all())
+        throw ComputationError("The curvature of the noise vanishes at a measurement, which the data space cannot "
+                               "represent: set Inference/Curvature/Route to “parameter space”.");
+      const Vector full = product(adjoint, Vector(gradient(used).cwiseQuotient(root)));
+      result            = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(adjoint));
+      result->gradient  = full;
     }
     else
     {

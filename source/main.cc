@@ -92,7 +92,7 @@ int main(int argc, char **argv)
         std::cerr << error.what() << std::endl;
       return varfield::failure;
     }
-    // Anything else may have happened on one rank alone: the others must not be left waiting.
+    // Anything else may have happened on one rank alone.
     catch (const std::exception &error)
     {
       std::cerr << "Unexpected failure: " << error.what() << std::endl;

@@ -170,6 +170,8 @@ namespace varfield
       {
         result.interrupted = report(result.iterations, note);
         m                  = current.m;
+        if (!result.reason.empty())
+          return result;
         if (current.gradient_norm <= target)
         {
           result.converged = true;
@@ -188,16 +190,21 @@ namespace varfield
           note = "exact Newton step";
         if (step.negative_curvature)
           note = "negative curvature";
-        const double slope = dot(current.gradient, step.primal);
-        if (!advance(step))
+        const double gain = std::abs(dot(current.gradient, step.primal)) / (1. + std::abs(current.objective()));
+        const double gradient_norm = current.gradient_norm;
+        const bool advanced        = advance(step);
+        if (advanced)
+          ++result.iterations;
+        // Where the predicted gain is rounding, a point that steps improve no more cannot be improved.
+        if (advanced ? gain < 1e-11 && current.gradient_norm > 0.5 * gradient_norm : gain < 1e-10)
         {
-          // Where the predicted gain is rounding, the point cannot be improved.
-          result.converged = std::abs(slope) < 1e-10 * (1. + std::abs(current.objective()));
-          result.reason    = result.converged ? "the objective cannot be lowered further in floating-point numbers"
-                                              : "the line search found no lower objective";
-          return result;
+          result.converged = true;
+          result.reason    = "the objective cannot be lowered further in floating-point numbers";
         }
-        ++result.iterations;
+        else if (!advanced)
+          result.reason = "the line search found no lower objective";
+        if (!advanced)
+          return result;
       }
     }
   } // namespace

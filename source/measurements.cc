@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <filesystem>
+#include <varfield/collective.h>
 #include <varfield/measurements.h>
 #include <varfield/text.h>
 
@@ -110,7 +112,14 @@ namespace varfield
       if (set->file.empty())
         throw UserError(set->section() + "/File: has to name the file with the measurements.");
       const bool sensors = !values_needed && !set->sensors.empty();
-      set->table         = Table::read(sensors ? set->sensors : set->file, comm,
+      const bool nothing = !values_needed && !sensors && !std::filesystem::exists(set->file);
+      throw_together(nothing ? set->section() +
+                                   "/Sensors: has to name the table of the points to be measured at, from "
+                                   "which “" +
+                                   set->file + "” is made."
+                             : "",
+                     comm);
+      set->table = Table::read(sensors ? set->sensors : set->file, comm,
                                "table " + set->section() + (sensors ? "/Sensors" : "/File"));
       read_rows(*set, experiments, values_needed);
       first_row_.push_back(values_.size());

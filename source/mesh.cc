@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <varfield/collective.h>
 #include <varfield/expression.h>
 #include <varfield/mesh.h>
 #include <varfield/text.h>
@@ -149,6 +150,24 @@ namespace varfield
   }
 
   template <int dim>
+  void Mesh<dim>::load(MPI_Comm comm)
+  {
+    if (type_ == "box")
+      return;
+    from_file_ = std::make_unique<Triangulation<dim>>();
+    std::string message;
+    try
+    {
+      read_file(*from_file_);
+    }
+    catch (const UserError &error)
+    {
+      message = error.what();
+    }
+    throw_together(message, comm);
+  }
+
+  template <int dim>
   void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors)
   {
     triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
@@ -157,9 +176,8 @@ namespace varfield
       create_box();
     else
     {
-      Triangulation<dim> serial;
-      read_file(serial);
-      triangulation_->copy_triangulation(serial);
+      triangulation_->copy_triangulation(*from_file_);
+      from_file_.reset();
     }
     triangulation_->refine_global(global_refinements_);
     collect();
@@ -239,16 +257,10 @@ namespace varfield
   template <int dim>
   std::uint64_t Mesh<dim>::estimated_cells() const
   {
-    std::uint64_t cells = 1;
+    std::uint64_t cells = type_ == "box" ? 1 : from_file_->n_active_cells();
     if (type_ == "box")
       for (const unsigned int n : subdivisions_)
         cells *= n;
-    else
-    {
-      Triangulation<dim> serial;
-      read_file(serial);
-      cells = serial.n_active_cells();
-    }
     return cells << (dim * global_refinements_);
   }
 

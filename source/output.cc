@@ -1,7 +1,6 @@
 #include <deal.II/numerics/data_out.h>
 
 #include <cmath>
-#include <fstream>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -43,15 +42,16 @@ namespace varfield
       void write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
       {
         DataOutBase::VtkFlags flags;
-        flags.compression_level        = DataOutBase::VtkFlags::ZlibCompressionLevel::best_speed;
+        flags.compression_level        = decltype(flags.compression_level)::best_speed;
         flags.write_higher_order_cells = degree > 1;
         data_.set_flags(flags);
         data_.build_patches(mesh.mapping(), degree);
         const std::string file = data_.write_vtu_with_pvtu_record(path, name, 0, mesh.comm(), 4, 1);
         if (Utilities::MPI::this_mpi_process(mesh.comm()) != 0)
           return;
-        std::ofstream record(path + name + ".pvd");
+        std::ostringstream record;
         DataOutBase::write_pvd_record(record, {{0., file}});
+        write_text_file(path + name + ".pvd", record.str());
       }
 
     private:
@@ -313,6 +313,12 @@ namespace varfield
       out << std::fixed << std::setprecision(digits) << value;
       return out.str();
     };
+    const auto short_text = [](double value)
+    {
+      std::ostringstream out;
+      out << std::setprecision(3) << value;
+      return out.str();
+    };
     std::vector<std::string> lines;
     const auto &measurements = problem.measurements();
     const Vector noise       = measurements.standard_deviations();
@@ -335,7 +341,8 @@ namespace varfield
                         " draws could not be solved and were replaced");
       if (results.eigenvalues.size() > 0)
         lines.push_back("rank          " + std::to_string(results.eigenvalues.size()) + ", largest eigenvalue " +
-                        to_text(results.eigenvalues(0)) + ", first one left out " + to_text(results.first_dropped));
+                        short_text(results.eigenvalues(0)) + ", first one left out " +
+                        short_text(results.first_dropped));
     }
     for (unsigned int f = 0; f < problem.fields().size(); ++f)
     {

@@ -85,10 +85,14 @@ namespace varfield
     on_root(groups.world(),
             [&]() -> std::string
             {
-              fs::remove_all(directory_ + ".tmp");
-              fs::create_directory(directory_ + ".tmp");
+              // A name that no other run has taken.
+              unsigned int i = getpid();
+              do
+                aside_ = directory_ + ".tmp-" + std::to_string(i++);
+              while (!fs::create_directory(aside_));
               return "";
             });
+    aside_ = dealii::Utilities::MPI::broadcast(groups.world(), aside_);
   }
 
   void OutputFolder::finish()
@@ -97,13 +101,12 @@ namespace varfield
     on_root(groups_.world(),
             [&]() -> std::string
             {
-              const std::string aside = path();
               // Another run may have taken the name in the meantime.
               const std::string wanted = directory_;
               for (unsigned int i = 2; !overwrite_ && fs::exists(directory_) && !fs::is_empty(directory_); ++i)
                 directory_ = wanted + "-" + std::to_string(i);
               fs::remove_all(directory_);
-              fs::rename(fs::path(aside).parent_path(), directory_);
+              fs::rename(aside_, directory_);
               return "";
             });
   }

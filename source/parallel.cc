@@ -1,3 +1,5 @@
+#include <deal.II/base/mpi.h>
+
 #include <string>
 #include <varfield/exceptions.h>
 #include <varfield/parallel.h>
@@ -35,7 +37,7 @@ namespace varfield
   void SampleGroups::sum(double *values, std::size_t n) const
   {
     if (n_groups_ > 1)
-      MPI_Allreduce(MPI_IN_PLACE, values, static_cast<int>(n), MPI_DOUBLE, MPI_SUM, cross_);
+      sum_over(cross_, values, n);
   }
 
   double SampleGroups::sum(double value) const
@@ -47,12 +49,32 @@ namespace varfield
   void SampleGroups::broadcast(double *values, std::size_t n) const
   {
     if (n_groups_ > 1)
-      MPI_Bcast(values, static_cast<int>(n), MPI_DOUBLE, 0, cross_);
+      broadcast_over(cross_, values, n);
   }
 
   double SampleGroups::broadcast(double value) const
   {
     broadcast(&value, 1);
     return value;
+  }
+
+  void SampleGroups::together(const std::function<void()> &action) const
+  {
+    std::string message;
+    try
+    {
+      action();
+    }
+    catch (const ComputationError &error)
+    {
+      message = error.what();
+    }
+    if (sum(message.empty() ? 0. : 1.) == 0.)
+      return;
+    if (n_groups_ > 1)
+      for (const auto &text : dealii::Utilities::MPI::all_gather(cross_, message))
+        if (message.empty())
+          message = text;
+    throw ComputationError(message);
   }
 } // namespace varfield

@@ -183,6 +183,8 @@ namespace varfield
   Assignment parse_override(const std::string &text)
   {
     const std::string origin = "--set on the command line";
+    if (!is_utf8(text))
+      throw UserError(origin + ": the text has letters in another encoding than UTF-8.");
     const std::size_t equals = text.find('=');
     std::vector<std::string> names;
     if (equals != std::string::npos)

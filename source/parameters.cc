@@ -81,6 +81,11 @@ namespace varfield
       return list_if_short("There is a " + kind + " of this name in", places);
     }
 
+    bool names_a_file(const std::string &pattern)
+    {
+      return pattern.rfind("[FileName", 0) == 0;
+    }
+
     /// Sets one parameter; the mistakes that it meets are collected.
     class Setter
     {
@@ -161,7 +166,7 @@ namespace varfield
         // deal.II declares unsigned integers without limits and would wrap -1 around to 4294967295.
         if (pattern == "[Integer]" && assignment.value.find('-') != std::string::npos)
           return not_allowed(subject, assignment.value, pattern);
-        const bool is_file = pattern.rfind("[FileName", 0) == 0 && !assignment.value.empty();
+        const bool is_file = names_a_file(pattern) && !assignment.value.empty();
         try
         {
           // An absolute name on the right replaces the folder.
@@ -239,10 +244,16 @@ namespace varfield
       }
     }
 
+    /// Names of files are written whole: the text is read in another folder.
     void print_short(std::ostream &out, const Tree &section, const std::string &indent)
     {
       for (const std::string &name : names(section, is_parameter))
-        out << indent << trim("set " + name + " = " + section[name].value("value", "")) << '\n';
+      {
+        std::string value = section[name].value("value", "");
+        if (!value.empty() && names_a_file(section[name].value("pattern_description", "")))
+          value = std::filesystem::absolute(value).lexically_normal().string();
+        out << indent << trim("set " + name + " = " + value) << '\n';
+      }
       for (const std::string &name : names(section, is_section))
         if (section[name].is_object())
         {

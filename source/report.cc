@@ -35,8 +35,8 @@ namespace varfield
     }
   } // namespace
 
-  Report::Report(const SampleGroups &groups, double time_budget)
-      : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root())
+  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start)
+      : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root()), start_(start)
   {
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
       std::signal(signal, note_signal);
@@ -44,7 +44,7 @@ namespace varfield
 
   double Report::seconds() const
   {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    return std::chrono::duration<double>(Clock::now() - start_).count();
   }
 
   void Report::line(const std::string &text) const

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numeric>
 #include <varfield/run.h>
 #include <varfield/text.h>
 
@@ -193,28 +194,50 @@ namespace varfield
         results_.state_deviation      = MultiVector::Zero(results_.state_mean.rows(), results_.state_mean.cols());
         results_.prediction_mean      = density_.last()->predictions;
         results_.prediction_deviation = Vector::Zero(results_.prediction_mean.size());
-        family_.initialize(density_.prior(), problem_.seed());
-        family_.set_mean(map_);
+      }
+
+      /// The precision λ added in each direction of a low-rank correction, the most informed directions first.
+      static Vector sort_by_information(LowRankCorrection &correction)
+      {
+        const Vector lambda = correction.shrinkage.array() / (1. - correction.shrinkage.array());
+        std::vector<Index> order(static_cast<std::size_t>(lambda.size()));
+        std::iota(order.begin(), order.end(), Index(0));
+        std::stable_sort(order.begin(), order.end(),
+                         [&](Index a, Index b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
+        correction.modes     = MultiVector(correction.modes(Eigen::all, order));
+        correction.dual      = MultiVector(correction.dual(Eigen::all, order));
+        correction.shrinkage = Vector(correction.shrinkage(order));
+        return lambda(order);
+      }
+
+      MultiVector posterior_draws(unsigned int n) const
+      {
+        MultiVector draws(map_.size(), n);
+        for (unsigned int k = 0; k < n; ++k)
+          draws.col(k) = family_.sample({problem_.seed(), Stream::posterior_draw, k, 1.}).m;
+        return draws;
       }
 
       void collect_fields()
       {
-        const auto &output    = problem_.output();
+        OutputSettings output = problem_.output();
+        if (results_.interrupted)
+        {
+          // Whoever stopped the run waits for its end: coarse variances will do.
+          output.exact_variance_limit = 0;
+          output.variance_probes      = std::min(output.variance_probes, 64u);
+        }
         const auto &fields    = problem_.fields();
         const bool has_spread = problem_.inference().method != "map";
-        const auto correction = family_.low_rank_correction();
-        if (correction && has_spread)
-          results_.eigenvalues = correction->shrinkage.array() / (1. - correction->shrinkage.array());
-        results_.first_dropped = family_.first_dropped();
-        MultiVector draws(map_.size(), has_spread ? output.n_draws : 0);
-        for (Index k = 0; k < draws.cols(); ++k)
+        std::optional<LowRankCorrection> correction;
+        if (has_spread)
         {
-          DrawKey key;
-          key.seed     = problem_.seed();
-          key.stream   = Stream::prior_draw;
-          key.draw     = k;
-          draws.col(k) = family_.sample(key).m;
+          correction             = family_.low_rank_correction();
+          results_.first_dropped = family_.first_dropped();
         }
+        if (correction)
+          results_.eigenvalues = sort_by_information(*correction);
+        const MultiVector draws = posterior_draws(has_spread ? output.n_draws : 0);
         for (unsigned int f = 0; f < fields.size(); ++f)
         {
           FieldResult result;
@@ -227,7 +250,7 @@ namespace varfield
           if (has_spread)
             result.variance = posterior_variance(fields, f, family_, result.prior_variance, output.exact_variance_limit,
                                                  output.variance_probes, problem_.seed());
-          if (correction && has_spread)
+          if (correction)
             result.modes = field.expand(
                 fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
           result.draws = field.expand(fields.part(draws, f));

@@ -17,7 +17,7 @@ namespace varfield
   {
     dof_handler_.distribute_dofs(FESystem<dim>(FE_Q<dim>(degree), n_components));
     DoFRenumbering::hierarchical(dof_handler_);
-    DoFTools::extract_locally_relevant_dofs(dof_handler_, relevant_);
+    relevant_ = DoFTools::extract_locally_relevant_dofs(dof_handler_);
     hanging_.reinit(relevant_);
     DoFTools::make_hanging_node_constraints(dof_handler_, hanging_);
     hanging_.close();

@@ -7,12 +7,27 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <varfield/exceptions.h>
 #include <varfield/text.h>
 
 namespace varfield
 {
+  bool is_utf8(const std::string &text)
+  {
+    // The JSON library checks the encoding of what it writes.
+    try
+    {
+      nlohmann::json(text).dump();
+      return true;
+    }
+    catch (const nlohmann::json::exception &)
+    {
+      return false;
+    }
+  }
+
   namespace
   {
     const char *const blanks = " \t\n\r\v\f";
@@ -26,6 +41,19 @@ namespace varfield
         else if (i + 1 == text.size() || text[i + 1] != '\n')
           result += '\n';
       return result;
+    }
+
+    void refuse_other_encodings(const std::string &text, const std::string &subject)
+    {
+      if (is_utf8(text))
+        return;
+      std::istringstream lines(text);
+      unsigned int number = 1;
+      for (std::string line; std::getline(lines, line) && is_utf8(line); ++number)
+        ;
+      throw UserError(subject + "is not a text file in UTF-8 or ASCII: line " + std::to_string(number) +
+                      " has letters in another encoding (Latin-1?). Convert it, for example with “iconv -f latin1 -t "
+                      "utf-8”.");
     }
 
     /// On one rank; throws.
@@ -52,7 +80,9 @@ namespace varfield
                         "is not a text file in UTF-8 or ASCII (it contains zero bytes: UTF-16, or binary data?).");
       if (text.compare(0, 3, "\xEF\xBB\xBF") == 0)
         text.erase(0, 3);
-      return with_unix_line_ends(text);
+      text = with_unix_line_ends(text);
+      refuse_other_encodings(text, subject);
+      return text;
     }
 
     void broadcast(std::string &text, MPI_Comm comm)

@@ -1,14 +1,30 @@
+#include <algorithm>
 #include <varfield/vectors.h>
 
 namespace varfield
 {
   namespace
   {
-    void sum_over(MPI_Comm comm, double *values, Index n)
+    /// Calls `action` for pieces that an MPI count can hold.
+    template <typename Action>
+    void in_pieces(double *values, std::size_t n, const Action &action)
     {
-      MPI_Allreduce(MPI_IN_PLACE, values, static_cast<int>(n), MPI_DOUBLE, MPI_SUM, comm);
+      constexpr std::size_t most = std::size_t(1) << 28;
+      for (std::size_t begin = 0; begin < n; begin += most)
+        action(values + begin, static_cast<int>(std::min(most, n - begin)));
     }
   } // namespace
+
+  void sum_over(MPI_Comm comm, double *values, std::size_t n)
+  {
+    in_pieces(values, n,
+              [&](double *piece, int count) { MPI_Allreduce(MPI_IN_PLACE, piece, count, MPI_DOUBLE, MPI_SUM, comm); });
+  }
+
+  void broadcast_over(MPI_Comm comm, double *values, std::size_t n)
+  {
+    in_pieces(values, n, [&](double *piece, int count) { MPI_Bcast(piece, count, MPI_DOUBLE, 0, comm); });
+  }
 
   Layout::Layout(MPI_Comm comm, std::vector<std::uint64_t> keys) : comm_(comm), keys_(std::move(keys))
   {
@@ -17,7 +33,10 @@ namespace varfield
     MPI_Allreduce(&n, &total, 1, MPI_LONG_LONG, MPI_SUM, comm_);
     MPI_Scan(&n, &up_to_here, 1, MPI_LONG_LONG, MPI_SUM, comm_);
     n_global_ = total;
-    offset_   = up_to_here - n;
+    for (const std::uint64_t key : keys_)
+      key_bound_ = std::max(key_bound_, key + 1);
+    MPI_Allreduce(MPI_IN_PLACE, &key_bound_, 1, MPI_UINT64_T, MPI_MAX, comm_);
+    offset_ = up_to_here - n;
   }
 
   double Layout::dot(const Vector &x, const Vector &y) const
@@ -32,14 +51,14 @@ namespace varfield
     Matrix result = Matrix::Zero(x.cols(), y.cols());
     if (x.rows() > 0)
       result.noalias() = x.transpose() * y;
-    sum_over(comm_, result.data(), result.size());
+    sum_over(comm_, result.data(), static_cast<std::size_t>(result.size()));
     return result;
   }
 
   Vector Layout::column_dots(const MultiVector &x, const MultiVector &y) const
   {
     Vector result = x.cwiseProduct(y).colwise().sum();
-    sum_over(comm_, result.data(), result.size());
+    sum_over(comm_, result.data(), static_cast<std::size_t>(result.size()));
     return result;
   }
 
@@ -54,13 +73,13 @@ namespace varfield
   {
     Matrix result                         = Matrix::Zero(n_global(), x.cols());
     result.middleRows(offset_, n_local()) = x;
-    sum_over(comm_, result.data(), result.size());
+    sum_over(comm_, result.data(), static_cast<std::size_t>(result.size()));
     return result;
   }
 
   void Layout::broadcast(double *values, std::size_t n) const
   {
-    MPI_Bcast(values, static_cast<int>(n), MPI_DOUBLE, 0, comm_);
+    broadcast_over(comm_, values, n);
   }
 
   Layout concatenate(MPI_Comm comm, const std::vector<Layout> &blocks)
@@ -71,7 +90,7 @@ namespace varfield
     {
       for (const std::uint64_t key : block.keys())
         keys.push_back(key + shift);
-      shift += static_cast<std::uint64_t>(block.n_global());
+      shift += block.key_bound();
     }
     return Layout(comm, std::move(keys));
   }

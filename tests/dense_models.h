@@ -198,7 +198,7 @@ namespace varfield::tests
     double log_evidence = 0.;
   };
 
-  inline LinearGaussian linear_gaussian(const FactorPrior &prior, Index n_data)
+  inline LinearGaussian dense_linear_gaussian(const FactorPrior &prior, Index n_data)
   {
     const Matrix g = random_matrix(n_data, prior.c.rows(), 5);
     return LinearGaussian(prior.c, g, Vector(3. * random_matrix(n_data, 1, 6)));

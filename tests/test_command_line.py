@@ -47,7 +47,7 @@ class Folder(unittest.TestCase):
         folder = self.folder / name
         for file in RESULTS:
             self.assertTrue((folder / file).is_file(), file)
-        self.assertFalse((self.folder / (name + ".tmp")).exists())
+        self.assertEqual(list(self.folder.glob(name + ".tmp*")), [])
         self.assertEqual([p.name for p in folder.rglob("*.tmp")], [])
         for record in ("posterior.pvd", "state.pvd"):
             pieces = [e.get("file") for e in xml.parse(folder / record).iter("DataSet")]
@@ -122,6 +122,12 @@ class Arguments(Folder):
     def test_missing_parameter_file(self):
         for ranks in (1, 3):
             self.refused("nowhere.prm", message=["The parameter file “nowhere.prm” does not exist"], ranks=ranks)
+
+    def test_letters_in_another_encoding(self):
+        text = "# Grundwasser\nset Title = München\n"
+        (self.folder / "latin1.prm").write_bytes(text.encode("latin-1"))
+        self.refused("latin1.prm", message=["latin1.prm", "line 2 has letters in another encoding"], ranks=3)
+        self.refused("base.prm", "--set", "Title=M\udcfcnchen", message=["--set", "encoding"])
 
     def test_directory_as_parameter_file(self):
         self.refused("run", message=["does not exist"])
@@ -205,8 +211,7 @@ class Runs(Folder):
 
     def test_the_parameters_as_used_are_a_case(self):
         self.program("base.prm")
-        shutil.copy(self.folder / "results" / "parameters.prm", self.folder)
-        self.program("parameters.prm", "--set", "Output/Directory=again")
+        self.program("results/parameters.prm", "--set", "Output/Directory=again")
         first, again = self.results(), self.results("again")
         self.assertAlmostEqual(first["elbo"]["value"], again["elbo"]["value"], places=8)
 
@@ -239,6 +244,46 @@ class Runs(Folder):
         out, _ = self.program("base.prm", *settings(["Inference/Method=map", "Inference/MAP/Maximum iterations=1"]), code=4)
         self.assertIn("NOT CONVERGED", out)
         self.assertEqual(self.results()["exit_code"], 4)
+
+    def test_held_out_rows_are_predicted_but_not_used(self):
+        self.program("base.prm", "--set", "Measurements/heads/Held out=well=B")
+        self.assertEqual(self.results()["measurements"], {"used": 2, "all": 3})
+        rows = {row["well"]: row for row in self.rows("results/observations.csv")}
+        self.assertEqual({well: row["used"] for well, row in rows.items()}, {"A": "1", "B": "0", "C": "1"})
+        self.assertGreater(float(rows["B"]["predicted_std"]), 0)
+        self.program("base.prm", "--set", "Output/Directory=all")
+        again = {row["well"]: row for row in self.rows("all/observations.csv")}
+        self.assertLess(float(again["B"]["predicted_std"]), float(rows["B"]["predicted_std"]))
+
+    def test_a_run_begins_where_an_earlier_one_ended(self):
+        self.program("base.prm", "--set", "Inference/Method=map")
+        self.program("base.prm", *settings(["Inference/Method=map", "Inference/Start from=results/checkpoint.csv",
+                                            "Output/Directory=again"]))
+        first, again = self.results()["map"], self.results("again")["map"]
+        self.assertGreater(first["termination"]["iterations"], 1)
+        self.assertLessEqual(again["termination"]["iterations"], 1)
+        self.assertAlmostEqual(first["objective"], again["objective"], places=9)
+
+    def test_a_posterior_without_solutions_is_a_failure(self):
+        before = snapshot(self.folder)
+        _, err = self.program("base.prm", *settings(["Fields/log k/Transform=identity", "Fields/log k/Mean=1",
+                                                     "Fields/log k/spde/Standard deviation=3"]), code=1)
+        self.assertIn("could not be solved at", err)
+        self.assertEqual(before, snapshot(self.folder))
+
+    def test_two_fields_and_three_dimensions(self):
+        few = ["Inference/natural gradient/Draws=4", "Inference/natural gradient/Maximum iterations=2",
+               "Inference/Minimum draws=4", "Inference/Maximum draws=4"]
+        for case, cells, fields in (("wolfcamp", "8, 8", ("log_T", "boundary_head")), ("box_3d", "4, 4, 4", ("log_k",))):
+            name = case + "-results"
+            self.program(ROOT / "parameter_files" / case / f"{case}.prm", ranks=2, code=4, *settings(
+                [*few, f"Mesh/Subdivisions={cells}", f"Output/Directory={name}", "Parallel/Sample groups=1"]))
+            self.results(name)
+            record = (self.folder / name / "posterior_0000.pvtu").read_text()
+            for field in fields:
+                for suffix in ("mean", "std", "prior_mean", "prior_std", "variance_reduction", "map", "mode_0", "draw_0"):
+                    self.assertIn(f'Name="{field}_{suffix}"', record)
+            self.assertEqual('Name="log_k_truth"' in record, case == "box_3d")
 
     def test_time_budget(self):
         begin = time.monotonic()

@@ -200,7 +200,7 @@ BOOST_AUTO_TEST_CASE(newton_systems)
       [](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), smooth_factor(40));
-        const LinearGaussian model = linear_gaussian(prior, 7);
+        const LinearGaussian model = dense_linear_gaussian(prior, 7);
         DenseDensity density(groups, prior, model);
         const Vector zero = Vector::Zero(prior.layout().n_local());
         const auto at     = density.linearize(zero);

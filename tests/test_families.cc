@@ -62,7 +62,7 @@ namespace
         [&](const SampleGroups &groups)
         {
           const FactorPrior prior(groups.space(), smooth_factor(n));
-          const DenseDensity density(groups, prior, linear_gaussian(prior, 5));
+          const DenseDensity density(groups, prior, dense_linear_gaussian(prior, 5));
           for (const std::string &name : Registry<Family>::names())
             BOOST_TEST_CONTEXT("family " << name << ", groups " << groups.n_groups())
             {
@@ -241,7 +241,7 @@ BOOST_AUTO_TEST_CASE(rectangular_factors)
       [&](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), factor);
-        const DenseDensity density(groups, prior, linear_gaussian(prior, 4));
+        const DenseDensity density(groups, prior, dense_linear_gaussian(prior, 4));
         for (const std::string &name : Registry<Family>::names())
           BOOST_TEST_CONTEXT("family " << name)
           {

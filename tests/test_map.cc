@@ -27,7 +27,7 @@ BOOST_AUTO_TEST_CASE(linear_problem_takes_one_step)
       [](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), smooth_factor(30));
-        const LinearGaussian model = linear_gaussian(prior, 5);
+        const LinearGaussian model = dense_linear_gaussian(prior, 5);
         for (const bool with_factor : {true, false})
         {
           DenseDensity density(groups, prior, model);

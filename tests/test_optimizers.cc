@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(linear_gaussian_closed_forms)
       [](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), smooth_factor(n));
-        const LinearGaussian model = linear_gaussian(prior, 5);
+        const LinearGaussian model = dense_linear_gaussian(prior, 5);
         for (const bool with_factor : {true, false})
           for (const std::string &name : Registry<Family>::names())
             BOOST_TEST_CONTEXT("family " << name << ", explicit factor " << with_factor)
@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(truncation_gap_of_low_rank)
 {
   const SampleGroups groups(MPI_COMM_WORLD, 1);
   const FactorPrior prior(MPI_COMM_WORLD, smooth_factor(n));
-  const LinearGaussian model = linear_gaussian(prior, 6);
+  const LinearGaussian model = dense_linear_gaussian(prior, 6);
   DenseDensity density(groups, prior, model);
   density.quadratic     = true;
   const Matrix whitened = prior.l.transpose() * model.g.transpose() * model.g * prior.l;
@@ -144,7 +144,7 @@ BOOST_AUTO_TEST_CASE(natural_gradient_without_knowing_that_the_problem_is_linear
       [](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), smooth_factor(n));
-        const LinearGaussian model = linear_gaussian(prior, 5);
+        const LinearGaussian model = dense_linear_gaussian(prior, 5);
         const DenseDensity density(groups, prior, model);
         for (const std::string name : {"low rank", "full", "mean field", "white noise mean field", "nodal mean field"})
           BOOST_TEST_CONTEXT("family " << name)
@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(stochastic_with_every_family)
       [](const SampleGroups &groups)
       {
         const FactorPrior prior(groups.space(), smooth_factor(n));
-        const LinearGaussian model = linear_gaussian(prior, 2);
+        const LinearGaussian model = dense_linear_gaussian(prior, 2);
         const DenseDensity density(groups, prior, model);
         for (const std::string &name : Registry<Family>::names())
           BOOST_TEST_CONTEXT("family " << name)
@@ -269,12 +269,42 @@ BOOST_AUTO_TEST_CASE(elbo_does_not_depend_on_the_split_and_replaces_failures)
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_error_in_one_group_is_one_in_all)
+{
+  for_each_split(
+      [&](const SampleGroups &groups)
+      {
+        const bool bad = groups.group() == groups.n_groups() - 1;
+        BOOST_CHECK_EXCEPTION(groups.together(
+                                  [&]
+                                  {
+                                    if (bad)
+                                      throw ComputationError("of one group");
+                                  }),
+                              ComputationError,
+                              [](const ComputationError &error)
+                              { return std::string(error.what()) == "of one group"; });
+        const FactorPrior prior(groups.space(), smooth_factor(n));
+        const DenseDensity density(groups, prior,
+                                   [bad](const Vector &m)
+                                   {
+                                     if (bad)
+                                       throw ComputationError("a solve failed");
+                                     return DenseValues{0.5 * m.squaredNorm(), m, Matrix::Identity(n, n)};
+                                   });
+        auto family = new_family("low rank", prior);
+        BOOST_CHECK_THROW(estimate_elbo(density, *family, {1, Stream::evaluation, 0, 20, true}), ComputationError);
+        for (const std::string &name : Registry<Optimizer>::names())
+          BOOST_CHECK_THROW(create<Optimizer>(name, {})->maximize(density, *family, 1, {}), ComputationError);
+      });
+}
+
 BOOST_AUTO_TEST_CASE(error_of_the_elbo_is_honest)
 {
   // The scatter of many estimates is what one says of itself.
   const SampleGroups groups(MPI_COMM_WORLD, 1);
   const FactorPrior prior(MPI_COMM_WORLD, smooth_factor(n));
-  const DenseDensity density(groups, prior, linear_gaussian(prior, 3));
+  const DenseDensity density(groups, prior, dense_linear_gaussian(prior, 3));
   const auto family = new_family("low rank", prior);
   std::vector<double> values;
   double stated                = 0.;

@@ -8,78 +8,74 @@
 #include <varfield/parameters.h>
 #include <varfield/pattern_words.h>
 
+BOOST_AUTO_TEST_SUITE(parameters)
+
 using namespace varfield;
 using varfield::testing::message_of;
 namespace Patterns = dealii::Patterns;
 
-namespace
+std::vector<Assignment> read(const std::string &text)
 {
-  std::vector<Assignment> read(const std::string &text)
+  return read_parameter_text(text, "case.prm", MPI_COMM_WORLD);
+}
+
+std::string reading_error(const std::string &text)
+{
+  return message_of([&] { read(text); });
+}
+
+/// Parameters as a program has them: bound members, nested sections, names and texts with unusual characters.
+struct Parameters
+{
+  double spread = 1.5, scale = 1e-12;
+  unsigned int rank = 30, seed = 1;
+  std::string method = "low rank", title;
+  std::vector<double> point{0.25, 0.5};
+
+  void add(dealii::ParameterHandler &prm)
   {
-    return read_parameter_text(text, "case.prm", MPI_COMM_WORLD);
+    prm.add_parameter("Title", title, "Free text.");
+    prm.enter_subsection("Prior");
+    prm.add_parameter("Standard deviation", spread,
+                      "The marginal standard deviation σ of the field, in the unit of the field. This sentence is long "
+                      "enough to be broken into several lines, since a comment has 100 columns at the most.\n"
+                      "A second paragraph.",
+                      Patterns::Double(0, 10));
+    prm.add_parameter("Point_20 / \"odd\" name", point, "A point.");
+    prm.enter_subsection("Robin term");
+    prm.add_parameter("Scale", scale, "");
+    prm.leave_subsection();
+    prm.enter_subsection("Nothing in it");
+    prm.leave_subsection();
+    prm.leave_subsection();
+    prm.enter_subsection("Family");
+    prm.add_parameter("Method", method, "", Patterns::Selection("low rank|mean field|full"));
+    prm.add_parameter("Rank", rank, "", Patterns::Integer(1));
+    prm.add_parameter("Seed", seed, "");
+    prm.leave_subsection();
+  }
+};
+
+struct Declared : Parameters
+{
+  Declared() { add(prm); }
+
+  std::string error(const std::string &text)
+  {
+    return message_of([&] { apply_assignments(read(text), prm); });
   }
 
-  std::string reading_error(const std::string &text)
-  {
-    return message_of([&] { read(text); });
-  }
+  dealii::ParameterHandler prm;
+};
 
-  /// Parameters as a program has them: bound members, nested sections, names and texts with unusual characters.
-  struct Parameters
-  {
-    double spread = 1.5, scale = 1e-12;
-    unsigned int rank = 30, seed = 1;
-    std::string method = "low rank", title;
-    std::vector<double> point{0.25, 0.5};
-
-    void add(dealii::ParameterHandler &prm)
-    {
-      prm.add_parameter("Title", title, "Free text.");
-      prm.enter_subsection("Prior");
-      prm.add_parameter(
-          "Standard deviation", spread,
-          "The marginal standard deviation σ of the field, in the unit of the field. This sentence is long "
-          "enough to be broken into several lines, since a comment has 100 columns at the most.\n"
-          "A second paragraph.",
-          Patterns::Double(0, 10));
-      prm.add_parameter("Point_20 / \"odd\" name", point, "A point.");
-      prm.enter_subsection("Robin term");
-      prm.add_parameter("Scale", scale, "");
-      prm.leave_subsection();
-      prm.enter_subsection("Nothing in it");
-      prm.leave_subsection();
-      prm.leave_subsection();
-      prm.enter_subsection("Family");
-      prm.add_parameter("Method", method, "", Patterns::Selection("low rank|mean field|full"));
-      prm.add_parameter("Rank", rank, "", Patterns::Integer(1));
-      prm.add_parameter("Seed", seed, "");
-      prm.leave_subsection();
-    }
-  };
-
-  struct Declared : Parameters
-  {
-    Declared() { add(prm); }
-
-    std::string error(const std::string &text)
-    {
-      return message_of([&] { apply_assignments(read(text), prm); });
-    }
-
-    dealii::ParameterHandler prm;
-  };
-
-  void write_on_rank_0(const std::string &path, const std::string &text)
-  {
-    int rank = 0;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    if (rank == 0)
-      write_text_file(path, text);
-    MPI_Barrier(MPI_COMM_WORLD);
-  }
-} // namespace
-
-BOOST_AUTO_TEST_SUITE(parameters)
+void write_on_rank_0(const std::string &path, const std::string &text)
+{
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (rank == 0)
+    write_text_file(path, text);
+  MPI_Barrier(MPI_COMM_WORLD);
+}
 
 BOOST_AUTO_TEST_CASE(nearest_names)
 {

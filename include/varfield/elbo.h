@@ -46,6 +46,9 @@ namespace varfield
   /// Solves the model at a draw and returns Φ, or nothing where that fails; `k` counts from 0. Collective in its group.
   using DrawSolver = std::function<std::optional<double>(unsigned int k, const DrawKey &key, const Draw &draw)>;
 
+  /// log p(d,m) − log q(m) at a draw, or nothing where the model or a linear solve fails. Collective in its group.
+  std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key);
+
   /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index +
   /// 2³¹), at most one draw in ten (and one in a few); more failures, or a replacement that fails as well, throw
   /// ComputationError in all groups together. Collective over the world.

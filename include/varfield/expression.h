@@ -45,9 +45,9 @@ namespace varfield
 
   /// "left: 0; 2: sin(pi*x)" gives {{"left", "0"}, {"2", "sin(pi*x)"}}. Each entry is split at its first colon (another
   /// one may belong to muParser's "a ? b : c"). UserError, naming `origin`, for an entry that has no colon or an empty
-  /// side and for an id given twice; a blank text gives an empty map.
-  std::vector<std::pair<std::string, std::string>> parse_boundary_map(const std::string &text,
-                                                                      const std::string &origin);
+  /// side and for an id given twice; a blank text gives an empty map. `what` the ids are, in these messages.
+  std::vector<std::pair<std::string, std::string>>
+  parse_boundary_map(const std::string &text, const std::string &origin, const std::string &what = "boundary");
 } // namespace varfield
 
 #endif

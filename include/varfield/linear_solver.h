@@ -64,7 +64,7 @@ namespace varfield
     virtual double log_determinant() const = 0;
 
     /// Direct while the factor fits (2D up to 4·10⁵ and 3D up to 6·10⁴ unknowns for each rank group), multigrid beyond,
-    /// Jacobi for mass matrices: see design notes in CONTRIBUTING.md.
+    /// Jacobi for mass matrices.
     static std::unique_ptr<LinearSolver> create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
                                                 unsigned int dim);
     /// In words, for the terminal.

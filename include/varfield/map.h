@@ -19,7 +19,7 @@ namespace varfield
     /// start. Collective over the world; every group makes the same steps.
     Termination minimize(const LogDensity &density, Vector &m, const Monitor &monitor) const;
 
-    unsigned int max_iterations    = 50;
+    unsigned int max_iterations    = 200;
     unsigned int max_cg_iterations = 200;
     double gradient_tolerance      = 1e-8;  ///< relative to the gradient at the start, in the norm of C
     double absolute_tolerance      = 1e-10; ///< of the same norm

@@ -19,7 +19,10 @@ namespace varfield
     void add_parameters(dealii::ParameterHandler &prm);
     /// Throws UserError on contradictions.
     void check() const;
-    /// Builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is refined, if asked.
+    /// Reads the mesh file, if there is one. Collective over `comm`, where a mistake is thrown on all ranks; UserError.
+    void load(MPI_Comm comm);
+    /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
+    /// refined, if asked.
     void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors);
 
     const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }
@@ -33,8 +36,7 @@ namespace varfield
     std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
     /// Material ids in use, ascending.
     const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
-    /// Cells before local refinement, from the parameters: for decisions that come before create(). A file is read for
-    /// it.
+    /// Cells before local refinement, after load(): for decisions that come before create().
     std::uint64_t estimated_cells() const;
     /// Unit of length, for axes.
     const std::string &unit() const { return unit_; }
@@ -56,6 +58,7 @@ namespace varfield
     unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
     std::string boundary_refinements_;
 
+    std::unique_ptr<dealii::Triangulation<dim>> from_file_; ///< between load() and create()
     std::unique_ptr<dealii::parallel::distributed::Triangulation<dim>> triangulation_;
     dealii::MappingQ<dim> mapping_{1};
     dealii::BoundingBox<dim> bounding_box_;

@@ -5,8 +5,8 @@
 
 namespace varfield
 {
-  /// The output folder. It is made under the name `<directory>.tmp` and gets its own name when everything in it is
-  /// whole.
+  /// The output folder. It is made under a name of this run alone, `<directory>.tmp-<number>`, and gets its own name
+  /// when everything in it is whole.
   class OutputFolder
   {
   public:
@@ -14,7 +14,7 @@ namespace varfield
     /// system.
     OutputFolder(const OutputSettings &settings, const SampleGroups &groups);
     /// Where to write, with a slash at the end.
-    std::string path() const { return directory_ + ".tmp/"; }
+    std::string path() const { return aside_ + "/"; }
     const std::string &final_path() const { return directory_; }
     /// Moves everything to its place: that of check(), or `<directory>-2`, … where a folder has appeared there since,
     /// and must not be overwritten. Collective.
@@ -25,6 +25,7 @@ namespace varfield
 
   private:
     std::string directory_; ///< the final name; on the root rank after finish()
+    std::string aside_;     ///< the name until then
     const bool overwrite_;
     const SampleGroups &groups_;
   };

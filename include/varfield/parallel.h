@@ -1,6 +1,7 @@
 #ifndef varfield_parallel_h
 #define varfield_parallel_h
 
+#include <functional>
 #include <varfield/vectors.h>
 
 namespace varfield
@@ -43,6 +44,10 @@ namespace varfield
     void broadcast(MultiVector &values) const { broadcast(values.data(), static_cast<std::size_t>(values.size())); }
     void broadcast(Vector &values) const { broadcast(values.data(), static_cast<std::size_t>(values.size())); }
     double broadcast(double value) const;
+
+    /// Runs `action`, which is collective in each group but not over them: a ComputationError in one group is thrown in
+    /// all. Collective over `cross`.
+    void together(const std::function<void()> &action) const;
 
   private:
     MPI_Comm world_ = MPI_COMM_SELF, space_ = MPI_COMM_SELF, cross_ = MPI_COMM_SELF;

@@ -9,12 +9,13 @@ namespace varfield
   /// another.
   enum class Stream : std::uint32_t
   {
-    prior_draw,   ///< draws written as samples of the prior, synthetic truths
-    data_noise,   ///< noise added to synthetic data
-    optimization, ///< draws of the variational posterior inside an optimiser
-    evaluation,   ///< fresh draws on which the final posterior is judged
-    probing,      ///< random probing vectors: eigenvalue sketches, variance estimators
-    verification  ///< directions of derivative checks
+    prior_draw,     ///< synthetic truths
+    data_noise,     ///< noise added to synthetic data
+    optimization,   ///< draws of the variational posterior inside an optimiser
+    evaluation,     ///< fresh draws on which the final posterior is judged
+    probing,        ///< random probing vectors: eigenvalue sketches, variance estimators
+    verification,   ///< directions of derivative checks
+    posterior_draw, ///< draws written as samples of the posterior
   };
 
   /// Names one random vector: the numbers depend on (seed, stream, draw, key of the entry) and on nothing else.

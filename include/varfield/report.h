@@ -13,8 +13,9 @@ namespace varfield
   class Report
   {
   public:
-    /// `time_budget` in seconds; 0: none.
-    Report(const SampleGroups &groups, double time_budget);
+    using Clock = std::chrono::steady_clock;
+    /// `time_budget` in seconds from `start`; 0: none.
+    Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now());
 
     void line(const std::string &text) const;
     /// One line for an iteration, with a heading where a new phase begins.
@@ -36,7 +37,7 @@ namespace varfield
     const SampleGroups &groups_;
     const double time_budget_;
     const bool speaks_;
-    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    const Clock::time_point start_;
     std::string phase_;
     double progress_began_ = 0., last_progress_ = 0.;
     mutable std::string stop_reason_;

@@ -9,13 +9,17 @@
 namespace varfield
 {
   /// The text of a file, without a byte-order mark and with line ends "\n". Rank 0 reads, the other ranks get the text
-  /// from it: a file that only the first node sees is enough. Collective. UserError, on all ranks alike, when the file
-  /// is missing, is a directory, cannot be read or is not text. `what` names the file's role in that message.
+  /// from it: a file that only the first node of the communicator sees is enough. Collective. UserError, on all ranks
+  /// alike, when the file is missing, is a directory, cannot be read or is not text. `what` names the file's role in
+  /// that message.
   std::string read_text_file(const std::string &path, MPI_Comm comm, const std::string &what = "file");
 
   /// Writes `path`.tmp and then renames it, so that `path` is whole at any moment. Local: call it on one rank.
   /// ComputationError with the system's reason when this fails.
   void write_text_file(const std::string &path, const std::string &text);
+
+  /// Whether the text is well-formed UTF-8 (or ASCII).
+  bool is_utf8(const std::string &text);
 
   /// Without white space at both ends.
   std::string trim(const std::string &text);

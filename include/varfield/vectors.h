@@ -16,6 +16,11 @@ namespace varfield
   using Matrix = Eigen::MatrixXd;
   using Index  = Eigen::Index;
 
+  /// Σ over the ranks in place, and what the first rank has on every rank, of any number of entries (MPI counts end at
+  /// 2³¹). Collective; the number of entries must agree.
+  void sum_over(MPI_Comm comm, double *values, std::size_t n);
+  void broadcast_over(MPI_Comm comm, double *values, std::size_t n);
+
   /// How a vector of coefficients is spread over the ranks of a communicator.
   ///
   /// `keys` has one number for every local entry. It names the entry independently of the partition (a hierarchically
@@ -34,6 +39,8 @@ namespace varfield
     /// Number of entries on the ranks before this one.
     Index offset() const { return offset_; }
     const std::vector<std::uint64_t> &keys() const { return keys_; }
+    /// The largest key on any rank, plus one: keys may have gaps.
+    std::uint64_t key_bound() const { return key_bound_; }
 
     /// Σᵢ xᵢyᵢ over all ranks. Collective; the same number on every rank.
     double dot(const Vector &x, const Vector &y) const;
@@ -53,6 +60,7 @@ namespace varfield
     MPI_Comm comm_  = MPI_COMM_SELF;
     Index n_global_ = 0, offset_ = 0;
     std::vector<std::uint64_t> keys_;
+    std::uint64_t key_bound_ = 0;
   };
 
   /// A B for small B, and for ranks that own no rows of A (for which BLAS is not to be asked).
@@ -64,7 +72,8 @@ namespace varfield
   }
 
   /// The layouts of several blocks one after the other: on every rank the local entries of the first block, then those
-  /// of the second, and so on. Keys are shifted by the global sizes of the blocks before. Collective.
+  /// of the second, and so on. Keys are shifted by the key bounds of the blocks before, which keeps them apart.
+  /// Collective.
   Layout concatenate(MPI_Comm comm, const std::vector<Layout> &blocks);
 } // namespace varfield
 

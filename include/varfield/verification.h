@@ -14,6 +14,10 @@ namespace varfield
     bool passed = false;
   };
 
+  /// The slope of log error(h) over log h, from the two smallest of h, h/2, h/4, … whose error is above `floor`, where
+  /// rounding begins to rule; `wanted` where all errors are below, nan where one is not a number.
+  double observed_order(const std::function<double(double)> &error, double h, double floor, double wanted);
+
   /// Derivatives and symmetries of a problem at a prior draw: Taylor tests of gradient (order 2), of the Jacobian's
   /// action (order 2) and, for quadratic and Gauss–Newton models, of the curvature; the adjoint identity; symmetry of
   /// the Gauss–Newton action and of the prior, C⁻¹C = I and LLᵀ = C. Collective over the world.

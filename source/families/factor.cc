@@ -126,7 +126,7 @@ namespace varfield
       Noise standard_noise(const DrawKey &key) const
       {
         std::vector<std::uint64_t> keys(n_factors);
-        std::iota(keys.begin(), keys.end(), static_cast<std::uint64_t>(layout().n_global()));
+        std::iota(keys.begin(), keys.end(), layout().key_bound());
         return {standard_normal(layout(), key), standard_normal(Layout(MPI_COMM_SELF, std::move(keys)), key)};
       }
 

@@ -94,7 +94,7 @@ namespace varfield
       {
         const std::string origin = section + "/Group standard deviations";
         std::map<std::string, double> by_group;
-        for (const auto &[group, text] : parse_boundary_map(groups_, origin))
+        for (const auto &[group, text] : parse_boundary_map(groups_, origin, "group"))
           by_group[group] = parse_number(text, origin + ", group " + group);
         if (by_group.empty())
           return;

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
 #include <varfield/exceptions.h>
 #include <varfield/newton.h>
 #include <varfield/optimizer.h>
+#include <varfield/sweep.h>
 
 namespace varfield
 {
@@ -14,30 +14,6 @@ namespace varfield
     {
       unsigned int n_draws = 16, max_iterations = 30, judging_draws = 64;
       double tolerance = 0.05;
-    };
-
-    /// What one set of fresh draws says about q.
-    struct Sweep
-    {
-      struct Solved
-      {
-        unsigned int k; ///< number of the draw
-        DrawKey key;    ///< that was used in the end
-        std::unique_ptr<Linearization> at;
-      };
-      ElboEstimate elbo;
-      std::vector<Solved> solved; ///< of this group
-      Vector gradient;            ///< E_q[∇Φ] + C⁻¹mean, dual, the same in all groups
-      double residual = 0.; ///< its squared norm in the metric (C⁻¹ + H)⁻¹: twice the ELBO that a Newton step gains
-      double noise    = 0.; ///< the part of it that is sampling error, in the mean
-
-      std::vector<const Linearization *> linearizations() const
-      {
-        std::vector<const Linearization *> result;
-        for (const Solved &s : solved)
-          result.push_back(s.at.get());
-        return result;
-      }
     };
 
     std::string number(double x)
@@ -65,21 +41,17 @@ namespace varfield
     private:
       const SampleGroups &groups() const { return density.groups(); }
       const Layout &layout() const { return density.prior().layout(); }
-      Curvature curvature(const Sweep &sweep) const
-      {
-        return Curvature(density, sweep.linearizations(), settings.n_draws, true);
-      }
-
-      Sweep draw_sweep(unsigned int iteration) const;
       NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
       void update_approximation(const Curvature &blended);
-      void measure_residual(Sweep &sweep) const;
-      Estimate frozen_gain(const Sweep &sweep) const;
+      void measure_residual(const Sweep &sweep)
+      {
+        residual = sweep.residual(approximation ? &*approximation : nullptr);
+      }
       bool on_plateau(const Sweep &sweep, const ElboEstimate &previous) const;
-      void full_step(Sweep &sweep);
-      void averaging_step(Sweep &sweep);
+      void full_step(const Sweep &sweep);
+      void averaging_step(const Sweep &sweep);
       double excess(double residual, double noise) const;
-      bool is_stationary(const Sweep &sweep) const;
+      bool is_stationary() const;
       bool is_settled(const Family &before, const Sweep &sweep);
       void forget();
       bool report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
@@ -92,6 +64,12 @@ namespace varfield
       const std::uint64_t seed;
       const Monitor &monitor;
 
+      DrawRange draws_of(unsigned int iteration) const
+      {
+        return {seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
+      }
+
+      MeanResidual residual; ///< at the last measurement
       bool averaging          = false;
       unsigned int n_averaged = 1;  ///< sweeps in the running average
       unsigned int n_settled  = 0;  ///< of these, those that found nothing left to correct
@@ -101,28 +79,6 @@ namespace varfield
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
       bool own_approximation_is_poor = true;
     };
-
-    Sweep Maximization::draw_sweep(unsigned int iteration) const
-    {
-      Sweep sweep;
-      Vector sum = Vector::Zero(layout().n_local());
-      const DrawRange draws{seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
-      sweep.elbo = average_over_draws(groups(), family, draws,
-                                      [&](unsigned int k, const DrawKey &key, const Draw &draw) -> std::optional<double>
-                                      {
-                                        auto at = density.linearize(draw.m);
-                                        if (!at)
-                                          return {};
-                                        const double potential = at->potential;
-                                        sum += at->gradient;
-                                        sweep.solved.push_back({k, key, std::move(at)});
-                                        return potential;
-                                      });
-      groups().sum(sum);
-      sweep.gradient = sum / settings.n_draws + Vector(density.prior().precision(family.mean()));
-      groups().broadcast(sweep.gradient);
-      return sweep;
-    }
 
     /// A low-rank approximation of (C⁻¹ + H)⁻¹: preconditioner and metric. The family's covariance where that follows
     /// the curvature, else made from the first sweep, and again when conjugate gradients become slow with it.
@@ -156,55 +112,22 @@ namespace varfield
       return step;
     }
 
-    void Maximization::measure_residual(Sweep &sweep) const
-    {
-      // Gradients of antithetic pairs: their scatter is the sampling error of the average.
-      const Vector prior_part = Vector(density.prior().precision(family.mean()));
-      const Index n_pairs     = static_cast<Index>(sweep.solved.size() / 2);
-      MultiVector deviations(layout().n_local(), n_pairs + 1);
-      for (Index j = 0; j < n_pairs; ++j)
-        deviations.col(j) = 0.5 * (sweep.solved[static_cast<std::size_t>(2 * j)].at->gradient +
-                                   sweep.solved[static_cast<std::size_t>(2 * j + 1)].at->gradient) +
-                            prior_part - sweep.gradient;
-      deviations.col(n_pairs) = sweep.gradient;
-      const Vector squares    = layout().column_dots(
-             deviations, apply_approximation(density.prior(), deviations, approximation ? &*approximation : nullptr));
-      const double n = settings.n_draws / 2;
-      sweep.residual = groups().broadcast(std::max(0., squares[n_pairs]));
-      sweep.noise    = groups().sum(squares.head(n_pairs).sum()) / (n * (n - 1.));
-    }
-
-    /// Gain of the ELBO on the draws of a sweep, as q is now against as it was then. Not finite where the model fails.
-    Estimate Maximization::frozen_gain(const Sweep &sweep) const
-    {
-      Vector gain = Vector::Zero(settings.n_draws);
-      for (const Sweep::Solved &s : sweep.solved)
-      {
-        const Draw draw      = family.sample(s.key);
-        const auto potential = density.potential(draw.m);
-        gain[s.k]            = potential ? draw.log_ratio - *potential - sweep.elbo.log_weights[s.k]
-                                         : std::numeric_limits<double>::infinity();
-      }
-      groups().sum(gain);
-      return mean_and_error({gain.data(), gain.data() + gain.size()}, true);
-    }
-
     /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws
     /// can tell; less is asked for where its gradient is sampling error. (The gain on the draws of a step itself is no
     /// evidence: it is always there.)
     bool Maximization::on_plateau(const Sweep &sweep, const ElboEstimate &previous) const
     {
-      const double gain  = sweep.elbo.elbo.value - previous.elbo.value;
-      const double error = std::hypot(sweep.elbo.elbo.error, previous.elbo.error);
-      return step_length == 0. || (step_length == 1. && gain < (is_stationary(sweep) ? 2. : 1.) * error);
+      const double gain  = sweep.elbo().elbo.value - previous.elbo.value;
+      const double error = std::hypot(sweep.elbo().elbo.error, previous.elbo.error);
+      return step_length == 0. || (step_length == 1. && gain < (is_stationary() ? 2. : 1.) * error);
     }
 
     /// Tries the full step, then shorter ones.
-    void Maximization::full_step(Sweep &sweep)
+    void Maximization::full_step(const Sweep &sweep)
     {
       const auto before     = family.clone();
       const Vector mean     = family.mean();
-      const Curvature fresh = curvature(sweep);
+      const Curvature fresh = sweep.curvature();
       NewtonStep step;
       double last_rho = 0.;
       for (const auto &[rho, t] : {std::pair(1., 1.), std::pair(1., 0.5), std::pair(0.5, 0.5), std::pair(0.25, 0.25),
@@ -219,11 +142,11 @@ namespace varfield
         {
           update_approximation(fresh);
           measure_residual(sweep);
-          step = newton_step(fresh, sweep.gradient, 1e-4);
+          step = newton_step(fresh, sweep.gradient(), 1e-4);
         }
         last_rho = rho;
         family.set_mean(mean + t * step.primal);
-        const Estimate gain = frozen_gain(sweep);
+        const Estimate gain = sweep.gain_of(family);
         if (std::isfinite(gain.value) && gain.value >= -std::min(gain.error, 0.25))
         {
           step_length = t;
@@ -236,16 +159,16 @@ namespace varfield
       note        = "no step raised the ELBO";
     }
 
-    void Maximization::averaging_step(Sweep &sweep)
+    void Maximization::averaging_step(const Sweep &sweep)
     {
       const double weight     = 1. / (n_averaged + 1.);
       const Vector mean       = family.mean();
-      const Curvature fresh   = curvature(sweep);
+      const Curvature fresh   = sweep.curvature();
       const Curvature blended = family.remembered(fresh, weight);
       family.natural_step(fresh, weight);
       update_approximation(blended);
       measure_residual(sweep);
-      const NewtonStep step = newton_step(blended, sweep.gradient, 1e-3);
+      const NewtonStep step = newton_step(blended, sweep.gradient(), 1e-3);
       family.set_mean(mean + weight * step.primal);
       step_length = weight;
       note        = "averaging over " + std::to_string(n_averaged + 1) + " sweeps";
@@ -258,9 +181,9 @@ namespace varfield
       return residual <= settings.tolerance ? 0. : residual / std::max(noise, 1e-300);
     }
 
-    bool Maximization::is_stationary(const Sweep &sweep) const
+    bool Maximization::is_stationary() const
     {
-      return excess(0.5 * sweep.residual, 0.5 * sweep.noise) <= 4.;
+      return excess(0.5 * residual.value, 0.5 * residual.noise) <= 4.;
     }
 
     /// q has moved on: what was averaged so far is out of date.
@@ -277,17 +200,17 @@ namespace varfield
     bool Maximization::is_settled(const Family &before, const Sweep &sweep)
     {
       constexpr double clearly = 9.; // three standard errors
-      if (excess(0.5 * sweep.residual, 0.5 * sweep.noise) > clearly)
+      if (excess(0.5 * residual.value, 0.5 * residual.noise) > clearly)
       {
         forget();
         return false;
       }
-      noise_sum += sweep.noise;
+      noise_sum += residual.noise;
       ++n_averaged;
       const double mean_loss = 0.5 * noise_sum / (n_averaged - 1.) / n_averaged;
       if (mean_loss > settings.tolerance)
         return false;
-      const CovarianceResidual covariance = before.covariance_residual(curvature(sweep));
+      const CovarianceResidual covariance = before.covariance_residual(sweep.curvature());
       const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
       note += ", loss through sampling " + number(loss);
       const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
@@ -297,7 +220,7 @@ namespace varfield
         return false;
       }
       // One sweep may miss a slow drift: ask several.
-      n_settled = is_stationary(sweep) && covariance_excess <= 4. ? n_settled + 1 : 0;
+      n_settled = is_stationary() && covariance_excess <= 4. ? n_settled + 1 : 0;
       return n_settled >= 3 && groups().broadcast(loss) <= settings.tolerance;
     }
 
@@ -326,15 +249,15 @@ namespace varfield
       ElboEstimate first, last;
       while (result.iterations < settings.max_iterations && result.reason.empty())
       {
-        Sweep sweep = draw_sweep(result.iterations);
+        const Sweep sweep(density, family, draws_of(result.iterations));
         if (result.iterations == 0)
-          first = sweep.elbo;
+          first = sweep.elbo();
         else if (!averaging)
         {
           measure_residual(sweep);
           averaging = on_plateau(sweep, last);
         }
-        last      = sweep.elbo;
+        last      = sweep.elbo();
         bool done = false;
         if (!averaging)
           full_step(sweep);
@@ -345,7 +268,7 @@ namespace varfield
           averaging_step(sweep);
           done = is_settled(*before, sweep);
         }
-        result.interrupted = report(result.iterations, sweep.elbo, std::sqrt(sweep.residual), step_length, note);
+        result.interrupted = report(result.iterations, sweep.elbo(), std::sqrt(residual.value), step_length, note);
         ++result.iterations;
         if (done)
         {
@@ -378,7 +301,10 @@ namespace varfield
       const ElboEstimate begin  = estimate_elbo(density, family, draws);
       const Estimate difference = gain(begin, end, true);
       if (difference.value < -2. * difference.error)
+      {
+        result.converged = false;
         result.reason += "; the start was better on independent draws and was kept";
+      }
       else
         family.assign(*end_family);
     }
@@ -407,11 +333,10 @@ namespace varfield
           break;
         family.set_mean(family.mean() + step.primal);
       }
-      const DrawRange draws{seed, Stream::optimization, 0, settings.n_draws, true};
       result.converged   = norm <= 1e-6 * (1. + first_norm);
       result.reason      = result.converged ? "the log density is quadratic: the optimum is exact"
                                             : "the linear systems could not be solved accurately";
-      result.interrupted = report(result.iterations, estimate_elbo(density, family, draws), norm, 1., "exact");
+      result.interrupted = report(result.iterations, estimate_elbo(density, family, draws_of(0)), norm, 1., "exact");
       return result;
     }
 

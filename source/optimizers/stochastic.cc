@@ -113,7 +113,7 @@ namespace varfield
     double norm(const Layout &layout, const Vector &x)
     {
       double square = x.squaredNorm();
-      MPI_Allreduce(MPI_IN_PLACE, &square, 1, MPI_DOUBLE, MPI_SUM, layout.comm());
+      sum_over(layout.comm(), &square, 1);
       return std::sqrt(square);
     }
 
@@ -213,6 +213,7 @@ namespace varfield
       if (!(difference.value >= -2. * difference.error))
       {
         family.assign(*start);
+        result.converged = false;
         result.reason += "; the start was better on independent draws and was kept";
       }
       return result;

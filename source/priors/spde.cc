@@ -143,7 +143,13 @@ namespace varfield
       lumped_mass_.resize(space_.n_owned());
       for (Index i = 0; i < lumped_mass_.size(); ++i)
         lumped_mass_(i) = lumped.local_element(i);
-      lumped_mass_ = space_.embed(space_.extract(lumped_mass_));
+      const Vector free   = space_.extract(lumped_mass_);
+      const bool positive = (free.array() > 0.).all();
+      if (Utilities::MPI::min(positive ? 1 : 0, space_.mesh().comm()) == 0)
+        throw ComputationError(
+            "The lumped mass of a prior is not positive at some hanging nodes: set “Mass” of the prior "
+            "to “consistent”.");
+      lumped_mass_ = space_.embed(free);
       lumped_mass_ = (lumped_mass_.array() > 0.).select(lumped_mass_, 1.);
     }
 
@@ -274,7 +280,7 @@ namespace varfield
     double SpdePrior<dim>::log_determinant() const
     {
       double log_mass = lumped_mass_.array().log().sum();
-      MPI_Allreduce(MPI_IN_PLACE, &log_mass, 1, MPI_DOUBLE, MPI_SUM, layout().comm());
+      sum_over(layout().comm(), &log_mass, 1);
       if (!lumped_)
         log_mass = mass_solver_->log_determinant();
       return log_mass - 2. * solver_->log_determinant();

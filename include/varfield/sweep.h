@@ -1,0 +1,54 @@
+#ifndef varfield_sweep_h
+#define varfield_sweep_h
+
+#include <varfield/elbo.h>
+
+namespace varfield
+{
+  /// How far the mean of q is from the stationary point E_q[∇Φ] + C⁻¹mean = 0: the squared norm of that gradient g in
+  /// the metric of an approximation of (C⁻¹ + E_q[H])⁻¹, twice the ELBO that a Newton step gains.
+  struct MeanResidual
+  {
+    double value = 0;
+    double noise = 0; ///< the part of it that is sampling error, in the mean
+  };
+
+  /// What one set of draws says about q: its ELBO, the gradient by its mean, and the averaged curvature.
+  ///
+  /// Keeps the linearisations of its group's draws. `density` and `family` must outlive it. All members are collective
+  /// over the world.
+  class Sweep
+  {
+  public:
+    /// Linearises at the draws; their number must be even, they come in antithetic pairs.
+    Sweep(const LogDensity &density, const Family &family, const DrawRange &draws);
+
+    const ElboEstimate &elbo() const { return elbo_; }
+    /// E_q[∇Φ] + C⁻¹mean, dual, the same in all groups.
+    const Vector &gradient() const { return gradient_; }
+    /// E_q[H].
+    Curvature curvature() const;
+    /// `approximation` of the metric as a correction of C; nullptr: C itself.
+    MeanResidual residual(const LowRankCorrection *approximation) const;
+    /// ELBO of `changed`, a later state of the family, less that of q then, on these draws. Not finite where the model
+    /// fails.
+    Estimate gain_of(const Family &changed) const;
+
+  private:
+    struct Solved
+    {
+      unsigned int k; ///< number of the draw
+      DrawKey key;    ///< that was used in the end
+      std::unique_ptr<Linearization> at;
+    };
+
+    const LogDensity &density_;
+    const unsigned int n_draws_;
+    ElboEstimate elbo_;
+    std::vector<Solved> solved_; ///< of this group
+    Vector prior_gradient_;      ///< C⁻¹mean
+    Vector gradient_;
+  };
+} // namespace varfield
+
+#endif

@@ -1,0 +1,70 @@
+#include <cmath>
+#include <limits>
+#include <varfield/newton.h>
+#include <varfield/sweep.h>
+
+namespace varfield
+{
+  Sweep::Sweep(const LogDensity &density, const Family &family, const DrawRange &draws)
+      : density_(density), n_draws_(draws.count), prior_gradient_(density.prior().precision(family.mean()))
+  {
+    Vector sum = Vector::Zero(density.prior().layout().n_local());
+    elbo_      = average_over_draws(density.groups(), family, draws,
+                                    [&](unsigned int k, const DrawKey &key, const Draw &draw) -> std::optional<double>
+                                    {
+                                 auto at = density.linearize(draw.m);
+                                 if (!at)
+                                   return {};
+                                 const double potential = at->potential;
+                                 sum += at->gradient;
+                                 solved_.push_back({k, key, std::move(at)});
+                                 return potential;
+                               });
+    density.groups().sum(sum);
+    gradient_ = sum / n_draws_ + prior_gradient_;
+    density.groups().broadcast(gradient_);
+  }
+
+  Curvature Sweep::curvature() const
+  {
+    std::vector<const Linearization *> local;
+    for (const Solved &s : solved_)
+      local.push_back(s.at.get());
+    return Curvature(density_, local, n_draws_, true);
+  }
+
+  MeanResidual Sweep::residual(const LowRankCorrection *approximation) const
+  {
+    // Gradients of antithetic pairs: their scatter is the sampling error of the average.
+    const Index n_pairs = static_cast<Index>(solved_.size() / 2);
+    MultiVector deviations(gradient_.size(), n_pairs + 1);
+    for (Index j = 0; j < n_pairs; ++j)
+      deviations.col(j) = 0.5 * (solved_[static_cast<std::size_t>(2 * j)].at->gradient +
+                                 solved_[static_cast<std::size_t>(2 * j + 1)].at->gradient) +
+                          prior_gradient_ - gradient_;
+    deviations.col(n_pairs) = gradient_;
+    Vector squares;
+    const SampleGroups &groups = density_.groups();
+    groups.together(
+        [&]
+        {
+          squares = density_.prior().layout().column_dots(
+              deviations, apply_approximation(density_.prior(), deviations, approximation));
+        });
+    const double n = n_draws_ / 2;
+    return {groups.broadcast(std::max(0., squares[n_pairs])), groups.sum(squares.head(n_pairs).sum()) / (n * (n - 1.))};
+  }
+
+  Estimate Sweep::gain_of(const Family &changed) const
+  {
+    Vector gain = Vector::Zero(n_draws_);
+    for (const Solved &s : solved_)
+    {
+      const auto log_weight = log_weight_at(density_, changed, s.key);
+      gain[s.k] = log_weight ? *log_weight - elbo_.log_weights[s.k] : std::numeric_limits<double>::infinity();
+    }
+    density_.groups().sum(gain);
+    density_.groups().broadcast(gain);
+    return mean_and_error({gain.data(), gain.data() + gain.size()}, true);
+  }
+} // namespace varfield
