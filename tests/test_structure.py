@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""The straight line of CONTRIBUTING.md: right of the log density nothing knows a mesh. Only Python's standard library is needed."""
+import pathlib
+import re
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INCLUDE = ROOT / "include" / "varfield"
+MESH = re.compile(r"deal\.II/(grid|distributed|dofs|fe|numerics)/")
+
+
+def headers_below(path):
+    """Every header of the project that a file includes, itself or through others, and all lines of includes on the way."""
+    seen, lines, waiting = set(), [], [path]
+    while waiting:
+        file = waiting.pop()
+        for line in re.findall(r"#include <(.*?)>", file.read_text()):
+            lines.append((file.name, line))
+            header = INCLUDE / line.removeprefix("varfield/")
+            if line.startswith("varfield/") and header not in seen:
+                seen.add(header)
+                waiting.append(header)
+    return lines
+
+
+class Structure(unittest.TestCase):
+    def test_nothing_right_of_the_log_density_knows_a_mesh(self):
+        names = ["log_density", "curvature", "family", "subspace_family", "elbo", "sweep", "newton", "map", "optimizer", "monitor"]
+        files = [INCLUDE / f"{name}.h" for name in names] + list((ROOT / "source").glob("families/*.cc"))
+        files += list((ROOT / "source").glob("optimizers/*.cc"))
+        self.assertGreater(len(files), len(names) + 6)
+        for file in files:
+            for origin, line in headers_below(file):
+                self.assertIsNone(MESH.search(line), f"{file.name}, through {origin}: {line}")
+
+
+if __name__ == "__main__":
+    unittest.main()
