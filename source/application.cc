@@ -38,7 +38,7 @@ namespace varfield
       {
         write_results(problem, results, report, path, exit_code);
       }
-      catch (const std::exception &error)
+      catch (const std::runtime_error &error)
       {
         message = error.what();
       }
@@ -98,10 +98,9 @@ namespace varfield
       report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (results.interrupted)
         report.line(
-            "\nSTOPPED EARLY (" + report.stop_reason() +
-            "): the results are those of the last complete iteration, their spread a coarse estimate.\nTo go on "
-            "from there: --set \"Inference/Start from=" +
-            folder.final_path() + "/checkpoint.csv\"");
+            "\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration" +
+            (results.has_spread ? ", their spread a coarse estimate" : ", without a spread") +
+            ".\nTo go on from there: --set \"Inference/Start from=" + folder.final_path() + "/checkpoint.csv\"");
       else if (!done)
         report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
                     "\nThe results are written, but they are not the answer yet.");
@@ -215,11 +214,10 @@ namespace varfield
     std::vector<Assignment> assignments;
     if (!command.file.empty())
       assignments = read_parameter_file(command.file, MPI_COMM_WORLD);
-    // Derivatives are checked to more digits than a solve of an inference needs.
-    if (command.action == "verify")
-      assignments.push_back(parse_override("Linear solver/Tolerance=1e-13"));
     for (const auto &text : command.overrides)
       assignments.push_back(parse_override(text));
+    if (command.action == "verify" && !find_assignment(assignments, {"Linear solver"}, "Tolerance"))
+      assignments.push_back(parse_override("Linear solver/Tolerance=1e-12"));
     return dimension_of(assignments) == 2 ? execute_in<2>(command, assignments) : execute_in<3>(command, assignments);
   }
 

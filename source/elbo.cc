@@ -53,6 +53,11 @@ namespace varfield
       auto potential() { return numbers.col(1); }
       auto failed() { return numbers.col(2); }
       auto lost() { return numbers.col(3); }
+      template <typename Column>
+      unsigned int count(const Column &column) const
+      {
+        return static_cast<unsigned int>(column.sum());
+      }
       Matrix numbers;
     };
 
@@ -88,22 +93,21 @@ namespace varfield
       }
     }
 
-    void check_failures(const Record &record, unsigned int n)
-    {
-      const double failed = record.numbers.col(2).sum(), lost = record.numbers.col(3).sum();
-      if (lost > 0. || failed > std::max(1., 0.1 * n))
-        throw ComputationError("The model could not be solved at " + std::to_string(static_cast<int>(failed)) + " of " +
-                               std::to_string(n) + " draws of the posterior (replacements failed for " +
-                               std::to_string(static_cast<int>(lost)) +
-                               "). The posterior reaches into parameters where the model has no solution: a narrower "
-                               "prior or a bounded transform helps.");
-    }
-
     std::vector<double> to_std(const Vector &x)
     {
       return {x.data(), x.data() + x.size()};
     }
   } // namespace
+
+  void refuse_failures(unsigned int failed, unsigned int draws, double share, unsigned int lost)
+  {
+    if (lost > 0 || failed > std::max(1., share * draws))
+      throw ComputationError("The model could not be solved at " + std::to_string(failed) + " of " +
+                             std::to_string(draws) + " draws of the posterior (replacements failed for " +
+                             std::to_string(lost) +
+                             "). The posterior reaches into parameters where the model has no solution: a narrower "
+                             "prior or a bounded transform helps.");
+  }
 
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver)
@@ -116,13 +120,13 @@ namespace varfield
     // Decisions hang on these numbers: the same to the last bit on all ranks.
     groups.broadcast(record.numbers);
     family.prior().layout().broadcast(record.numbers.data(), static_cast<std::size_t>(record.numbers.size()));
-    check_failures(record, draws.count);
+    refuse_failures(record.count(record.failed()), draws.count, draws.most_failed, record.count(record.lost()));
 
     ElboEstimate result;
     result.log_weights = to_std(record.log_ratio() - record.potential());
     result.elbo        = mean_and_error(result.log_weights, draws.antithetic);
     result.misfit      = mean_and_error(to_std(record.potential()), draws.antithetic);
-    result.elbo.failed = result.misfit.failed = static_cast<unsigned int>(record.failed().sum());
+    result.elbo.failed = result.misfit.failed = record.count(record.failed());
     result.kl                                 = groups.broadcast(family.kl());
     return result;
   }

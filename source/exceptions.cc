@@ -1,18 +1,12 @@
 #include <algorithm>
 #include <cctype>
 #include <varfield/exceptions.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
   namespace
   {
-    std::string lower_case(std::string word)
-    {
-      for (char &c : word)
-        c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-      return word;
-    }
-
     /// Damerau–Levenshtein distance (optimal string alignment): the number of letters inserted, deleted, replaced, and
     /// of neighbours exchanged.
     std::size_t edit_distance(const std::string &a, const std::string &b)

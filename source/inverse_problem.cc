@@ -1,3 +1,5 @@
+#include <deal.II/base/mpi.h>
+
 #include <cmath>
 #include <varfield/inverse_problem.h>
 #include <varfield/text.h>
@@ -58,7 +60,10 @@ namespace varfield
         "“data space”: the Jacobian of all measurements by one blocked adjoint solve, exact. “parameter space”: a "
         "tangent and an adjoint solve for every direction. “auto”: by the number of measurements.",
         dealii::Patterns::Selection("auto|data space|parameter space"));
-    prm.add_parameter("Data space limit", data_space_limit, "For “auto”: data space up to so many measurements.");
+    prm.add_parameter(
+        "Data space limit", data_space_limit,
+        "For “auto”: data space up to so many measurements, as long as a Jacobian takes no more than 256 MB "
+        "on a rank.");
   }
 
   template <int dim>
@@ -69,16 +74,26 @@ namespace varfield
         measurements_(measurements),
         fields_(fields),
         groups_(groups),
-        data_space_(settings.route == "auto" ? measurements.n_used() <= settings.data_space_limit
-                                             : settings.route == "data space")
+        data_space_(settings.route == "data space" ||
+                    (settings.route == "auto" && measurements.n_used() <= settings.data_space_limit &&
+                     jacobian_megabytes() <= 256.))
   {
+  }
+
+  /// On the rank with most of it. Every draw of an iteration holds one.
+  template <int dim>
+  double InverseProblem<dim>::jacobian_megabytes() const
+  {
+    const auto &layout = prior().layout();
+    return 8e-6 * dealii::Utilities::MPI::max(layout.n_local(), layout.comm()) * measurements_.n_used();
   }
 
   template <int dim>
   std::string InverseProblem<dim>::describe() const
   {
     const std::string n = std::to_string(measurements_.n_used());
-    return data_space_ ? "data space: " + n + " adjoint solves in a block give the Jacobian exactly"
+    return data_space_ ? "data space: " + n + " adjoint solves in a block give the Jacobian exactly (" +
+                             std::to_string(static_cast<int>(std::ceil(jacobian_megabytes()))) + " MB a draw)"
                        : "parameter space: a tangent and an adjoint solve for every direction (" + n + " measurements)";
   }
 

@@ -236,7 +236,9 @@ namespace varfield
                       "“direct”: sparse factorisation by MUMPS, many right-hand sides at once. “multigrid”: conjugate "
                       "gradients with algebraic multigrid. “auto”: direct while the factor fits, multigrid beyond.",
                       Selection("auto|direct|multigrid"));
-    prm.add_parameter("Tolerance", tolerance, "Relative reduction of the true residual in iterative solves.",
+    prm.add_parameter("Tolerance", tolerance,
+                      "Relative reduction of the true residual in iterative solves. “varfield verify” takes 1e-12 "
+                      "where nothing is given: derivatives are checked to more digits than an inference needs.",
                       Double(1e-15, 1e-2));
     prm.add_parameter("Maximum iterations", max_iterations, "of an iterative solve.", Integer(1));
     prm.add_parameter(

@@ -15,4 +15,11 @@ namespace varfield
     static const SampleGroups one_group;
     return one_group;
   }
+
+  double LogDensity::agreed(double x) const
+  {
+    groups().broadcast(&x, 1);
+    prior().layout().broadcast(&x, 1);
+    return x;
+  }
 } // namespace varfield

@@ -42,7 +42,7 @@ namespace varfield
 
     private:
       bool everywhere(bool good) const { return density.groups().sum(good ? 0. : 1.) == 0.; }
-      double agreed(double x) const { return density.groups().broadcast(x); }
+      double agreed(double x) const { return density.agreed(x); }
       double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
 
       bool linearize(Iterate &point) const;
@@ -195,7 +195,8 @@ namespace varfield
         const bool advanced        = advance(step);
         if (advanced)
           ++result.iterations;
-        // Where the predicted gain is rounding, a point that steps improve no more cannot be improved.
+        // The gain that the model predicts is below rounding: a step that fails, or hardly lowers the gradient, ends
+        // it.
         if (advanced ? gain < 1e-11 && current.gradient_norm > 0.5 * gradient_norm : gain < 1e-10)
         {
           result.converged = true;

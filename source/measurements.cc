@@ -112,7 +112,9 @@ namespace varfield
       if (set->file.empty())
         throw UserError(set->section() + "/File: has to name the file with the measurements.");
       const bool sensors = !values_needed && !set->sensors.empty();
-      const bool nothing = !values_needed && !sensors && !std::filesystem::exists(set->file);
+      int rank           = 0;
+      MPI_Comm_rank(comm, &rank);
+      const bool nothing = rank == 0 && !values_needed && !sensors && !std::filesystem::exists(set->file);
       throw_together(nothing ? set->section() +
                                    "/Sensors: has to name the table of the points to be measured at, from "
                                    "which “" +

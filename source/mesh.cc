@@ -56,7 +56,7 @@ namespace varfield
     }
 
     /// What the reader has to say, without the place in its source and the calls that led there.
-    std::string complaint(const std::exception &error)
+    std::string words_of(const std::exception &error)
     {
       const auto *of_dealii = dynamic_cast<const ExceptionBase *>(&error);
       if (of_dealii == nullptr)
@@ -244,7 +244,7 @@ namespace varfield
           "Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
           "-dimensional mesh (is it whole, in the format of its ending, and does Dimension fit?). The reader "
           "says: " +
-          complaint(error).substr(0, 400));
+          words_of(error).substr(0, 400));
     }
     if (serial.n_active_cells() == 0)
       throw UserError("Mesh/File: “" + file_ + "” has no cells of dimension " + std::to_string(dim) + ".");

@@ -39,7 +39,8 @@ namespace varfield
         data_.add_data_vector(handler, *vectors_.back(), names);
       }
 
-      void write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
+      /// Writes all but the record `name`.pvd, the text of which the root rank gets.
+      std::string write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
       {
         DataOutBase::VtkFlags flags;
         flags.compression_level        = decltype(flags.compression_level)::best_speed;
@@ -47,11 +48,10 @@ namespace varfield
         data_.set_flags(flags);
         data_.build_patches(mesh.mapping(), degree);
         const std::string file = data_.write_vtu_with_pvtu_record(path, name, 0, mesh.comm(), 4, 1);
-        if (Utilities::MPI::this_mpi_process(mesh.comm()) != 0)
-          return;
         std::ostringstream record;
-        DataOutBase::write_pvd_record(record, {{0., file}});
-        write_text_file(path + name + ".pvd", record.str());
+        if (Utilities::MPI::this_mpi_process(mesh.comm()) == 0)
+          DataOutBase::write_pvd_record(record, {{0., file}});
+        return record.str();
       }
 
     private:
@@ -92,7 +92,7 @@ namespace varfield
     }
 
     template <int dim>
-    void write_states(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
+    std::string write_states(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
     {
       FieldFile<dim> file;
       const auto &space     = problem.model().space();
@@ -112,7 +112,7 @@ namespace varfield
         add(results.state_mean, "_mean");
         add(results.state_deviation, "_std");
       }
-      file.write(path, "state", mesh, space.fe().degree);
+      return file.write(path, "state", mesh, space.fe().degree);
     }
 
     /// Rows of all measurement files, with what was predicted; columns that the program does not know are carried
@@ -253,7 +253,7 @@ namespace varfield
       summary["inference"] = {{"method", problem.inference().method},
                               {"family", problem.inference().family.name()},
                               {"termination", as_json(results.optimization)}};
-      if (problem.inference().method != "map")
+      if (results.has_spread)
         summary["elbo"] = {{"value", results.elbo.elbo.value},
                            {"error", results.elbo.elbo.error},
                            {"draws", results.elbo.elbo.draws},
@@ -276,6 +276,7 @@ namespace varfield
   void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
                      const std::string &path, int exit_code)
   {
+    std::string posterior_record, state_record;
     if (problem.groups().group() == 0)
     {
       FieldFile<dim> posterior;
@@ -285,13 +286,15 @@ namespace varfield
         add_field(posterior, problem.fields()[f], results.fields[f]);
         degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
       }
-      posterior.write(path, "posterior", problem.mesh(), degree);
-      write_states(problem, results, path);
+      posterior_record = posterior.write(path, "posterior", problem.mesh(), degree);
+      state_record     = write_states(problem, results, path);
       write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
     }
     const auto summary = as_json(problem, results, exit_code); // collective
     if (!problem.groups().is_root())
       return;
+    write_text_file(path + "posterior.pvd", posterior_record);
+    write_text_file(path + "state.pvd", state_record);
     const ObservationTable<dim> observations(problem, results);
     write_csv(path + "observations.csv", observations.names, observations.rows);
     write_text_file(path + "observations.vtp", as_vtp(problem, results));
@@ -303,6 +306,16 @@ namespace varfield
     write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
     write_text_file(path + "summary.json", summary.dump(2) + "\n");
   }
+
+  namespace
+  {
+    /// Relative standard error of a standard deviation over n draws of a normal number that come in antithetic pairs,
+    /// which have the same squares.
+    double spread_error(unsigned int n)
+    {
+      return 1. / std::sqrt(std::max(1u, n));
+    }
+  } // namespace
 
   template <int dim>
   std::vector<std::string> summary_lines(const Case<dim> &problem, const Results<dim> &results)
@@ -328,7 +341,7 @@ namespace varfield
         chi += std::pow((measurements.values()(i) - results.prediction_mean(i)) / noise(i), 2);
     lines.push_back("data fit      root mean square of (measured − predicted)/std = " +
                     fixed(std::sqrt(chi / measurements.n_used()), 3));
-    if (problem.inference().method != "map")
+    if (results.has_spread)
     {
       lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) +
                       " nat (" + std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
@@ -339,6 +352,8 @@ namespace varfield
       if (results.elbo.elbo.failed > 0)
         lines.push_back("              " + std::to_string(results.elbo.elbo.failed) +
                         " draws could not be solved and were replaced");
+      lines.push_back("predictions   over these draws: standard deviations ± " +
+                      fixed(100. * spread_error(results.elbo.elbo.draws), 1) + " %");
       if (results.eigenvalues.size() > 0)
         lines.push_back("rank          " + std::to_string(results.eigenvalues.size()) + ", largest eigenvalue " +
                         short_text(results.eigenvalues(0)) + ", first one left out " +

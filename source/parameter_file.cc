@@ -43,12 +43,6 @@ namespace varfield
       return lines;
     }
 
-    std::string lower_case(std::string word)
-    {
-      std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
-      return word;
-    }
-
     /// Reads one file; the files that it includes are read by readers of their own.
     class Reader
     {

@@ -57,16 +57,18 @@ namespace varfield
       Results<dim> run()
       {
         find_map();
-        if (problem_.inference().method != "map")
+        results_.has_spread = problem_.inference().method != "map" && !results_.interrupted;
+        if (results_.has_spread)
         {
           start_from_laplace();
           optimize();
           average_draws();
         }
         else
-          at_map_only();
+          at_one_point(map_);
+        results_.interrupted = report_.should_stop() || results_.interrupted;
         collect_fields();
-        results_.parameters = problem_.inference().method == "map" ? map_ : family_.mean();
+        results_.parameters = results_.has_spread ? family_.mean() : map_;
         results_.seconds    = report_.seconds();
         return std::move(results_);
       }
@@ -103,7 +105,7 @@ namespace varfield
       void optimize()
       {
         const auto &settings = problem_.inference();
-        if (settings.method != "variational" || results_.interrupted)
+        if (settings.method != "variational")
         {
           results_.optimization = results_.map;
           return;
@@ -118,9 +120,25 @@ namespace varfield
         report_.line("  " + results_.optimization.reason);
       }
 
+      /// A run that is to stop keeps what it has, even if the draws of its posterior cannot be solved.
+      void average_draws()
+      {
+        try
+        {
+          solve_draws();
+        }
+        catch (const ComputationError &error)
+        {
+          if (!results_.interrupted)
+            throw;
+          report_.line(std::string("  ") + error.what());
+          at_one_point(family_.mean());
+        }
+      }
+
       /// Fresh draws until the error of the ELBO is small enough: ELBO, predicted state and measurements. A run that is
       /// to stop takes a few.
-      void average_draws()
+      void solve_draws()
       {
         constexpr unsigned int few = 16, batch = 64; // even, the same on any number of groups
         const auto &settings = problem_.inference();
@@ -137,14 +155,18 @@ namespace varfield
           report_.progress("draws of the posterior", ++visited_, wanted / problem_.groups().n_groups());
         };
         DrawRange range;
-        range.seed = problem_.seed();
+        range.seed        = problem_.seed();
+        range.most_failed = 0.5; // of a batch; all of them are judged together
         while (range.first < wanted)
         {
           range.count = std::min(batch, wanted - range.first);
           merge(estimate_elbo(density_, family_, range, visitor));
           range.first += range.count;
-          if (!results_.interrupted && range.first == wanted)
+          if (range.first == wanted && !results_.interrupted)
+          {
+            refuse_failures(results_.elbo.elbo.failed, range.first);
             wanted = total_draws(range.first);
+          }
           if (range.first < wanted && !results_.interrupted && report_.should_stop())
           {
             results_.interrupted = true;
@@ -166,7 +188,7 @@ namespace varfield
         const double ratio   = results_.elbo.elbo.error / std::max(1e-300, settings.elbo_error);
         if (ratio <= 1. || n >= settings.maximum_draws)
           return n;
-        const double wanted = std::min({std::max(ratio * ratio, 1.1) * n, 2. * n, 1. * settings.maximum_draws});
+        const double wanted = std::min({std::max(ratio * ratio, 1.1) * n, 2. * n, settings.maximum_draws + 1.});
         return n + 2 * std::max(1u, static_cast<unsigned int>((wanted - n) / 2.));
       }
 
@@ -185,11 +207,13 @@ namespace varfield
         all.kl           = batch.kl;
       }
 
-      void at_map_only()
+      /// Predictions without spread.
+      void at_one_point(const Vector &m)
       {
-        results_.optimization = results_.map;
-        if (!density_.potential(map_))
-          throw ComputationError("The model cannot be solved at the MAP point.");
+        if (results_.optimization.reason.empty())
+          results_.optimization = results_.map;
+        if (!density_.potential(m))
+          throw ComputationError("The model cannot be solved at the result.");
         results_.state_mean           = density_.last()->states;
         results_.state_deviation      = MultiVector::Zero(results_.state_mean.rows(), results_.state_mean.cols());
         results_.prediction_mean      = density_.last()->predictions;
@@ -228,7 +252,7 @@ namespace varfield
           output.variance_probes      = std::min(output.variance_probes, 64u);
         }
         const auto &fields    = problem_.fields();
-        const bool has_spread = problem_.inference().method != "map";
+        const bool has_spread = results_.has_spread;
         std::optional<LowRankCorrection> correction;
         if (has_spread)
         {

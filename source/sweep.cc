@@ -52,7 +52,8 @@ namespace varfield
               deviations, apply_approximation(density_.prior(), deviations, approximation));
         });
     const double n = n_draws_ / 2;
-    return {groups.broadcast(std::max(0., squares[n_pairs])), groups.sum(squares.head(n_pairs).sum()) / (n * (n - 1.))};
+    return {density_.agreed(std::max(0., squares[n_pairs])),
+            density_.agreed(groups.sum(squares.head(n_pairs).sum()) / (n * (n - 1.)))};
   }
 
   Estimate Sweep::gain_of(const Family &changed) const
@@ -65,6 +66,7 @@ namespace varfield
     }
     density_.groups().sum(gain);
     density_.groups().broadcast(gain);
+    density_.prior().layout().broadcast(gain.data(), static_cast<std::size_t>(gain.size()));
     return mean_and_error({gain.data(), gain.data() + gain.size()}, true);
   }
 } // namespace varfield

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -140,6 +141,13 @@ namespace varfield
     if (begin == std::string::npos)
       return std::string();
     return text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
+  }
+
+  std::string lower_case(std::string text)
+  {
+    for (char &c : text)
+      c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
   }
 
   std::string normalize(const std::string &name)

@@ -292,6 +292,12 @@ class Runs(Folder):
         self.assertIn("STOPPED EARLY (the time budget is used up)", out)
         self.assertEqual(self.results()["exit_code"], 3)
 
+    def test_time_budget_while_the_posterior_is_drawn(self):
+        out, _ = self.program("base.prm", *settings(["Inference/ELBO error=1e-9", "Inference/Maximum draws=100000000",
+                                                     "Inference/Time budget=3"]), code=3)
+        self.assertIn("STOPPED EARLY (the time budget is used up)", out)
+        self.assertGreater(self.results()["elbo"]["draws"], 200)
+
     def test_a_folder_that_appears_during_the_run(self):
         process = self.endless()
         (self.folder / "results").mkdir()

@@ -41,10 +41,9 @@ namespace
     for (Index i = 0; i < 3; ++i)
     {
       const double s = expected[static_cast<std::size_t>(i)], r = predictions(i) - problem->measurements().values()(i);
-      potential -= std::log(std::exp(-0.5 * r * r / (s * s) + 100.) / (s * std::sqrt(2. * M_PI))) - 100.;
+      potential += 0.5 * r * r / (s * s) + std::log(s * std::sqrt(2. * M_PI));
     }
-    if (potential < 600.)
-      BOOST_TEST(std::abs(problem->measurements().potential(predictions) - potential) < 1e-9, noise);
+    BOOST_TEST(std::abs(problem->measurements().potential(predictions) - potential) < 1e-9, noise);
     BOOST_TEST(problem->measurements().n_used() == 3);
     BOOST_TEST(problem->measurements().gradient(predictions)(3) == 0.);
   }

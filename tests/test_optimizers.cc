@@ -293,6 +293,22 @@ BOOST_AUTO_TEST_CASE(an_error_in_one_group_is_one_in_all)
                                      return DenseValues{0.5 * m.squaredNorm(), m, Matrix::Identity(n, n)};
                                    });
         auto family = new_family("low rank", prior);
+        struct Broken : Linearization
+        {
+          MultiVector apply_curvature(const MultiVector &x) const override
+          {
+            if (bad)
+              throw ComputationError("a tangent solve failed");
+            return x;
+          }
+          bool bad = false;
+        } broken;
+        broken.bad              = bad;
+        const MultiVector block = MultiVector::Zero(prior.layout().n_local(), 2 * groups.n_groups());
+        const Curvature average(density, {&broken}, groups.n_groups()), shared(density, broken);
+        BOOST_CHECK_THROW(average.apply(block), ComputationError);
+        BOOST_CHECK_THROW(shared.apply(block), ComputationError);
+        BOOST_CHECK_THROW(average.forms(block), ComputationError);
         BOOST_CHECK_THROW(estimate_elbo(density, *family, {1, Stream::evaluation, 0, 20, true}), ComputationError);
         for (const std::string &name : Registry<Optimizer>::names())
           BOOST_CHECK_THROW(create<Optimizer>(name, {})->maximize(density, *family, 1, {}), ComputationError);

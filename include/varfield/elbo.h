@@ -37,7 +37,8 @@ namespace varfield
     std::uint64_t seed = 0;
     Stream stream      = Stream::evaluation;
     unsigned int first = 0, count = 0;
-    bool antithetic = true;
+    bool antithetic    = true;
+    double most_failed = 0.1; ///< share of the draws that may fail
     DrawKey key(unsigned int k) const;
     /// The group that works on draw k: pairs stay together.
     unsigned int group(unsigned int k, unsigned int n_groups) const;
@@ -49,9 +50,12 @@ namespace varfield
   /// log p(d,m) − log q(m) at a draw, or nothing where the model or a linear solve fails. Collective in its group.
   std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key);
 
+  /// Throws ComputationError if more than a `share` of the draws (and one in a few) failed, or any replacement did.
+  void refuse_failures(unsigned int failed, unsigned int draws, double share = 0.1, unsigned int lost = 0);
+
   /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index +
-  /// 2³¹), at most one draw in ten (and one in a few); more failures, or a replacement that fails as well, throw
-  /// ComputationError in all groups together. Collective over the world.
+  /// 2³¹), at most a share of `draws.most_failed` (and one in a few); more failures, or a replacement that fails as
+  /// well, throw ComputationError in all groups together. Collective over the world.
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver);
 

@@ -11,7 +11,7 @@ namespace varfield
     void add_parameters(dealii::ParameterHandler &prm);
 
     std::string route             = "auto"; ///< auto, data space or parameter space
-    unsigned int data_space_limit = 1000;   ///< auto: data space up to so many measurements
+    unsigned int data_space_limit = 1000;   ///< auto: data space up to so many measurements, and 256 MB a Jacobian
   };
 
   /// The posterior of a PDE's coefficients: Φ(m) = −log p(d | F(m)), its gradient by one adjoint solve, its
@@ -23,7 +23,7 @@ namespace varfield
   class InverseProblem : public LogDensity
   {
   public:
-    /// References must outlive the object.
+    /// References must outlive the object. Collective.
     InverseProblem(const ForwardModel<dim> &model, const Measurements<dim> &measurements, const FieldSet<dim> &fields,
                    const SampleGroups &groups, const CurvatureSettings &settings);
 
@@ -42,6 +42,8 @@ namespace varfield
     const ModelState<dim> *last() const { return last_.get(); }
 
   private:
+    double jacobian_megabytes() const;
+
     const ForwardModel<dim> &model_;
     const Measurements<dim> &measurements_;
     const FieldSet<dim> &fields_;

@@ -63,6 +63,9 @@ namespace varfield
     virtual Cost cost() const { return {}; }
     /// Over which the draws of an expectation are spread.
     virtual const SampleGroups &groups() const;
+    /// `x` as the first rank of the first group has it, on all ranks: decisions hang on numbers that are the same to
+    /// the last bit. Collective over the world.
+    double agreed(double x) const;
   };
 } // namespace varfield
 

@@ -19,7 +19,8 @@ namespace varfield
     void add_parameters(dealii::ParameterHandler &prm);
     /// Throws UserError on contradictions.
     void check() const;
-    /// Reads the mesh file, if there is one. Collective over `comm`, where a mistake is thrown on all ranks; UserError.
+    /// Reads the mesh file, if there is one, on every rank. Collective over `comm`, where a mistake is thrown on all
+    /// ranks; UserError.
     void load(MPI_Comm comm);
     /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
     /// refined, if asked.

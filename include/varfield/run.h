@@ -28,7 +28,8 @@ namespace varfield
     double first_dropped = 0.;
     double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
     Termination map, optimization;
-    bool interrupted = false; ///< by a signal or the time budget, in any phase
+    bool interrupted = false; ///< by a signal or the time budget, before the fields were collected
+    bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
   };
 

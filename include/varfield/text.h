@@ -24,6 +24,9 @@ namespace varfield
   /// Without white space at both ends.
   std::string trim(const std::string &text);
 
+  /// Letters of ASCII in lower case.
+  std::string lower_case(std::string text);
+
   /// Trimmed, every run of white space inside replaced by one blank: the form in which names are compared.
   std::string normalize(const std::string &name);
 

@@ -14,8 +14,8 @@ namespace varfield
     bool passed = false;
   };
 
-  /// The slope of log error(h) over log h, from the two smallest of h, h/2, h/4, … whose error is above `floor`, where
-  /// rounding begins to rule; `wanted` where all errors are below, nan where one is not a number.
+  /// The slope of log error(h) over log h, over the last two halvings of h whose errors are above `floor`, where
+  /// rounding begins to rule; `wanted` where fewer than two errors are above it, nan where one is not finite.
   double observed_order(const std::function<double(double)> &error, double h, double floor, double wanted);
 
   /// Derivatives and symmetries of a problem at a prior draw: Taylor tests of gradient (order 2), of the Jacobian's

@@ -16,7 +16,7 @@ namespace varfield
       double tolerance = 0.05;
     };
 
-    std::string number(double x)
+    std::string two_digits(double x)
     {
       char text[32];
       std::snprintf(text, sizeof text, "%.2g", x);
@@ -41,6 +41,10 @@ namespace varfield
     private:
       const SampleGroups &groups() const { return density.groups(); }
       const Layout &layout() const { return density.prior().layout(); }
+      DrawRange draws_of(unsigned int iteration) const
+      {
+        return {seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
+      }
       NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
       void update_approximation(const Curvature &blended);
       void measure_residual(const Sweep &sweep)
@@ -63,11 +67,6 @@ namespace varfield
       Family &family;
       const std::uint64_t seed;
       const Monitor &monitor;
-
-      DrawRange draws_of(unsigned int iteration) const
-      {
-        return {seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
-      }
 
       MeanResidual residual; ///< at the last measurement
       bool averaging          = false;
@@ -212,7 +211,7 @@ namespace varfield
         return false;
       const CovarianceResidual covariance = before.covariance_residual(sweep.curvature());
       const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
-      note += ", loss through sampling " + number(loss);
+      note += ", loss through sampling " + two_digits(loss);
       const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
       if (covariance_excess > clearly)
       {
@@ -275,7 +274,7 @@ namespace varfield
           result.converged = true;
           result.reason    = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below "
                              "the tolerance of " +
-                          number(settings.tolerance);
+                          two_digits(settings.tolerance);
         }
         else if (result.interrupted)
           result.reason = "stopped from outside";

@@ -145,9 +145,9 @@ namespace varfield
         lumped_mass_(i) = lumped.local_element(i);
       const Vector free   = space_.extract(lumped_mass_);
       const bool positive = (free.array() > 0.).all();
-      if (Utilities::MPI::min(positive ? 1 : 0, space_.mesh().comm()) == 0)
-        throw ComputationError(
-            "The lumped mass of a prior is not positive at some hanging nodes: set “Mass” of the prior "
+      if (lumped_ && Utilities::MPI::min(positive ? 1 : 0, space_.mesh().comm()) == 0)
+        throw UserError(
+            "Fields: the lumped mass of a prior is not positive at some hanging nodes: set “Mass” of the prior "
             "to “consistent”.");
       lumped_mass_ = space_.embed(free);
       lumped_mass_ = (lumped_mass_.array() > 0.).select(lumped_mass_, 1.);
