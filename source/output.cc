@@ -253,7 +253,7 @@ namespace varfield
       summary["inference"] = {{"method", problem.inference().method},
                               {"family", problem.inference().family.name()},
                               {"termination", as_json(results.optimization)}};
-      if (results.has_spread)
+      if (results.elbo.elbo.draws > 0)
         summary["elbo"] = {{"value", results.elbo.elbo.value},
                            {"error", results.elbo.elbo.error},
                            {"draws", results.elbo.elbo.draws},
@@ -341,7 +341,7 @@ namespace varfield
         chi += std::pow((measurements.values()(i) - results.prediction_mean(i)) / noise(i), 2);
     lines.push_back("data fit      root mean square of (measured − predicted)/std = " +
                     fixed(std::sqrt(chi / measurements.n_used()), 3));
-    if (results.has_spread)
+    if (results.elbo.elbo.draws > 0)
     {
       lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) +
                       " nat (" + std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
