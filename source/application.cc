@@ -95,7 +95,10 @@ namespace varfield
       report.line("");
       for (const auto &text : summary_lines(problem, results))
         report.line(text);
-      report.line("results       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
+      report.line("");
+      for (const auto &text : Report::timing_table())
+        report.line(text);
+      report.line("\nresults       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (results.interrupted)
         report.line(
             "\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration" +

@@ -2,6 +2,7 @@
 
 #include <varfield/assembler.h>
 #include <varfield/collective.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -122,6 +123,7 @@ namespace varfield
   template <int dim>
   void Assembler<dim>::sweep(const Task &task) const
   {
+    const Timed timed(Work::assembly);
     Scratch scratch(*this);
     std::size_t cached = 0;
     for (const auto &cell : space_.dof_handler().active_cell_iterators())

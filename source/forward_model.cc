@@ -1,5 +1,6 @@
 #include <cmath>
 #include <varfield/forward_model.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -60,6 +61,7 @@ namespace varfield
   template <int dim>
   bool ForwardModel<dim>::factorise(Workspace &work) const
   {
+    const Timed timed(Work::factorization);
     if (!std::isfinite(work.full.frobenius_norm()))
       return false;
     MatCopy(work.full, work.state, SAME_NONZERO_PATTERN);
@@ -91,6 +93,22 @@ namespace varfield
       state.trace_slopes.push_back(slopes);
     }
     return values;
+  }
+
+  template <int dim>
+  bool ForwardModel<dim>::solve_states(const Workspace &work, MultiVector &x) const
+  {
+    const Timed timed(Work::state_solves, static_cast<double>(x.cols()));
+    cost_.state_solves += x.cols();
+    return work.solver->solve(x);
+  }
+
+  template <int dim>
+  bool ForwardModel<dim>::solve_linearized(const Workspace &work, MultiVector &x, bool transpose) const
+  {
+    const Timed timed(Work::linear_solves, static_cast<double>(x.cols()));
+    cost_.linear_solves += x.cols();
+    return work.solver->solve(x, transpose);
   }
 
   template <int dim>
@@ -150,9 +168,8 @@ namespace varfield
     for (const unsigned int node : dirichlet_nodes_)
       rhs.row(node) = u.row(node);
     u = rhs;
-    if (!work.solver->solve(u))
+    if (!solve_states(work, u))
       return false;
-    cost_.state_solves += rhs.cols();
     // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
     if (!(norm((multiply(work.state, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
       return false;
@@ -198,9 +215,8 @@ namespace varfield
         return true;
       }
       MultiVector step = -r;
-      if (!work.solver->solve(step))
+      if (!solve_states(work, step))
         return false;
-      cost_.state_solves += 1;
       double length = 1., new_size = 0.;
       MultiVector candidate;
       for (unsigned int halving = 0; halving < 12; ++halving, length /= 2)
@@ -245,8 +261,7 @@ namespace varfield
       bool solved = true;
       for (unsigned int e = 0; e < blocks.size(); ++e)
       {
-        cost_.linear_solves += blocks[e].cols();
-        solved = state.work[e]->solver->solve(blocks[e], transpose) && solved;
+        solved = solve_linearized(*state.work[e], blocks[e], transpose) && solved;
       }
       return solved;
     }
@@ -260,8 +275,7 @@ namespace varfield
       all.middleCols(first, block.cols()) = block;
       first += block.cols();
     }
-    cost_.linear_solves += columns;
-    const bool solved = state.work[0]->solver->solve(all, transpose);
+    const bool solved = solve_linearized(*state.work[0], all, transpose);
     first             = 0;
     for (auto &block : blocks)
     {

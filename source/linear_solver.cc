@@ -1,5 +1,6 @@
 #include <varfield/exceptions.h>
 #include <varfield/linear_solver.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -43,6 +44,7 @@ namespace varfield
 
     MultiVector multiply_columns(Mat a, const MultiVector &x, bool transpose)
     {
+      const Timed timed(Work::products, static_cast<double>(x.cols()));
       PetscInt rows = 0, columns = 0;
       MatGetLocalSize(a, &rows, &columns);
       MultiVector y(transpose ? columns : rows, x.cols());

@@ -7,6 +7,7 @@
 #include <varfield/checkpoint.h>
 #include <varfield/output.h>
 #include <varfield/text.h>
+#include <varfield/timing.h>
 #include <varfield/version.h>
 
 namespace varfield
@@ -210,6 +211,25 @@ namespace varfield
           {"converged", termination.converged}, {"iterations", termination.iterations}, {"reason", termination.reason}};
     }
 
+    /// Seconds and counts of every stage, on the first rank.
+    nlohmann::ordered_json stages_as_json()
+    {
+      nlohmann::ordered_json stages = nlohmann::ordered_json::array();
+      for (const StageRecord &record : stage_records())
+      {
+        nlohmann::ordered_json seconds, counts;
+        for (std::size_t k = 0; k < n_work_kinds; ++k)
+          if (record.counts[k] > 0. || k == 0)
+          {
+            seconds[name_of(static_cast<Work>(k))] = record.seconds[k];
+            counts[name_of(static_cast<Work>(k))]  = record.counts[k];
+          }
+        stages.push_back(
+            {{"name", record.name}, {"total_seconds", record.total()}, {"seconds", seconds}, {"counts", counts}});
+      }
+      return stages;
+    }
+
     template <int dim>
     nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, int exit_code)
     {
@@ -267,6 +287,7 @@ namespace varfield
                                {"state_solves", cost.state_solves},
                                {"linear_solves", cost.linear_solves},
                                {"seconds", results.seconds}};
+      summary["stages"]     = stages_as_json();
       summary["parameters"] = parameters_as_json(problem.parameters());
       return summary;
     }
@@ -276,6 +297,8 @@ namespace varfield
   void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
                      const std::string &path, int exit_code)
   {
+    const Stage stage("output");
+    const Timed timed(Work::files);
     std::string posterior_record, state_record;
     if (problem.groups().group() == 0)
     {

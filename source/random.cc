@@ -1,6 +1,7 @@
 #include <Random123/philox.h>
 #include <cmath>
 #include <varfield/random.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -15,6 +16,7 @@ namespace varfield
 
   Vector standard_normal(const Layout &layout, const DrawKey &key)
   {
+    const Timed timed(Work::random_numbers);
     using Generator = r123::Philox4x32;
     const Generator::key_type seed{{static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
     // Entries 2j and 2j+1 share one block of random bits: the cosine and the sine of Box and Muller.

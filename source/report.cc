@@ -7,6 +7,7 @@
 #include <sstream>
 #include <unistd.h>
 #include <varfield/report.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -110,6 +111,38 @@ namespace varfield
                 << counts << "   " << (done == total ? "\n" : "") << std::flush;
     else
       line(what + " " + counts);
+  }
+
+  std::vector<std::string> Report::timing_table()
+  {
+    const auto count = [](const StageRecord &record, Work kind)
+    { return number(record.counts[static_cast<std::size_t>(kind)], 12, 0); };
+    std::vector<std::string> lines{"stage                            seconds  factoris.      states    adjoints  "
+                                   "prior solves"};
+    StageRecord sum{"all", {}, {}};
+    auto records = stage_records();
+    for (const StageRecord &record : records)
+      for (std::size_t k = 0; k < n_work_kinds; ++k)
+      {
+        sum.seconds[k] += record.seconds[k];
+        sum.counts[k] += record.counts[k];
+      }
+    records.push_back(sum);
+    for (const StageRecord &record : records)
+    {
+      std::string name = record.name;
+      name.resize(std::max<std::size_t>(name.size(), 30), ' ');
+      lines.push_back(name + number(record.total(), 10, 2) + count(record, Work::factorization).substr(1) +
+                      count(record, Work::state_solves) + count(record, Work::linear_solves) +
+                      "  " + count(record, Work::prior));
+    }
+    std::string by_kind;
+    for (std::size_t k = 0; k < n_work_kinds; ++k)
+      if (const double share = sum.seconds[k] / sum.total(); share >= 0.005)
+        by_kind += (by_kind.empty() ? "of these: " : ", ") + std::string(name_of(static_cast<Work>(k))) + " " +
+                   number(100. * share, 0, 0) + " %";
+    lines.push_back(by_kind);
+    return lines;
   }
 
   bool Report::should_stop() const

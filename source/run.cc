@@ -2,6 +2,7 @@
 #include <numeric>
 #include <varfield/run.h>
 #include <varfield/text.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -76,6 +77,7 @@ namespace varfield
     private:
       void find_map()
       {
+        const Stage stage("MAP");
         map_                  = problem_.start();
         const Monitor monitor = [this](const IterationReport &row)
         {
@@ -92,6 +94,7 @@ namespace varfield
 
       void start_from_laplace()
       {
+        const Stage stage("Laplace");
         family_.initialize(density_.prior(), problem_.seed());
         family_.set_mean(map_);
         if (!family_.has_natural_step())
@@ -110,6 +113,7 @@ namespace varfield
           results_.optimization = results_.map;
           return;
         }
+        const Stage stage(problem_.inference().optimizer.name());
         results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(),
                                                              [this](const auto &row)
                                                              {
@@ -123,6 +127,7 @@ namespace varfield
       /// A run that is to stop keeps what it has, even if the draws of its posterior cannot be solved.
       void average_draws()
       {
+        const Stage stage("draws of the posterior");
         try
         {
           solve_draws();
@@ -244,6 +249,7 @@ namespace varfield
 
       void collect_fields()
       {
+        const Stage stage("pointwise variances");
         OutputSettings output = problem_.output();
         if (results_.interrupted)
         {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <varfield/timing.h>
 #include <varfield/vectors.h>
 
 namespace varfield
@@ -9,6 +10,7 @@ namespace varfield
     template <typename Action>
     void in_pieces(double *values, std::size_t n, const Action &action)
     {
+      const Timed timed(Work::communication);
       constexpr std::size_t most = std::size_t(1) << 28;
       for (std::size_t begin = 0; begin < n; begin += most)
         action(values + begin, static_cast<int>(std::min(most, n - begin)));
@@ -24,6 +26,14 @@ namespace varfield
   void broadcast_over(MPI_Comm comm, double *values, std::size_t n)
   {
     in_pieces(values, n, [&](double *piece, int count) { MPI_Bcast(piece, count, MPI_DOUBLE, 0, comm); });
+  }
+
+  MultiVector product(const MultiVector &a, const Matrix &b)
+  {
+    const Timed timed(Work::dense_algebra);
+    if (a.rows() == 0 || a.cols() == 0)
+      return MultiVector::Zero(a.rows(), b.cols());
+    return a * b;
   }
 
   Layout::Layout(MPI_Comm comm, std::vector<std::uint64_t> keys) : comm_(comm), keys_(std::move(keys))
@@ -48,6 +58,7 @@ namespace varfield
 
   Matrix Layout::gram(const MultiVector &x, const MultiVector &y) const
   {
+    const Timed timed(Work::dense_algebra);
     Matrix result = Matrix::Zero(x.cols(), y.cols());
     if (x.rows() > 0)
       result.noalias() = x.transpose() * y;
@@ -57,6 +68,7 @@ namespace varfield
 
   Vector Layout::column_dots(const MultiVector &x, const MultiVector &y) const
   {
+    const Timed timed(Work::dense_algebra);
     Vector result = x.cwiseProduct(y).colwise().sum();
     sum_over(comm_, result.data(), static_cast<std::size_t>(result.size()));
     return result;

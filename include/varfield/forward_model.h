@@ -98,6 +98,8 @@ namespace varfield
     std::vector<GhostedVector> ghosted_fields(const Vector &parameters) const;
     bool factorise(Workspace &work) const;
     MultiVector dirichlet_values(ModelState<dim> &state) const;
+    bool solve_states(const Workspace &work, MultiVector &x) const;
+    bool solve_linearized(const Workspace &work, MultiVector &x, bool transpose) const;
     bool solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const;
     bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, unsigned int experiment) const;
     Vector assemble_newton(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,

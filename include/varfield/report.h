@@ -30,6 +30,9 @@ namespace varfield
     /// The reason of the last should_stop() that said so.
     const std::string &stop_reason() const { return stop_reason_; }
 
+    /// Time and solves of every stage of the run so far, on this rank, for the terminal.
+    static std::vector<std::string> timing_table();
+
     static const std::vector<std::string> &column_names();
     const std::vector<std::vector<Cell>> &rows() const { return rows_; }
 

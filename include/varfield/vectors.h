@@ -64,12 +64,7 @@ namespace varfield
   };
 
   /// A B for small B, and for ranks that own no rows of A (for which BLAS is not to be asked).
-  inline MultiVector product(const MultiVector &a, const Matrix &b)
-  {
-    if (a.rows() == 0 || a.cols() == 0)
-      return MultiVector::Zero(a.rows(), b.cols());
-    return a * b;
-  }
+  MultiVector product(const MultiVector &a, const Matrix &b);
 
   /// The layouts of several blocks one after the other: on every rank the local entries of the first block, then those
   /// of the second, and so on. Keys are shifted by the key bounds of the blocks before, which keeps them apart.

@@ -9,6 +9,7 @@
 #include <varfield/modes.h>
 #include <varfield/prior.h>
 #include <varfield/text.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -229,6 +230,7 @@ namespace varfield
     template <int dim>
     MultiVector SpdePrior<dim>::solve(MultiVector dofs) const
     {
+      const Timed timed(Work::prior, static_cast<double>(dofs.cols()));
       if (!solver_->solve(dofs))
         throw ComputationError(
             "A linear solve of a prior did not converge: raise “Linear solver/Maximum iterations”, or "
@@ -268,6 +270,7 @@ namespace varfield
     template <int dim>
     MultiVector SpdePrior<dim>::precision(const MultiVector &primal) const
     {
+      const Timed timed(Work::prior, static_cast<double>(primal.cols()));
       MultiVector dofs = multiply(operator_, space_.embed(primal));
       if (lumped_)
         dofs = lumped_mass_.cwiseInverse().asDiagonal() * dofs;
