@@ -71,6 +71,10 @@ namespace varfield
                       Double(0));
     prm.add_parameter("Minimum draws", minimum_draws, "of that estimate and of the predicted state.", Integer(2));
     prm.add_parameter("Maximum draws", maximum_draws, "of the same.", Integer(2));
+    prm.add_parameter("Coarse to fine", coarse_to_fine,
+                      "Whether the inference begins on ancestors of the mesh: most of the work is done there.");
+    prm.add_parameter("Coarsest cells", coarsest_cells, "The coarsest of these meshes has at least so many cells.",
+                      Integer(1));
     prm.add_parameter(
         "Start from", start_from,
         "The file checkpoint.csv of an earlier run of the same problem, from whose mean the search for the MAP point "
@@ -89,7 +93,8 @@ namespace varfield
   }
 
   template <int dim>
-  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world)
+  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments)
+      : world_(world), assignments_(assignments)
   {
     declare(assignments);
     apply_assignments(assignments, prm_);
@@ -231,10 +236,36 @@ namespace varfield
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
     mesh_.load(world_);
-    groups_       = std::make_unique<SampleGroups>(world_, n_groups_ > 0 ? n_groups_ : automatic_groups());
+    build_on(std::make_shared<SampleGroups>(world_, n_groups_ > 0 ? n_groups_ : automatic_groups()), values_needed,
+             Mesh<dim>::no_limit);
+    if (!inference_.start_from.empty())
+      start_ = read_vector(inference_.start_from, fields_.prior().layout());
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::coarser(unsigned int max_level) const
+  {
+    auto result = std::make_unique<Case>(world_, assignments_);
+    try
+    {
+      result->check();
+      result->mesh_.load(world_);
+      result->build_on(groups_, true, max_level);
+    }
+    catch (const UserError &)
+    {
+      return nullptr;
+    }
+    return result;
+  }
+
+  template <int dim>
+  void Case<dim>::build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level)
+  {
+    groups_       = std::move(groups);
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
-    mesh_.create(groups_->space(), measurements_->locations());
+    mesh_.create(groups_->space(), measurements_->locations(), max_level);
     for (auto &field : declared_fields_)
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));
@@ -242,9 +273,7 @@ namespace varfield
     density_ = std::make_unique<InverseProblem<dim>>(model_, *measurements_, fields_, *groups_, inference_.curvature);
     if (inference_.method != "map")
       inference_.family->check(fields_.prior());
-    const Layout &layout = fields_.prior().layout();
-    start_ =
-        inference_.start_from.empty() ? Vector::Zero(layout.n_local()) : read_vector(inference_.start_from, layout);
+    start_ = Vector::Zero(fields_.prior().layout().n_local());
   }
 
   template <int dim>

@@ -81,6 +81,26 @@ namespace varfield
     return blockwise(blocks_, &GaussianPrior::precision, primal, false, false);
   }
 
+  MultiVector BlockPrior::source(const MultiVector &dual) const
+  {
+    return blockwise(blocks_, &GaussianPrior::source, dual, false, false);
+  }
+
+  PrimalDual BlockPrior::from_source(const MultiVector &source) const
+  {
+    PrimalDual result{MultiVector(source.rows(), source.cols()), MultiVector(source.rows(), source.cols())};
+    Index row = 0;
+    for (const auto &block : blocks_)
+    {
+      const Index n                    = block->layout().n_local();
+      const PrimalDual part            = block->from_source(source.middleRows(row, n));
+      result.primal.middleRows(row, n) = part.primal;
+      result.dual.middleRows(row, n)   = part.dual;
+      row += n;
+    }
+    return result;
+  }
+
   double BlockPrior::log_determinant() const
   {
     return std::accumulate(blocks_.begin(), blocks_.end(), 0.,

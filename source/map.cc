@@ -38,17 +38,18 @@ namespace varfield
       {
       }
 
-      Termination run(Vector &m);
+      Termination run(Vector &m, MapMemory &memory);
 
     private:
       bool everywhere(bool good) const { return density.groups().sum(good ? 0. : 1.) == 0.; }
       double agreed(double x) const { return density.agreed(x); }
       double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
 
-      bool linearize(Iterate &point) const;
+      bool linearize(Iterate &point, bool gradient_only) const;
       bool evaluate(Iterate &point) const;
       Iterate shifted(const NewtonStep &step, double t) const;
-      NewtonStep newton_step() const;
+      NewtonStep newton_step();
+      bool step_by(bool inverse_at_hand, double &slope, std::string &note);
       bool advance(const NewtonStep &step);
       bool report(unsigned int iteration, const std::string &note);
 
@@ -58,25 +59,27 @@ namespace varfield
       Iterate current;
       double first_gradient_norm = 0., step_length = 0.;
       bool last_step_was_full = false;
+      std::optional<LowRankCorrection> inverse; ///< of C⁻¹ + H at some earlier point
+      bool inverse_serves = false;              ///< the last step lowered the gradient enough
     };
 
     /// Linearises at the point unless that was done; false where the model cannot be solved or a number overflows.
-    bool Minimization::linearize(Iterate &point) const
+    bool Minimization::linearize(Iterate &point, bool gradient_only) const
     {
-      point.at         = density.linearize(point.m);
-      double finite[2] = {0., 0.};
-      if (point.at)
-      {
-        finite[0] = std::isfinite(point.at->potential) ? 1. : 0.;
-        finite[1] = density.prior().layout().dot(point.at->gradient, point.at->gradient);
-      }
-      if (!everywhere(point.at && finite[0] == 1. && std::isfinite(finite[1])))
+      std::optional<std::pair<double, Vector>> value;
+      if (gradient_only)
+        value = density.potential_and_gradient(point.m);
+      else if ((point.at = density.linearize(point.m)))
+        value = std::make_pair(point.at->potential, point.at->gradient);
+      const bool finite = value && std::isfinite(value->first) &&
+                          std::isfinite(density.prior().layout().dot(value->second, value->second));
+      if (!everywhere(finite))
       {
         point.at.reset();
         return false;
       }
-      point.potential = agreed(point.at->potential);
-      point.gradient  = point.at->gradient + point.dual;
+      point.potential = agreed(value->first);
+      point.gradient  = value->second + point.dual;
       density.groups().broadcast(point.gradient);
       point.gradient_norm = std::sqrt(std::max(0., dot(point.gradient, density.prior().covariance(point.gradient))));
       return std::isfinite(point.gradient_norm);
@@ -100,14 +103,19 @@ namespace varfield
       return point;
     }
 
-    NewtonStep Minimization::newton_step() const
+    NewtonStep Minimization::newton_step()
     {
       NewtonOptions options;
+      options.keep_inverse   = true;
       options.max_iterations = settings.max_cg_iterations;
       options.tolerance      = std::min(0.5, std::sqrt(current.gradient_norm / first_gradient_norm));
       if (density.is_quadratic())
         options.tolerance = 1e-12;
-      return solve_newton(Curvature(density, *current.at), current.gradient, options);
+      NewtonStep step = solve_newton(Curvature(density, *current.at), current.gradient, options,
+                                     inverse ? &*inverse : nullptr);
+      if (step.inverse)
+        inverse = std::move(step.inverse);
+      return step;
     }
 
     /// Armijo line search; moves `current` and linearises there. After a full step the next full step is linearised at
@@ -123,15 +131,16 @@ namespace varfield
       {
         Iterate trial    = shifted(step, t);
         const bool eager = halving == 0 && last_step_was_full;
-        if (!(eager ? linearize(trial) : evaluate(trial)))
+        if (!(eager ? linearize(trial, inverse.has_value()) : evaluate(trial)))
           continue;
         const double change = trial.objective() - current.objective();
         if (!(change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise)))
           continue;
-        if (!eager && !linearize(trial))
+        if (!eager && !linearize(trial, inverse.has_value()))
           continue;
         last_step_was_full = halving == 0;
         step_length        = t;
+        inverse_serves     = inverse && halving == 0 && trial.gradient_norm < (inverse_serves ? 0.25 : 0.1) * current.gradient_norm;
         current            = std::move(trial);
         return true;
       }
@@ -153,15 +162,43 @@ namespace varfield
       return agreed(monitor && monitor(line) ? 1. : 0.) > 0.;
     }
 
-    Termination Minimization::run(Vector &m)
+    /// One step from the current point, by the inverse at hand or with the curvature there; `slope` is that of the
+    /// objective along it.
+    bool Minimization::step_by(bool inverse_at_hand, double &slope, std::string &note)
     {
+      NewtonStep step;
+      if (inverse_at_hand)
+      {
+        step = approximate_step(density, current.gradient, *inverse);
+        note = "step with the last curvature";
+      }
+      else
+      {
+        if (!current.at && !linearize(current, false))
+          throw ComputationError("The model could be solved at a point, and then could not be linearised there.");
+        step = newton_step();
+        note = step.iterations == 0 ? "exact Newton step" : std::to_string(step.iterations) + " CG iterations";
+        if (step.negative_curvature)
+          note = "negative curvature";
+      }
+      slope = dot(current.gradient, step.primal);
+      return advance(step);
+    }
+
+    Termination Minimization::run(Vector &m, MapMemory &memory)
+    {
+      inverse        = std::move(memory.inverse);
+      inverse_serves = inverse.has_value();
       current.m = m;
       density.groups().broadcast(current.m);
       current.dual           = density.prior().precision(current.m);
       current.regularization = 0.5 * dot(current.m, current.dual);
-      if (!linearize(current))
+      if (!linearize(current, inverse.has_value()))
         throw ComputationError("The model could not be solved at the point where the search for the MAP point starts.");
-      first_gradient_norm = current.gradient_norm;
+      if (memory.reference_gradient == 0.)
+        memory.reference_gradient = current.gradient_norm;
+      first_gradient_norm = memory.reference_gradient;
+      last_step_was_full  = inverse_serves;
       const double target = std::max(settings.absolute_tolerance, settings.gradient_tolerance * first_gradient_norm);
 
       Termination result;
@@ -171,7 +208,7 @@ namespace varfield
         result.interrupted = report(result.iterations, note);
         m                  = current.m;
         if (!result.reason.empty())
-          return result;
+          break;
         if (current.gradient_norm <= target)
         {
           result.converged = true;
@@ -182,22 +219,20 @@ namespace varfield
         else if (result.iterations == settings.max_iterations)
           result.reason = "the maximum number of iterations was reached";
         if (!result.reason.empty())
-          return result;
+          break;
 
-        const NewtonStep step = newton_step();
-        note                  = std::to_string(step.iterations) + " CG iterations";
-        if (step.iterations == 0)
-          note = "exact Newton step";
-        if (step.negative_curvature)
-          note = "negative curvature";
-        const double gain = std::abs(dot(current.gradient, step.primal)) / (1. + std::abs(current.objective()));
-        const double gradient_norm = current.gradient_norm;
-        const bool advanced        = advance(step);
+        const double objective = current.objective(), gradient_norm = current.gradient_norm;
+        bool by_inverse = inverse_serves;
+        double slope    = 0.;
+        bool advanced   = step_by(by_inverse, slope, note);
+        if (!advanced && by_inverse)
+          advanced = step_by(by_inverse = false, slope, note);
         if (advanced)
           ++result.iterations;
         // The gain that the model predicts is below rounding: a step that fails, or hardly lowers the gradient, ends
         // it.
-        if (advanced ? gain < 1e-11 && current.gradient_norm > 0.5 * gradient_norm : gain < 1e-10)
+        const double gain = std::abs(slope) / (1. + std::abs(objective));
+        if (advanced ? !by_inverse && gain < 1e-11 && current.gradient_norm > 0.5 * gradient_norm : gain < 1e-10)
         {
           result.converged = true;
           result.reason    = "the objective cannot be lowered further in floating-point numbers";
@@ -205,13 +240,16 @@ namespace varfield
         else if (!advanced)
           result.reason = "the line search found no lower objective";
         if (!advanced)
-          return result;
+          break;
       }
+      memory.inverse = std::move(inverse);
+      return result;
     }
   } // namespace
 
-  Termination MapSolver::minimize(const LogDensity &density, Vector &m, const Monitor &monitor) const
+  Termination MapSolver::minimize(const LogDensity &density, Vector &m, const Monitor &monitor, MapMemory *memory) const
   {
-    return Minimization(*this, density, monitor).run(m);
+    MapMemory own;
+    return Minimization(*this, density, monitor).run(m, memory != nullptr ? *memory : own);
   }
 } // namespace varfield

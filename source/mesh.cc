@@ -168,26 +168,29 @@ namespace varfield
   }
 
   template <int dim>
-  void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors)
+  void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors, unsigned int max_level)
   {
     triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
-        comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices));
+        comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices),
+        parallel::distributed::Triangulation<dim>::communicate_vertices_to_p4est);
+    unsigned int halvings = 0;
     if (type_ == "box")
-      create_box();
+      halvings = create_box();
     else
     {
       triangulation_->copy_triangulation(*from_file_);
       from_file_.reset();
     }
-    triangulation_->refine_global(global_refinements_);
+    triangulation_->refine_global(std::min(halvings + global_refinements_, max_level));
     collect();
-    refine_towards(sensors);
-    refine_towards_boundaries();
+    refine_towards(sensors, max_level);
+    refine_towards_boundaries(max_level);
   }
 
-  /// The coarse mesh is as coarse as the subdivisions allow, so that the hierarchy below is deep.
+  /// The coarse mesh is as coarse as the subdivisions allow, so that the hierarchy below is deep. Returns how often it
+  /// is to be refined to have these subdivisions.
   template <int dim>
-  void Mesh<dim>::create_box()
+  unsigned int Mesh<dim>::create_box()
   {
     std::vector<unsigned int> coarse = subdivisions_;
     unsigned int halvings            = 0;
@@ -214,7 +217,7 @@ namespace varfield
         if (face->at_boundary() && new_ids.count(face->boundary_id()) > 0)
           face->set_all_boundary_ids(new_ids.at(face->boundary_id()));
     triangulation_->copy_triangulation(serial);
-    triangulation_->refine_global(halvings);
+    return halvings;
   }
 
   /// A file is read into a serial mesh first: a distributed one would crash on triangles.
@@ -265,12 +268,12 @@ namespace varfield
   }
 
   template <int dim>
-  void Mesh<dim>::refine_towards(const std::vector<Point<dim>> &points)
+  void Mesh<dim>::refine_towards(const std::vector<Point<dim>> &points, unsigned int max_level)
   {
     for (unsigned int cycle = 0; cycle < sensor_refinements_; ++cycle)
     {
       for (const auto &cell : triangulation_->active_cell_iterators())
-        if (cell->is_locally_owned())
+        if (cell->is_locally_owned() && cell->level() < static_cast<int>(max_level))
         {
           auto box = cell->bounding_box();
           box.extend(0.25 * cell->minimum_vertex_distance());
@@ -282,7 +285,7 @@ namespace varfield
   }
 
   template <int dim>
-  void Mesh<dim>::refine_towards_boundaries()
+  void Mesh<dim>::refine_towards_boundaries(unsigned int max_level)
   {
     const std::string origin = "Mesh/Refinements towards boundaries";
     std::map<types::boundary_id, unsigned int> times;
@@ -297,7 +300,7 @@ namespace varfield
     for (unsigned int cycle = 0; cycle < cycles; ++cycle)
     {
       for (const auto &cell : triangulation_->active_cell_iterators())
-        if (cell->is_locally_owned())
+        if (cell->is_locally_owned() && cell->level() < static_cast<int>(max_level))
           for (const auto &face : cell->face_iterators())
             if (face->at_boundary() && times.count(face->boundary_id()) > 0 && cycle < times.at(face->boundary_id()))
               cell->set_refine_flag();

@@ -6,7 +6,8 @@ namespace varfield
   namespace
   {
     /// δ = −(Cg − CG y), (I + GᵀCG) y = GᵀCg.
-    NewtonStep solve_by_woodbury(const Curvature &curvature, const MultiVector &factor, const Vector &gradient)
+    NewtonStep solve_by_woodbury(const Curvature &curvature, const MultiVector &factor, const Vector &gradient,
+                                 bool keep_inverse)
     {
       const Layout &layout = curvature.layout();
       MultiVector right(factor.rows(), factor.cols() + 1);
@@ -15,8 +16,15 @@ namespace varfield
       const Matrix gram       = layout.gram(factor, image);
       const Index n           = factor.cols();
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);
-      const Vector y          = small.llt().solve(gram.col(n));
+      const Eigen::LLT<Matrix> cholesky(small);
+      const Vector y = cholesky.solve(gram.col(n));
       NewtonStep step;
+      if (keep_inverse)
+      {
+        // C − CG (I + GᵀCG)⁻¹ GᵀC with the Cholesky factor of the matrix in the middle.
+        const Matrix root = cholesky.matrixU().solve(Matrix::Identity(n, n));
+        step.inverse = LowRankCorrection{product(image.leftCols(n), root), product(factor, root), Vector::Ones(n)};
+      }
       step.primal = product(image.leftCols(n), y) - image.col(n);
       step.dual   = product(factor, y) - gradient;
       return step;
@@ -82,10 +90,19 @@ namespace varfield
                           const LowRankCorrection *approximation)
   {
     const MultiVector factor = curvature.factor(options.max_data_columns);
-    NewtonStep step          = factor.cols() > 0 ? solve_by_woodbury(curvature, factor, gradient)
+    NewtonStep step          = factor.cols() > 0 ? solve_by_woodbury(curvature, factor, gradient, options.keep_inverse)
                                                  : solve_by_conjugate_gradients(curvature, gradient, options, approximation);
     curvature.groups().broadcast(step.primal);
     curvature.groups().broadcast(step.dual);
+    return step;
+  }
+
+  NewtonStep approximate_step(const LogDensity &density, const Vector &gradient, const LowRankCorrection &inverse)
+  {
+    const Pair pair = precondition(density.prior(), -gradient, &inverse);
+    NewtonStep step{pair.primal, pair.dual};
+    density.groups().broadcast(step.primal);
+    density.groups().broadcast(step.dual);
     return step;
   }
 

@@ -56,15 +56,21 @@ namespace varfield
 
   const std::vector<std::string> &Report::column_names()
   {
-    static const std::vector<std::string> names{"phase",        "iteration",     "objective", "error", "misfit",
+    static const std::vector<std::string> names{"phase",  "mesh",      "iteration",     "objective", "error", "misfit",
                                                 "kl",           "gradient",      "step",      "rank",  "factorizations",
                                                 "state_solves", "linear_solves", "seconds",   "note"};
     return names;
   }
 
+  void Report::mesh(const std::string &name)
+  {
+    mesh_ = name;
+    phase_.clear();
+  }
+
   void Report::iteration(const IterationReport &row)
   {
-    rows_.push_back({row.phase, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step,
+    rows_.push_back({row.phase, mesh_, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step,
                      row.rank, row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves, seconds(),
                      row.note});
     const bool map = row.phase == "MAP";
@@ -72,7 +78,8 @@ namespace varfield
     {
       phase_ = row.phase;
       line("");
-      line(phase_ + (map ? ": minus log posterior" : ": evidence lower bound"));
+      line(phase_ + (mesh_.empty() ? "" : " on " + mesh_) +
+           (map ? ": minus log posterior" : ": evidence lower bound"));
       line(map ? "  it       objective          misfit      prior term    gradient   step    solves   time"
                : "  it      ELBO    +/-    E[misfit]        KL   gradient   step  rank    solves   time");
     }

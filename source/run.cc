@@ -3,6 +3,7 @@
 #include <varfield/run.h>
 #include <varfield/text.h>
 #include <varfield/timing.h>
+#include <varfield/transfer.h>
 
 namespace varfield
 {
@@ -57,14 +58,13 @@ namespace varfield
 
       Results<dim> run()
       {
-        find_map();
-        results_.has_spread = problem_.inference().method != "map" && !results_.interrupted;
+        make_ancestors();
+        for (const auto &ancestor : ancestors_)
+          infer_on_ancestor(*ancestor);
+        infer_on(problem_);
+        results_.has_spread = has_family_;
         if (results_.has_spread)
-        {
-          start_from_laplace();
-          optimize();
           average_draws();
-        }
         else
           at_one_point(map_);
         results_.interrupted = report_.should_stop() || results_.interrupted;
@@ -75,10 +75,106 @@ namespace varfield
       }
 
     private:
-      void find_map()
+      /// The meshes on which the inference begins, the coarsest first.
+      void make_ancestors()
       {
-        const Stage stage("MAP");
-        map_                  = problem_.start();
+        const auto &settings = problem_.inference();
+        if (!settings.coarse_to_fine || !settings.start_from.empty() || density_.is_quadratic())
+          return;
+        const Stage stage("set-up of coarse meshes");
+        auto cells = problem_.mesh().triangulation().n_global_active_cells();
+        for (unsigned int level = problem_.mesh().triangulation().n_global_levels() - 1; level-- > 0;)
+        {
+          auto ancestor = problem_.coarser(level);
+          if (!ancestor || ancestor->mesh().triangulation().n_global_active_cells() < settings.coarsest_cells)
+            break;
+          if (ancestor->mesh().triangulation().n_global_active_cells() == cells)
+            continue;
+          cells = ancestor->mesh().triangulation().n_global_active_cells();
+          ancestors_.insert(ancestors_.begin(), std::move(ancestor));
+        }
+      }
+
+      /// What fails on a coarse mesh is tried again on the next, from the start.
+      void infer_on_ancestor(Case<dim> &problem)
+      {
+        try
+        {
+          infer_on(problem);
+        }
+        catch (const ComputationError &error)
+        {
+          report_.line("  " + std::string(error.what()) + "\n  The search begins again on the next finer mesh.");
+          previous_         = nullptr;
+          map_memory_       = {};
+          optimizer_memory_ = {};
+          has_family_       = false;
+        }
+      }
+
+      /// MAP point and variational posterior on one mesh, from those on the mesh before. Once the run is to stop they
+      /// are only carried on.
+      void infer_on(Case<dim> &problem)
+      {
+        const bool is_last    = &problem == &problem_;
+        const auto &inference = problem_.inference();
+        Family &family        = *problem.inference().family;
+        mesh_name_            = std::to_string(problem.mesh().triangulation().n_global_active_cells()) + " cells";
+        if (!ancestors_.empty())
+          report_.mesh(mesh_name_);
+        std::optional<FieldTransfer<dim>> transfer;
+        Vector carried_map = problem.start();
+        if (previous_)
+        {
+          const Stage stage("transfer, " + mesh_name_);
+          transfer.emplace(previous_->fields(), problem.fields());
+          carried_map = carry(*transfer);
+        }
+        map_ = carried_map;
+        if (!results_.interrupted)
+          find_map(problem);
+        const bool wants_family =
+            inference.method == "variational" ? is_last || family.has_prolongation() : inference.method == "laplace" && is_last;
+        if (wants_family && (has_family_ || !results_.interrupted))
+        {
+          family.initialize(problem.density().prior(), problem_.seed());
+          if (has_family_)
+          {
+            const Stage stage("transfer, " + mesh_name_);
+            family.prolongate(*previous_->inference().family, *transfer);
+            family.set_mean(family.mean() + map_ - carried_map);
+          }
+          else
+            start_from_laplace(problem);
+          has_family_ = true;
+          if (inference.method != "variational")
+            results_.optimization = results_.map;
+          else if (!results_.interrupted)
+            optimize(problem);
+        }
+        previous_ = &problem;
+      }
+
+      /// MAP point and inverse curvature from the mesh before.
+      Vector carry(const FieldTransfer<dim> &transfer)
+      {
+        const Vector dual = previous_->fields().prior().precision(map_);
+        if (!map_memory_.inverse)
+          return transfer.prolongate(dual).primal;
+        LowRankCorrection &inverse = *map_memory_.inverse;
+        const Index r              = inverse.dual.cols();
+        MultiVector block(dual.size(), r + 1);
+        block << inverse.dual, dual;
+        PrimalDual fine = transfer.prolongate(block);
+        const Vector m  = fine.primal.col(r);
+        inverse.modes   = fine.primal.leftCols(r);
+        inverse.dual    = fine.dual.leftCols(r);
+        return m;
+      }
+
+      void find_map(Case<dim> &problem)
+      {
+        const Stage stage("MAP, " + mesh_name_);
         const Monitor monitor = [this](const IterationReport &row)
         {
           report_.iteration(row);
@@ -87,39 +183,38 @@ namespace varfield
           results_.map_regularisation = row.kl;
           return report_.should_stop();
         };
-        results_.map         = problem_.inference().map.minimize(density_, map_, monitor);
+        MapSolver solver = problem.inference().map;
+        if (&problem != &problem_)
+          solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
+        results_.map         = solver.minimize(problem.density(), map_, monitor, &map_memory_);
         results_.interrupted = results_.map.interrupted;
         report_.line("  " + results_.map.reason);
       }
 
-      void start_from_laplace()
+      void start_from_laplace(Case<dim> &problem)
       {
-        const Stage stage("Laplace");
-        family_.initialize(density_.prior(), problem_.seed());
-        family_.set_mean(map_);
-        if (!family_.has_natural_step())
+        const Stage stage("Laplace, " + mesh_name_);
+        Family &family = *problem.inference().family;
+        family.set_mean(map_);
+        if (!family.has_natural_step())
           return;
-        const auto at_map = density_.linearize(map_);
+        const auto at_map = problem.density().linearize(map_);
         if (!at_map)
           throw ComputationError("The model cannot be linearised at the MAP point.");
-        family_.natural_step(Curvature(density_, *at_map), 1.);
+        family.natural_step(Curvature(problem.density(), *at_map), 1.);
       }
 
-      void optimize()
+      void optimize(Case<dim> &problem)
       {
-        const auto &settings = problem_.inference();
-        if (settings.method != "variational")
-        {
-          results_.optimization = results_.map;
-          return;
-        }
-        const Stage stage(problem_.inference().optimizer.name());
-        results_.optimization = settings.optimizer->maximize(density_, family_, problem_.seed(),
-                                                             [this](const auto &row)
-                                                             {
-                                                               report_.iteration(row);
-                                                               return report_.should_stop();
-                                                             });
+        const Stage stage(problem.inference().optimizer.name() + ", " + mesh_name_);
+        results_.optimization =
+            problem.inference().optimizer->maximize(problem.density(), *problem.inference().family, problem_.seed(),
+                                                    [this](const auto &row)
+                                                    {
+                                                      report_.iteration(row);
+                                                      return report_.should_stop();
+                                                    },
+                                                    &optimizer_memory_);
         results_.interrupted  = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
       }
@@ -295,7 +390,13 @@ namespace varfield
       Report &report_;
       const InverseProblem<dim> &density_;
       Family &family_;
-      Vector map_;
+      std::vector<std::unique_ptr<Case<dim>>> ancestors_;
+      Case<dim> *previous_ = nullptr; ///< the mesh before
+      std::string mesh_name_;
+      MapMemory map_memory_;
+      OptimizerMemory optimizer_memory_;
+      bool has_family_ = false;
+      Vector map_; ///< on the mesh at hand
       Results<dim> results_;
       unsigned int visited_ = 0;
     };

@@ -22,6 +22,33 @@ namespace varfield
     set_covariance(MultiVector(n, 0), MultiVector(n, 0), Matrix(0, 0));
   }
 
+  /// With the columns P, D that U, V become, G = PᵀD = I but for the error of the interpolation: S = C + P(TTᵀ − I)Pᵀ is
+  /// written in the basis PG^{-1/2}.
+  void SubspaceFamily::prolongate_all(const SubspaceFamily &coarse, const Transfer &transfer)
+  {
+    const Index r = coarse.modes_.cols();
+    MultiVector dual(coarse.dual_.rows(), r + 1);
+    dual << coarse.dual_, coarse.mean_dual_;
+    const PrimalDual fine = transfer.prolongate(dual);
+    mean_                 = fine.primal.col(r);
+    mean_dual_            = fine.dual.col(r);
+    if (r == 0)
+      return set_covariance(MultiVector(mean_.size(), 0), MultiVector(mean_.size(), 0), Matrix(0, 0));
+    const Matrix gram = prior().layout().gram(fine.primal.leftCols(r), fine.dual.leftCols(r));
+    const Eigen::SelfAdjointEigenSolver<Matrix> eigen(0.5 * (gram + gram.transpose()));
+    const Vector roots        = eigen.eigenvalues().cwiseMax(1e-8).cwiseSqrt();
+    const Matrix &q           = eigen.eigenvectors();
+    const Matrix root         = q * roots.asDiagonal() * q.transpose();
+    const Matrix inverse_root = q * roots.cwiseInverse().asDiagonal() * q.transpose();
+    const Matrix change = root * (coarse.factor_ * coarse.factor_.transpose() - Matrix::Identity(r, r)) * root;
+    // Diagonal again: T² are the eigenvalues of I + change, those of the narrowest direction first.
+    const Eigen::SelfAdjointEigenSolver<Matrix> narrowed(0.5 * (change + change.transpose()));
+    const Matrix rotation = inverse_root * narrowed.eigenvectors();
+    const Vector factor   = (1. + narrowed.eigenvalues().array()).max(1e-14).sqrt();
+    set_covariance(product(fine.primal.leftCols(r), rotation), product(fine.dual.leftCols(r), rotation),
+                   Matrix(factor.asDiagonal()));
+  }
+
   void SubspaceFamily::set_covariance(MultiVector modes, MultiVector dual, Matrix factor)
   {
     modes_ = std::move(modes);

@@ -33,6 +33,8 @@ namespace varfield
     double elbo_error          = 0.05;
     unsigned int minimum_draws = 200, maximum_draws = 2000;
     double time_budget = 0.;
+    bool coarse_to_fine = true;
+    unsigned int coarsest_cells = 200;
     std::string start_from;
   };
 
@@ -57,6 +59,9 @@ namespace varfield
     void check();
     /// Mesh, spaces, priors, observation operator, density. `values_needed` as in Measurements::read. Collective.
     void build(bool values_needed = true);
+    /// The same case, built on the ancestor of this mesh without cells beyond `max_level`; nullptr where there is none
+    /// (a field on blocks may find no cells in some of them). Collective.
+    std::unique_ptr<Case> coarser(unsigned int max_level) const;
 
     const dealii::ParameterHandler &parameters() const { return prm_; }
     const std::string &title() const { return title_; }
@@ -81,11 +86,13 @@ namespace varfield
 
   private:
     void declare(const std::vector<Assignment> &assignments);
+    void build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
     void declare_inference();
     unsigned int automatic_groups() const;
     Vector synthetic_draw() const;
 
     const MPI_Comm world_;
+    const std::vector<Assignment> assignments_;
     std::string title_;
     unsigned int dimension_ = dim, n_groups_ = 0;
     std::uint64_t seed_ = 1;
@@ -99,7 +106,7 @@ namespace varfield
     dealii::ParameterHandler prm_;
 
     // In the order in which they are built; destroyed the other way round.
-    std::unique_ptr<SampleGroups> groups_;
+    std::shared_ptr<const SampleGroups> groups_;
     Mesh<dim> mesh_;
     std::vector<std::unique_ptr<Field<dim>>> declared_fields_; ///< until all of them are set up
     FieldSet<dim> fields_;

@@ -91,6 +91,11 @@ namespace varfield
     /// `potential_gradient` = ∇Φ(m), dual.
     virtual Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const = 0;
 
+    /// Whether prolongate() is offered.
+    virtual bool has_prolongation() const { return false; }
+    /// Takes mean and covariance from the same family on a coarser mesh, after initialize().
+    virtual void prolongate(const Family &, const Transfer &) {}
+
     /// A copy, and taking over the state of another object of the same class.
     virtual std::unique_ptr<Family> clone() const = 0;
     virtual void assign(const Family &other)      = 0;

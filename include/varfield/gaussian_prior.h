@@ -8,6 +8,21 @@
 
 namespace varfield
 {
+  /// A block of parameter vectors m with C⁻¹m.
+  struct PrimalDual
+  {
+    MultiVector primal, dual;
+  };
+
+  /// Carries parameter vectors from a problem on a coarse mesh to the same problem on a finer one.
+  class Transfer
+  {
+  public:
+    virtual ~Transfer() = default;
+    /// From dual vectors C⁻¹m on the coarse mesh to m on the fine one. Collective over the mesh's communicator.
+    virtual PrimalDual prolongate(const MultiVector &coarse_dual) const = 0;
+  };
+
   /// The Gaussian prior N(0, C) of the parameter vector m, the deviation of the unknown fields from their prior means.
   ///
   /// Two kinds of vectors occur. *Primal* ones are parameter vectors; *dual* ones are gradients. C maps dual to primal,
@@ -34,6 +49,10 @@ namespace varfield
     virtual MultiVector covariance(const MultiVector &dual) const = 0;
     /// C⁻¹ m, dual from primal.
     virtual MultiVector precision(const MultiVector &primal) const = 0;
+    /// What is carried from mesh to mesh in the place of m: the s of which a prior with C = A⁻¹MA⁻¹ makes m = A⁻¹Ms,
+    /// from the dual vector C⁻¹m (s = A⁻¹C⁻¹m); m itself for a prior without a mesh.
+    virtual MultiVector source(const MultiVector &dual) const { return covariance(dual); }
+    virtual PrimalDual from_source(const MultiVector &source) const { return {source, precision(source)}; }
     /// log det C.
     virtual double log_determinant() const = 0;
     /// Diagonal of C⁻¹ (local entries): what a mean field on the coefficients themselves needs. May be costly.
@@ -60,6 +79,8 @@ namespace varfield
     MultiVector apply_factor_transpose(const MultiVector &dual) const override;
     MultiVector covariance(const MultiVector &dual) const override;
     MultiVector precision(const MultiVector &primal) const override;
+    MultiVector source(const MultiVector &dual) const override;
+    PrimalDual from_source(const MultiVector &source) const override;
     double log_determinant() const override;
     Vector precision_diagonal() const override;
     /// `n` modes of every block, so that a block in small units is not lost behind one in large units.

@@ -23,10 +23,17 @@ namespace varfield
     /// ranks; UserError.
     void load(MPI_Comm comm);
     /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
-    /// refined, if asked.
-    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors);
+    /// refined, if asked. No cell is refined beyond `max_level`: such a mesh is an ancestor of the one without limit.
+    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors,
+                unsigned int max_level = no_limit);
+    static constexpr unsigned int no_limit = 1000;
 
     const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }
+    /// The ranks whose cells contain these points of the mesh.
+    std::vector<dealii::types::subdomain_id> owners_of(const std::vector<dealii::Point<dim>> &points) const
+    {
+      return triangulation_->find_point_owner_rank(points);
+    }
     const dealii::Mapping<dim> &mapping() const { return mapping_; }
     MPI_Comm comm() const { return triangulation_->get_communicator(); }
     /// The smallest box around the mesh.
@@ -45,10 +52,10 @@ namespace varfield
     std::string describe() const;
 
   private:
-    void create_box();
+    unsigned int create_box();
     void read_file(dealii::Triangulation<dim> &serial) const;
-    void refine_towards(const std::vector<dealii::Point<dim>> &points);
-    void refine_towards_boundaries();
+    void refine_towards(const std::vector<dealii::Point<dim>> &points, unsigned int max_level);
+    void refine_towards_boundaries(unsigned int max_level);
     void collect();
     std::vector<std::string> known_ids() const;
 

@@ -6,6 +6,14 @@
 
 namespace varfield
 {
+  /// What an optimiser on one mesh leaves to the same on the next.
+  struct OptimizerMemory
+  {
+    unsigned int iterations = 0; ///< so far on all meshes: each iteration has draws of its own
+    unsigned int n_averaged = 0; ///< iterations in the running average that the family is; 0: start afresh
+    double noise_sum        = 0.; ///< sampling errors of the gradients of these
+  };
+
   /// Finds the member of a family with the largest ELBO.
   class Optimizer
   {
@@ -15,10 +23,10 @@ namespace varfield
     /// Throws UserError where family and optimiser do not fit.
     virtual void check(const Family &) const {}
 
-    /// Starts from `family` as it is (usually the Laplace approximation) and leaves the best in it. Collective over the
-    /// world.
-    virtual Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                                 const Monitor &monitor) = 0;
+    /// Starts from `family` as it is (usually the Laplace approximation, or the posterior on a coarser mesh with the
+    /// memory from there) and leaves the best in it. Collective over the world.
+    virtual Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed, const Monitor &monitor,
+                                 OptimizerMemory *memory = nullptr) = 0;
   };
 } // namespace varfield
 

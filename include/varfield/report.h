@@ -18,6 +18,8 @@ namespace varfield
     Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now());
 
     void line(const std::string &text) const;
+    /// The iterations that follow are on the mesh of this name.
+    void mesh(const std::string &name);
     /// One line for an iteration, with a heading where a new phase begins.
     void iteration(const IterationReport &row);
     /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
@@ -41,7 +43,7 @@ namespace varfield
     const double time_budget_;
     const bool speaks_;
     const Clock::time_point start_;
-    std::string phase_;
+    std::string phase_, mesh_;
     double progress_began_ = 0., last_progress_ = 0.;
     mutable std::string stop_reason_;
     std::vector<std::vector<Cell>> rows_;

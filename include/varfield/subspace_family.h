@@ -33,6 +33,8 @@ namespace varfield
     Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const override;
 
   protected:
+    /// Mean, U, V and T of the same family on a coarser mesh, the columns made orthonormal again.
+    void prolongate_all(const SubspaceFamily &coarse, const Transfer &transfer);
     /// Whether gradient methods vary the diagonal of T only.
     virtual bool diagonal_factor() const = 0;
     /// Takes U, V and T and makes them the origin of the coordinates η. Collective.

@@ -54,6 +54,16 @@ namespace varfield
                        Matrix((1. + lambda.array()).rsqrt().matrix().asDiagonal()));
       }
 
+      bool has_prolongation() const override { return true; }
+
+      void prolongate(const Family &coarse, const Transfer &transfer) override
+      {
+        const auto &other = dynamic_cast<const LowRank &>(coarse);
+        prolongate_all(other, transfer);
+        dropped = other.dropped;
+        lambda  = factor_.diagonal().array().square().inverse() - 1.;
+      }
+
       CovarianceResidual covariance_residual(const Curvature &curvature) const override
       {
         return matrix_residual(curvature.form_matrix(modes_), Matrix(lambda.asDiagonal()));

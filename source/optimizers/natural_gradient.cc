@@ -30,8 +30,17 @@ namespace varfield
     {
     public:
       Maximization(const Settings &settings, const LogDensity &density, Family &family, std::uint64_t seed,
-                   const Monitor &monitor)
-          : settings(settings), density(density), family(family), seed(seed), monitor(monitor)
+                   const Monitor &monitor, OptimizerMemory &memory)
+          : settings(settings),
+            density(density),
+            family(family),
+            seed(seed),
+            monitor(monitor),
+            memory(memory),
+            carried_over(memory.n_averaged > 0),
+            averaging(carried_over),
+            n_averaged(std::max(1u, memory.n_averaged)),
+            noise_sum(memory.noise_sum)
       {
       }
 
@@ -43,7 +52,7 @@ namespace varfield
       const Layout &layout() const { return density.prior().layout(); }
       DrawRange draws_of(unsigned int iteration) const
       {
-        return {seed, Stream::optimization, iteration * settings.n_draws, settings.n_draws, true};
+        return {seed, Stream::optimization, (memory.iterations + iteration) * settings.n_draws, settings.n_draws, true};
       }
       NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
       void update_approximation(const Curvature &blended);
@@ -67,12 +76,14 @@ namespace varfield
       Family &family;
       const std::uint64_t seed;
       const Monitor &monitor;
+      OptimizerMemory &memory;
 
-      MeanResidual residual; ///< at the last measurement
-      bool averaging          = false;
-      unsigned int n_averaged = 1;  ///< sweeps in the running average
-      unsigned int n_settled  = 0;  ///< of these, those that found nothing left to correct
-      double noise_sum        = 0.; ///< of the residuals of these
+      MeanResidual residual;    ///< at the last measurement
+      bool carried_over;        ///< the running average began on a coarser mesh, where it settled
+      bool averaging;
+      unsigned int n_averaged;    ///< sweeps in the running average
+      unsigned int n_settled = 0; ///< of these, those that found nothing left to correct
+      double noise_sum;           ///< of the residuals of these
       double step_length      = 1.;
       std::string note;
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
@@ -188,9 +199,10 @@ namespace varfield
     /// q has moved on: what was averaged so far is out of date.
     void Maximization::forget()
     {
-      n_averaged = 1;
-      noise_sum  = 0.;
-      n_settled  = 0;
+      n_averaged   = 1;
+      noise_sum    = 0.;
+      n_settled    = 0;
+      carried_over = false;
     }
 
     /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling
@@ -220,7 +232,7 @@ namespace varfield
       }
       // One sweep may miss a slow drift: ask several.
       n_settled = is_stationary() && covariance_excess <= 4. ? n_settled + 1 : 0;
-      return n_settled >= 3 && groups().broadcast(loss) <= settings.tolerance;
+      return n_settled >= (carried_over ? 1u : 3u) && groups().broadcast(loss) <= settings.tolerance;
     }
 
     bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
@@ -281,7 +293,11 @@ namespace varfield
       }
       if (result.reason.empty())
         result.reason = "the maximum number of iterations was reached";
-      judge(*start, first, last, result);
+      if (memory.n_averaged == 0)
+        judge(*start, first, last, result);
+      memory.iterations += result.iterations;
+      memory.n_averaged = result.converged ? n_averaged : 0;
+      memory.noise_sum  = noise_sum;
       return result;
     }
 
@@ -367,10 +383,11 @@ namespace varfield
       }
 
       Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                           const Monitor &monitor) override
+                           const Monitor &monitor, OptimizerMemory *memory) override
       {
         check(family);
-        Maximization maximization(settings, density, family, seed, monitor);
+        OptimizerMemory own;
+        Maximization maximization(settings, density, family, seed, monitor, memory != nullptr ? *memory : own);
         return density.is_quadratic() ? maximization.run_quadratic() : maximization.run();
       }
 

@@ -37,7 +37,7 @@ namespace varfield
       }
 
       Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                           const Monitor &monitor) override;
+                           const Monitor &monitor, OptimizerMemory *) override;
 
     private:
       unsigned int n_draws = 2, max_iterations = 20000, n_reductions = 3, window = 100, judging_draws = 64;
@@ -160,7 +160,7 @@ namespace varfield
     }
 
     Termination Stochastic::maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                                     const Monitor &monitor)
+                                     const Monitor &monitor, OptimizerMemory *)
     {
       check(family);
       constexpr unsigned int far_from_the_iteration = 0x40000000u;

@@ -45,6 +45,8 @@ namespace varfield
       MultiVector apply_factor_transpose(const MultiVector &dual) const override;
       MultiVector covariance(const MultiVector &dual) const override;
       MultiVector precision(const MultiVector &primal) const override;
+      MultiVector source(const MultiVector &dual) const override { return space_.extract(solve(space_.embed(dual))); }
+      PrimalDual from_source(const MultiVector &source) const override;
       double log_determinant() const override;
       Vector precision_diagonal() const override;
       MultiVector leading_modes(unsigned int n) const override;
@@ -277,6 +279,13 @@ namespace varfield
       else if (!mass_solver_->solve(dofs))
         throw ComputationError("A solve with the mass matrix of a prior did not converge.");
       return space_.extract(multiply(operator_, dofs));
+    }
+
+    template <int dim>
+    PrimalDual SpdePrior<dim>::from_source(const MultiVector &source) const
+    {
+      const MultiVector dofs = space_.embed(source);
+      return {space_.extract(solve(apply_mass(dofs))), space_.extract(multiply(operator_, dofs))};
     }
 
     template <int dim>
