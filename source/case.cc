@@ -93,8 +93,7 @@ namespace varfield
   }
 
   template <int dim>
-  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments)
-      : world_(world), assignments_(assignments)
+  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world), assignments_(assignments)
   {
     declare(assignments);
     apply_assignments(assignments, prm_);

@@ -136,18 +136,24 @@ namespace varfield
   template <int dim>
   MultiVector FieldSpace<dim>::embed(const MultiVector &coefficients) const
   {
+    if (free_.size() == n_owned())
+      return coefficients;
     MultiVector dofs = MultiVector::Zero(n_owned(), coefficients.cols());
-    for (std::size_t i = 0; i < free_.size(); ++i)
-      dofs.row(free_[i]) = coefficients.row(i);
+    for (Index j = 0; j < dofs.cols(); ++j)
+      for (std::size_t i = 0; i < free_.size(); ++i)
+        dofs(free_[i], j) = coefficients(static_cast<Index>(i), j);
     return dofs;
   }
 
   template <int dim>
   MultiVector FieldSpace<dim>::extract(const MultiVector &dofs) const
   {
+    if (free_.size() == n_owned())
+      return dofs;
     MultiVector coefficients(free_.size(), dofs.cols());
-    for (std::size_t i = 0; i < free_.size(); ++i)
-      coefficients.row(i) = dofs.row(free_[i]);
+    for (Index j = 0; j < dofs.cols(); ++j)
+      for (std::size_t i = 0; i < free_.size(); ++i)
+        coefficients(static_cast<Index>(i), j) = dofs(free_[i], j);
     return coefficients;
   }
 

@@ -46,6 +46,14 @@ namespace varfield
     return apply_factor(standard_normal(noise_layout(), key));
   }
 
+  MultiVector GaussianPrior::draws(const std::vector<DrawKey> &keys) const
+  {
+    MultiVector xi(noise_layout().n_local(), keys.size());
+    for (std::size_t k = 0; k < keys.size(); ++k)
+      xi.col(static_cast<Index>(k)) = standard_normal(noise_layout(), keys[k]);
+    return apply_factor(xi);
+  }
+
   BlockPrior::BlockPrior(MPI_Comm comm, std::vector<std::shared_ptr<const GaussianPrior>> blocks)
       : blocks_(std::move(blocks)),
         layout_(concatenate(comm, layouts(blocks_, false))),

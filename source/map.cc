@@ -111,8 +111,8 @@ namespace varfield
       options.tolerance      = std::min(0.5, std::sqrt(current.gradient_norm / first_gradient_norm));
       if (density.is_quadratic())
         options.tolerance = 1e-12;
-      NewtonStep step = solve_newton(Curvature(density, *current.at), current.gradient, options,
-                                     inverse ? &*inverse : nullptr);
+      NewtonStep step =
+          solve_newton(Curvature(density, *current.at), current.gradient, options, inverse ? &*inverse : nullptr);
       if (step.inverse)
         inverse = std::move(step.inverse);
       return step;
@@ -140,8 +140,9 @@ namespace varfield
           continue;
         last_step_was_full = halving == 0;
         step_length        = t;
-        inverse_serves     = inverse && halving == 0 && trial.gradient_norm < (inverse_serves ? 0.25 : 0.1) * current.gradient_norm;
-        current            = std::move(trial);
+        inverse_serves =
+            inverse && halving == 0 && trial.gradient_norm < (inverse_serves ? 0.25 : 0.1) * current.gradient_norm;
+        current = std::move(trial);
         return true;
       }
       return false;
@@ -189,7 +190,7 @@ namespace varfield
     {
       inverse        = std::move(memory.inverse);
       inverse_serves = inverse.has_value();
-      current.m = m;
+      current.m      = m;
       density.groups().broadcast(current.m);
       current.dual           = density.prior().precision(current.m);
       current.regularization = 0.5 * dot(current.m, current.dual);

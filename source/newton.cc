@@ -5,6 +5,17 @@ namespace varfield
 {
   namespace
   {
+    /// C − CG (I + GᵀCG)⁻¹ GᵀC in the directions that the data inform, eigenvectors of the matrix in the middle.
+    LowRankCorrection inverse_from(const Matrix &middle, const MultiVector &factor, const MultiVector &image)
+    {
+      constexpr double informed = 0.05; // what is left out makes steps wrong by no more than that
+      const Eigen::SelfAdjointEigenSolver<Matrix> eigen(middle);
+      const Vector lambda = eigen.eigenvalues().array() - 1.;
+      const Index r       = (lambda.array() > informed).count();
+      const Matrix root   = eigen.eigenvectors().rightCols(r) * lambda.tail(r).cwiseSqrt().cwiseInverse().asDiagonal();
+      return {product(image, root), product(factor, root), lambda.tail(r).array() / (1. + lambda.tail(r).array())};
+    }
+
     /// δ = −(Cg − CG y), (I + GᵀCG) y = GᵀCg.
     NewtonStep solve_by_woodbury(const Curvature &curvature, const MultiVector &factor, const Vector &gradient,
                                  bool keep_inverse)
@@ -16,15 +27,10 @@ namespace varfield
       const Matrix gram       = layout.gram(factor, image);
       const Index n           = factor.cols();
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);
-      const Eigen::LLT<Matrix> cholesky(small);
-      const Vector y = cholesky.solve(gram.col(n));
+      const Vector y          = small.llt().solve(gram.col(n));
       NewtonStep step;
       if (keep_inverse)
-      {
-        // C − CG (I + GᵀCG)⁻¹ GᵀC with the Cholesky factor of the matrix in the middle.
-        const Matrix root = cholesky.matrixU().solve(Matrix::Identity(n, n));
-        step.inverse = LowRankCorrection{product(image.leftCols(n), root), product(factor, root), Vector::Ones(n)};
-      }
+        step.inverse = inverse_from(small, factor, image.leftCols(n));
       step.primal = product(image.leftCols(n), y) - image.col(n);
       step.dual   = product(factor, y) - gradient;
       return step;
@@ -52,8 +58,9 @@ namespace varfield
     {
       const Layout &layout = curvature.layout();
       const auto dot = [&](const Vector &x, const Vector &y) { return curvature.groups().broadcast(layout.dot(x, y)); };
-      NewtonStep step{Vector::Zero(gradient.size()), Vector::Zero(gradient.size())};
-      Vector residual = -gradient;
+      NewtonStep step;
+      step.primal = step.dual = Vector::Zero(gradient.size());
+      Vector residual         = -gradient;
       Pair z = precondition(curvature.prior(), residual, approximation), p = z;
       double rho         = dot(residual, z.primal);
       const double limit = options.tolerance * options.tolerance * rho;
@@ -100,7 +107,9 @@ namespace varfield
   NewtonStep approximate_step(const LogDensity &density, const Vector &gradient, const LowRankCorrection &inverse)
   {
     const Pair pair = precondition(density.prior(), -gradient, &inverse);
-    NewtonStep step{pair.primal, pair.dual};
+    NewtonStep step;
+    step.primal = pair.primal;
+    step.dual   = pair.dual;
     density.groups().broadcast(step.primal);
     density.groups().broadcast(step.dual);
     return step;

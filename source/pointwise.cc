@@ -8,7 +8,7 @@ namespace varfield
 
   namespace
   {
-    constexpr Index block_size = 128;
+    constexpr Index block_size = 64;
 
     /// Calls `variance(E, block)` for unit vectors in blocks: the block's columns are Eᵀeᵢ, the result eᵢᵀE S Eᵀeᵢ.
     template <int dim>
@@ -41,16 +41,15 @@ namespace varfield
 
     template <int dim>
     Vector by_draws(const FieldSet<dim> &fields, unsigned int f, unsigned int n_draws,
-                    const std::function<Vector(const DrawKey &)> &deviation, std::uint64_t seed)
+                    const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations, std::uint64_t seed)
     {
       Vector sum = Vector::Zero(fields[f].space().n_owned());
-      for (unsigned int k = 0; k < n_draws; ++k)
+      for (unsigned int first = 0; first < n_draws; first += block_size)
       {
-        DrawKey key;
-        key.seed   = seed;
-        key.stream = Stream::probing;
-        key.draw   = k;
-        sum += fields[f].expand(fields.part(deviation(key), f)).col(0).cwiseAbs2();
+        std::vector<DrawKey> keys;
+        for (unsigned int k = first; k < std::min<unsigned int>(n_draws, first + block_size); ++k)
+          keys.push_back({seed, Stream::probing, k, 1.});
+        sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
       }
       return sum / n_draws;
     }
@@ -70,7 +69,7 @@ namespace varfield
                                    }),
               0.};
     return {by_draws<dim>(
-                fields, field, n_draws, [&](const DrawKey &key) { return prior.draw(key); }, seed),
+                fields, field, n_draws, [&](const auto &keys) { return prior.draws(keys); }, seed),
             std::sqrt(2. / n_draws)};
   }
 
@@ -89,10 +88,10 @@ namespace varfield
       const Layout &layout    = fields.prior().layout();
       const Vector complement = by_draws<dim>(
           fields, field, n_draws,
-          [&](const DrawKey &key)
+          [&](const auto &keys)
           {
-            const Vector z = fields.prior().draw(key);
-            return Vector(z - product(correction->modes, layout.gram(correction->dual, z)));
+            const MultiVector z = fields.prior().draws(keys);
+            return MultiVector(z - product(correction->modes, layout.gram(correction->dual, z)));
           },
           seed);
       return {complement + squares * (1. - correction->shrinkage.array()).matrix(), std::sqrt(2. / n_draws)};
@@ -104,7 +103,14 @@ namespace varfield
               0.};
     return {by_draws<dim>(
                 fields, field, n_draws,
-                [&](const DrawKey &key) { return Vector(family.sample(key).m - family.mean()); }, seed),
+                [&](const auto &keys)
+                {
+                  MultiVector result(family.mean().size(), keys.size());
+                  for (std::size_t k = 0; k < keys.size(); ++k)
+                    result.col(static_cast<Index>(k)) = family.sample(keys[k]).m - family.mean();
+                  return result;
+                },
+                seed),
             std::sqrt(2. / n_draws)};
   }
 

@@ -56,9 +56,9 @@ namespace varfield
 
   const std::vector<std::string> &Report::column_names()
   {
-    static const std::vector<std::string> names{"phase",  "mesh",      "iteration",     "objective", "error", "misfit",
-                                                "kl",           "gradient",      "step",      "rank",  "factorizations",
-                                                "state_solves", "linear_solves", "seconds",   "note"};
+    static const std::vector<std::string> names{"phase",          "mesh",         "iteration",     "objective", "error",
+                                                "misfit",         "kl",           "gradient",      "step",      "rank",
+                                                "factorizations", "state_solves", "linear_solves", "seconds",   "note"};
     return names;
   }
 
@@ -70,16 +70,15 @@ namespace varfield
 
   void Report::iteration(const IterationReport &row)
   {
-    rows_.push_back({row.phase, mesh_, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient, row.step,
-                     row.rank, row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves, seconds(),
-                     row.note});
+    rows_.push_back({row.phase, mesh_, row.iteration, row.objective, row.error, row.misfit, row.kl, row.gradient,
+                     row.step, row.rank, row.cost.factorizations, row.cost.state_solves, row.cost.linear_solves,
+                     seconds(), row.note});
     const bool map = row.phase == "MAP";
     if (row.phase != phase_)
     {
       phase_ = row.phase;
       line("");
-      line(phase_ + (mesh_.empty() ? "" : " on " + mesh_) +
-           (map ? ": minus log posterior" : ": evidence lower bound"));
+      line(phase_ + (mesh_.empty() ? "" : " on " + mesh_) + (map ? ": minus log posterior" : ": evidence lower bound"));
       line(map ? "  it       objective          misfit      prior term    gradient   step    solves   time"
                : "  it      ELBO    +/-    E[misfit]        KL   gradient   step  rank    solves   time");
     }
@@ -140,8 +139,8 @@ namespace varfield
       std::string name = record.name;
       name.resize(std::max<std::size_t>(name.size(), 30), ' ');
       lines.push_back(name + number(record.total(), 10, 2) + count(record, Work::factorization).substr(1) +
-                      count(record, Work::state_solves) + count(record, Work::linear_solves) +
-                      "  " + count(record, Work::prior));
+                      count(record, Work::state_solves) + count(record, Work::linear_solves) + "  " +
+                      count(record, Work::prior));
     }
     std::string by_kind;
     for (std::size_t k = 0; k < n_work_kinds; ++k)

@@ -133,8 +133,8 @@ namespace varfield
         map_ = carried_map;
         if (!results_.interrupted)
           find_map(problem);
-        const bool wants_family =
-            inference.method == "variational" ? is_last || family.has_prolongation() : inference.method == "laplace" && is_last;
+        const bool wants_family = inference.method == "variational" ? is_last || family.has_prolongation()
+                                                                    : inference.method == "laplace" && is_last;
         if (wants_family && (has_family_ || !results_.interrupted))
         {
           family.initialize(problem.density().prior(), problem_.seed());
@@ -207,15 +207,15 @@ namespace varfield
       void optimize(Case<dim> &problem)
       {
         const Stage stage(problem.inference().optimizer.name() + ", " + mesh_name_);
-        results_.optimization =
-            problem.inference().optimizer->maximize(problem.density(), *problem.inference().family, problem_.seed(),
-                                                    [this](const auto &row)
-                                                    {
-                                                      report_.iteration(row);
-                                                      return report_.should_stop();
-                                                    },
-                                                    &optimizer_memory_);
-        results_.interrupted  = results_.optimization.interrupted;
+        results_.optimization = problem.inference().optimizer->maximize(
+            problem.density(), *problem.inference().family, problem_.seed(),
+            [this](const auto &row)
+            {
+              report_.iteration(row);
+              return report_.should_stop();
+            },
+            &optimizer_memory_);
+        results_.interrupted = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
       }
 

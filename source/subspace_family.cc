@@ -22,8 +22,8 @@ namespace varfield
     set_covariance(MultiVector(n, 0), MultiVector(n, 0), Matrix(0, 0));
   }
 
-  /// With the columns P, D that U, V become, G = PᵀD = I but for the error of the interpolation: S = C + P(TTᵀ − I)Pᵀ is
-  /// written in the basis PG^{-1/2}.
+  /// With the columns P, D that U, V become, G = PᵀD = I but for the error of the interpolation: S = C + P(TTᵀ − I)Pᵀ
+  /// is written in the basis PG^{-1/2}.
   void SubspaceFamily::prolongate_all(const SubspaceFamily &coarse, const Transfer &transfer)
   {
     const Index r = coarse.modes_.cols();
@@ -40,7 +40,7 @@ namespace varfield
     const Matrix &q           = eigen.eigenvectors();
     const Matrix root         = q * roots.asDiagonal() * q.transpose();
     const Matrix inverse_root = q * roots.cwiseInverse().asDiagonal() * q.transpose();
-    const Matrix change = root * (coarse.factor_ * coarse.factor_.transpose() - Matrix::Identity(r, r)) * root;
+    const Matrix change       = root * (coarse.factor_ * coarse.factor_.transpose() - Matrix::Identity(r, r)) * root;
     // Diagonal again: T² are the eigenvalues of I + change, those of the narrowest direction first.
     const Eigen::SelfAdjointEigenSolver<Matrix> narrowed(0.5 * (change + change.transpose()));
     const Matrix rotation = inverse_root * narrowed.eigenvectors();

@@ -65,9 +65,17 @@ namespace varfield
 
   const char *name_of(Work kind)
   {
-    static const char *const names[n_work_kinds] = {
-        "other", "assembly",      "factorisations", "state solves",  "tangents and adjoints", "sparse products",
-        "prior", "dense algebra", "random numbers", "communication", "files"};
+    static const char *const names[n_work_kinds] = {"other",
+                                                    "assembly",
+                                                    "factorisations",
+                                                    "state solves",
+                                                    "tangents and adjoints",
+                                                    "sparse products",
+                                                    "prior",
+                                                    "dense algebra",
+                                                    "random numbers",
+                                                    "communication",
+                                                    "files"};
     return names[static_cast<std::size_t>(kind)];
   }
 

@@ -48,8 +48,7 @@ namespace varfield
       }
 
       /// Asks the ranks that have them for the ancestors of these cells. Collective.
-      void fetch(const std::vector<CellId> &ids, const std::vector<Point<dim>> &centers,
-                 const Mesh<dim> &mesh)
+      void fetch(const std::vector<CellId> &ids, const std::vector<Point<dim>> &centers, const Mesh<dim> &mesh)
       {
         const auto owners = mesh.owners_of(centers);
         std::map<unsigned int, std::vector<std::string>> questions;
@@ -156,9 +155,10 @@ namespace varfield
     {
       const MultiVector part = coarse_.part(sources, f);
       const Index n_coarse = coarse_[f].space().layout().n_local(), n_fine = fine_[f].space().layout().n_local();
-      const Index n_trend = fine_[f].n_local() - n_fine;
-      fine.middleRows(fine_.offset(f), n_fine) =
-          interpolations_[f] ? interpolations_[f]->prolongate(part.topRows(n_coarse)) : MultiVector(part.topRows(n_coarse));
+      const Index n_trend                                = fine_[f].n_local() - n_fine;
+      fine.middleRows(fine_.offset(f), n_fine)           = interpolations_[f]
+                                                               ? interpolations_[f]->prolongate(part.topRows(n_coarse))
+                                                               : MultiVector(part.topRows(n_coarse));
       fine.middleRows(fine_.offset(f) + n_fine, n_trend) = part.bottomRows(n_trend);
     }
     return fine_.prior().from_source(fine);

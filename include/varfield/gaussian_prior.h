@@ -63,6 +63,8 @@ namespace varfield
 
     /// A draw Lξ with ξ = sign · standard_normal(noise_layout(), key).
     Vector draw(const DrawKey &key) const;
+    /// One such draw for every key.
+    MultiVector draws(const std::vector<DrawKey> &keys) const;
   };
 
   /// Independent priors of several blocks of one parameter vector, in the order of concatenate(). Blocks are shared

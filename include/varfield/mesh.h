@@ -24,8 +24,7 @@ namespace varfield
     void load(MPI_Comm comm);
     /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
     /// refined, if asked. No cell is refined beyond `max_level`: such a mesh is an ancestor of the one without limit.
-    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors,
-                unsigned int max_level = no_limit);
+    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors, unsigned int max_level = no_limit);
     static constexpr unsigned int no_limit = 1000;
 
     const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }

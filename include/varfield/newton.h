@@ -13,7 +13,7 @@ namespace varfield
     Vector dual;   ///< C⁻¹δ
     unsigned int iterations = 0;
     bool negative_curvature = false; ///< stopped where H + C⁻¹ was found not to be positive
-    /// (C⁻¹ + H)⁻¹ where an explicit factor gave it and it was asked for: columns with UᵀC⁻¹U ≠ I, shrinkage 1.
+    /// (C⁻¹ + H)⁻¹ where an explicit factor gave it and it was asked for, to 5 %.
     std::optional<LowRankCorrection> inverse;
   };
 

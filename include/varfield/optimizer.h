@@ -9,8 +9,8 @@ namespace varfield
   /// What an optimiser on one mesh leaves to the same on the next.
   struct OptimizerMemory
   {
-    unsigned int iterations = 0; ///< so far on all meshes: each iteration has draws of its own
-    unsigned int n_averaged = 0; ///< iterations in the running average that the family is; 0: start afresh
+    unsigned int iterations = 0;  ///< so far on all meshes: each iteration has draws of its own
+    unsigned int n_averaged = 0;  ///< iterations in the running average that the family is; 0: start afresh
     double noise_sum        = 0.; ///< sampling errors of the gradients of these
   };
 

@@ -78,13 +78,13 @@ namespace varfield
       const Monitor &monitor;
       OptimizerMemory &memory;
 
-      MeanResidual residual;    ///< at the last measurement
-      bool carried_over;        ///< the running average began on a coarser mesh, where it settled
+      MeanResidual residual; ///< at the last measurement
+      bool carried_over;     ///< the running average began on a coarser mesh, where it settled
       bool averaging;
       unsigned int n_averaged;    ///< sweeps in the running average
       unsigned int n_settled = 0; ///< of these, those that found nothing left to correct
       double noise_sum;           ///< of the residuals of these
-      double step_length      = 1.;
+      double step_length = 1.;
       std::string note;
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
       bool own_approximation_is_poor = true;
@@ -382,8 +382,8 @@ namespace varfield
                           std::to_string(settings.n_draws) + " was given.");
       }
 
-      Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                           const Monitor &monitor, OptimizerMemory *memory) override
+      Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed, const Monitor &monitor,
+                           OptimizerMemory *memory) override
       {
         check(family);
         OptimizerMemory own;

@@ -36,8 +36,8 @@ namespace varfield
                           std::to_string(n_draws) + " was given.");
       }
 
-      Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                           const Monitor &monitor, OptimizerMemory *) override;
+      Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed, const Monitor &monitor,
+                           OptimizerMemory *) override;
 
     private:
       unsigned int n_draws = 2, max_iterations = 20000, n_reductions = 3, window = 100, judging_draws = 64;
