@@ -196,9 +196,11 @@ namespace varfield
       return excess(0.5 * residual.value, 0.5 * residual.noise) <= 4.;
     }
 
-    /// q has moved on: what was averaged so far is out of date.
+    /// q has moved on: what was averaged so far is out of date. Where it comes from a coarser mesh it may have far to
+    /// go, with full steps.
     void Maximization::forget()
     {
+      averaging = averaging && !carried_over;
       n_averaged   = 1;
       noise_sum    = 0.;
       n_settled    = 0;
