@@ -178,14 +178,13 @@ namespace varfield
                             const MultiVector &start)
     {
       const Index n_start = std::min(start.cols(), n - n_random);
-      const Layout &noise = curvature.prior().noise_layout();
-      MultiVector xi(noise.n_local(), n - n_start);
-      for (Index j = 0; j < xi.cols(); ++j)
-        xi.col(j) = standard_normal(noise, {seed, Stream::probing, static_cast<std::uint32_t>(j), 1.});
+      std::vector<DrawKey> keys;
+      for (Index j = 0; j < n - n_start; ++j)
+        keys.push_back({seed, Stream::probing, static_cast<std::uint32_t>(j), 1.});
       MultiVector result(curvature.layout().n_local(), n);
       if (n_start > 0)
         result.leftCols(n_start) = start.leftCols(n_start);
-      result.rightCols(n - n_start) = curvature.prior().apply_factor(xi);
+      result.rightCols(n - n_start) = curvature.prior().draws(keys);
       curvature.groups().broadcast(result);
       return result;
     }

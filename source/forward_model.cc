@@ -260,9 +260,7 @@ namespace varfield
     {
       bool solved = true;
       for (unsigned int e = 0; e < blocks.size(); ++e)
-      {
         solved = solve_linearized(*state.work[e], blocks[e], transpose) && solved;
-      }
       return solved;
     }
     Index columns = 0;

@@ -43,7 +43,7 @@ namespace varfield
 
   Vector GaussianPrior::draw(const DrawKey &key) const
   {
-    return apply_factor(standard_normal(noise_layout(), key));
+    return draws({key}).col(0);
   }
 
   MultiVector GaussianPrior::draws(const std::vector<DrawKey> &keys) const

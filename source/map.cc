@@ -63,7 +63,8 @@ namespace varfield
       bool inverse_serves = false;              ///< the last step lowered the gradient enough
     };
 
-    /// Linearises at the point unless that was done; false where the model cannot be solved or a number overflows.
+    /// Potential and gradient at the point, and unless `gradient_only` what its curvature needs; false where the model
+    /// cannot be solved or a number overflows.
     bool Minimization::linearize(Iterate &point, bool gradient_only) const
     {
       std::optional<std::pair<double, Vector>> value;
@@ -227,7 +228,10 @@ namespace varfield
         double slope    = 0.;
         bool advanced   = step_by(by_inverse, slope, note);
         if (!advanced && by_inverse)
-          advanced = step_by(by_inverse = false, slope, note);
+        {
+          by_inverse = false;
+          advanced   = step_by(by_inverse, slope, note);
+        }
         if (advanced)
           ++result.iterations;
         // The gain that the model predicts is below rounding: a step that fails, or hardly lowers the gradient, ends

@@ -219,7 +219,7 @@ namespace varfield
       {
         nlohmann::ordered_json seconds, counts;
         for (std::size_t k = 0; k < n_work_kinds; ++k)
-          if (record.counts[k] > 0. || k == 0)
+          if (record.seconds[k] > 0.)
           {
             seconds[name_of(static_cast<Work>(k))] = record.seconds[k];
             counts[name_of(static_cast<Work>(k))]  = record.counts[k];
@@ -399,7 +399,7 @@ namespace varfield
     }
     const Cost cost = problem.density().cost();
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
-                    " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves" +
+                    " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves on the finest mesh" +
                     (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + fixed(results.seconds, 1) + " s");
     return lines;
   }

@@ -121,10 +121,8 @@ namespace varfield
 
   std::vector<std::string> Report::timing_table()
   {
-    const auto count = [](const StageRecord &record, Work kind)
-    { return number(record.counts[static_cast<std::size_t>(kind)], 12, 0); };
-    std::vector<std::string> lines{"stage                            seconds  factoris.      states    adjoints  "
-                                   "prior solves"};
+    std::vector<std::string> lines{"stage                            seconds   factoris.      states    adjoints"
+                                   "      priors"};
     StageRecord sum{"all", {}, {}};
     auto records = stage_records();
     for (const StageRecord &record : records)
@@ -138,9 +136,10 @@ namespace varfield
     {
       std::string name = record.name;
       name.resize(std::max<std::size_t>(name.size(), 30), ' ');
-      lines.push_back(name + number(record.total(), 10, 2) + count(record, Work::factorization).substr(1) +
-                      count(record, Work::state_solves) + count(record, Work::linear_solves) + "  " +
-                      count(record, Work::prior));
+      name += number(record.total(), 10, 2);
+      for (const Work kind : {Work::factorization, Work::state_solves, Work::linear_solves, Work::prior})
+        name += number(record.counts[static_cast<std::size_t>(kind)], 12, 0);
+      lines.push_back(name);
     }
     std::string by_kind;
     for (std::size_t k = 0; k < n_work_kinds; ++k)

@@ -82,15 +82,11 @@ namespace varfield
         if (!settings.coarse_to_fine || !settings.start_from.empty() || density_.is_quadratic())
           return;
         const Stage stage("set-up of coarse meshes");
-        auto cells = problem_.mesh().triangulation().n_global_active_cells();
         for (unsigned int level = problem_.mesh().triangulation().n_global_levels() - 1; level-- > 0;)
         {
           auto ancestor = problem_.coarser(level);
           if (!ancestor || ancestor->mesh().triangulation().n_global_active_cells() < settings.coarsest_cells)
             break;
-          if (ancestor->mesh().triangulation().n_global_active_cells() == cells)
-            continue;
-          cells = ancestor->mesh().triangulation().n_global_active_cells();
           ancestors_.insert(ancestors_.begin(), std::move(ancestor));
         }
       }

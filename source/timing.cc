@@ -119,9 +119,4 @@ namespace varfield
     stopwatch().stop();
     return stopwatch().records;
   }
-
-  void clear_stage_records()
-  {
-    stopwatch() = Stopwatch();
-  }
 } // namespace varfield

@@ -16,7 +16,7 @@ namespace varfield
     state_solves,   ///< right-hand sides for states
     linear_solves,  ///< right-hand sides for tangents and adjoints
     products,       ///< sparse matrices times blocks of vectors
-    prior,          ///< solves with the matrices of priors
+    prior,          ///< what priors do; counted are right-hand sides solved for
     dense_algebra,  ///< products of tall blocks, small eigenvalue problems
     random_numbers, ///< white noise
     communication,  ///< sums over ranks and groups, waiting included
@@ -67,8 +67,6 @@ namespace varfield
 
   /// The stages so far, in the order in which they began. Local to the rank.
   const std::vector<StageRecord> &stage_records();
-  /// Forgets all of them.
-  void clear_stage_records();
 } // namespace varfield
 
 #endif

@@ -200,7 +200,7 @@ namespace varfield
     /// go, with full steps.
     void Maximization::forget()
     {
-      averaging = averaging && !carried_over;
+      averaging    = averaging && !carried_over;
       n_averaged   = 1;
       noise_sum    = 0.;
       n_settled    = 0;

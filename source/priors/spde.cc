@@ -272,7 +272,7 @@ namespace varfield
     template <int dim>
     MultiVector SpdePrior<dim>::precision(const MultiVector &primal) const
     {
-      const Timed timed(Work::prior, static_cast<double>(primal.cols()));
+      const Timed timed(Work::prior, lumped_ ? 0. : static_cast<double>(primal.cols()));
       MultiVector dofs = multiply(operator_, space_.embed(primal));
       if (lumped_)
         dofs = lumped_mass_.cwiseInverse().asDiagonal() * dofs;
