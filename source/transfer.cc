@@ -80,27 +80,26 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  Interpolation<dim>::Interpolation(const FieldSpace<dim> &coarse, const FieldSpace<dim> &fine)
-      : coarse_(coarse), fine_(fine)
+  Interpolation<dim>::Interpolation(const DoFHandler<dim> &coarse, const Mesh<dim> &coarse_mesh,
+                                    const DoFHandler<dim> &fine)
   {
-    const auto &handler = fine.dof_handler(), &coarse_handler = coarse.dof_handler();
-    const auto &fe = handler.get_fe();
-    CellDofs<dim> coarse_dofs(coarse_handler);
+    const auto &fe = fine.get_fe();
+    CellDofs<dim> coarse_dofs(coarse);
     std::vector<CellId> missing;
     std::vector<Point<dim>> centers;
-    for (const auto &cell : handler.active_cell_iterators())
+    for (const auto &cell : fine.active_cell_iterators())
       if (cell->is_locally_owned() && coarse_dofs.find(cell->id()).second == nullptr)
       {
         missing.push_back(cell->id());
         centers.push_back(cell->center());
       }
-    coarse_dofs.fetch(missing, centers, coarse.mesh());
+    coarse_dofs.fetch(missing, centers, coarse_mesh);
 
-    const auto &owned = handler.locally_owned_dofs();
-    DynamicSparsityPattern pattern(handler.n_dofs(), coarse_handler.n_dofs(), owned);
+    const auto &owned = fine.locally_owned_dofs();
+    DynamicSparsityPattern pattern(fine.n_dofs(), coarse.n_dofs(), owned);
     std::map<types::global_dof_index, std::vector<std::pair<types::global_dof_index, double>>> rows;
     Dofs dofs(fe.dofs_per_cell);
-    for (const auto &cell : handler.active_cell_iterators())
+    for (const auto &cell : fine.active_cell_iterators())
       if (cell->is_locally_owned())
       {
         cell->get_dof_indices(dofs);
@@ -114,16 +113,17 @@ namespace varfield
           Point<dim> point = fe.unit_support_point(i);
           for (unsigned int l = children.size(); l-- > level;)
             point = GeometryInfo<dim>::child_to_cell_coordinates(point, children[l]);
-          auto &row = rows[dofs[i]];
+          auto &row                    = rows[dofs[i]];
+          const unsigned int component = fe.system_to_component_index(i).first;
           for (unsigned int j = 0; j < from->size(); ++j)
-            if (const double weight = coarse_handler.get_fe().shape_value(j, point); std::abs(weight) > 1e-14)
+            if (const double weight = fe.shape_value_component(j, point, component); std::abs(weight) > 1e-14)
             {
               row.emplace_back((*from)[j], weight);
               pattern.add(dofs[i], (*from)[j]);
             }
         }
       }
-    matrix_.reinit(owned, coarse_handler.locally_owned_dofs(), pattern, fine.mesh().comm());
+    matrix_.reinit(owned, coarse.locally_owned_dofs(), pattern, coarse_mesh.comm());
     for (const auto &[row, entries] : rows)
       for (const auto &[column, weight] : entries)
         matrix_.set(row, column, weight);
@@ -131,9 +131,15 @@ namespace varfield
   }
 
   template <int dim>
-  MultiVector Interpolation<dim>::prolongate(const MultiVector &coarse) const
+  MultiVector Interpolation<dim>::apply(const MultiVector &coarse) const
   {
-    return fine_.extract(multiply(matrix_, coarse_.expand(coarse)));
+    return multiply(matrix_, coarse);
+  }
+
+  template <int dim>
+  MultiVector Interpolation<dim>::apply_transpose(const MultiVector &fine) const
+  {
+    return multiply_transpose(matrix_, fine);
   }
 
   template <int dim>
@@ -142,7 +148,9 @@ namespace varfield
   {
     for (unsigned int f = 0; f < fine.size(); ++f)
       interpolations_.push_back(fine[f].space().is_nodal()
-                                    ? std::make_unique<Interpolation<dim>>(coarse[f].space(), fine[f].space())
+                                    ? std::make_unique<Interpolation<dim>>(coarse[f].space().dof_handler(),
+                                                                           coarse[f].space().mesh(),
+                                                                           fine[f].space().dof_handler())
                                     : nullptr);
   }
 
@@ -155,10 +163,11 @@ namespace varfield
     {
       const MultiVector part = coarse_.part(sources, f);
       const Index n_coarse = coarse_[f].space().layout().n_local(), n_fine = fine_[f].space().layout().n_local();
-      const Index n_trend                                = fine_[f].n_local() - n_fine;
-      fine.middleRows(fine_.offset(f), n_fine)           = interpolations_[f]
-                                                               ? interpolations_[f]->prolongate(part.topRows(n_coarse))
-                                                               : MultiVector(part.topRows(n_coarse));
+      const Index n_trend     = fine_[f].n_local() - n_fine;
+      const MultiVector inner = part.topRows(n_coarse);
+      fine.middleRows(fine_.offset(f), n_fine) =
+          interpolations_[f] ? fine_[f].space().extract(interpolations_[f]->apply(coarse_[f].space().expand(inner)))
+                             : inner;
       fine.middleRows(fine_.offset(f) + n_fine, n_trend) = part.bottomRows(n_trend);
     }
     return fine_.prior().from_source(fine);

@@ -6,20 +6,24 @@
 
 namespace varfield
 {
-  /// Interpolation of a nodal field between meshes of which the second is refined from the first, whatever their
-  /// partitions.
+  /// Interpolation of finite-element functions (of any number of components of one element) between meshes of which the
+  /// second is refined from the first, whatever their partitions.
   template <int dim>
   class Interpolation
   {
   public:
-    /// Collective.
-    Interpolation(const FieldSpace<dim> &coarse, const FieldSpace<dim> &fine);
-    /// Fine coefficients from coarse ones. Collective.
-    MultiVector prolongate(const MultiVector &coarse) const;
+    /// `coarse_mesh` is the one of `coarse`. Collective.
+    Interpolation(const dealii::DoFHandler<dim> &coarse, const Mesh<dim> &coarse_mesh,
+                  const dealii::DoFHandler<dim> &fine);
+    /// Fine × coarse degrees of freedom, hanging nodes included on both sides.
+    const SparseMatrix &matrix() const { return matrix_; }
+    /// Owned fine degrees of freedom from owned coarse ones. Collective.
+    MultiVector apply(const MultiVector &coarse) const;
+    /// Its transpose, for dual vectors. Collective.
+    MultiVector apply_transpose(const MultiVector &fine) const;
 
   private:
-    const FieldSpace<dim> &coarse_, &fine_;
-    SparseMatrix matrix_; ///< fine × coarse degrees of freedom
+    SparseMatrix matrix_;
   };
 
   /// Through the prior: with C = A⁻¹MA⁻¹ the source s = M⁻¹Am = A⁻¹(C⁻¹m) is interpolated and smoothed again, m =
