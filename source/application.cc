@@ -75,25 +75,25 @@ namespace varfield
     }
 
     template <int dim>
-    int run(Case<dim> &problem)
+    int run(std::unique_ptr<Case<dim>> &problem)
     {
       const auto start = Report::Clock::now();
-      problem.check();
-      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
-      problem.build();
-      refuse_unsolvable(problem);
-      refuse_bad_truths(problem);
-      Report report(problem.groups(), problem.inference().time_budget, start);
-      print_header(problem, report);
+      problem->check();
+      OutputFolder::check(problem->output(), MPI_COMM_WORLD);
+      problem->build();
+      refuse_unsolvable(*problem);
+      refuse_bad_truths(*problem);
+      Report report(problem->groups(), problem->inference().time_budget, start);
+      print_header(*problem, report);
       const Results<dim> results = infer(problem, report);
       const bool done            = results.map.converged && results.optimization.converged;
       const int exit_code        = results.interrupted ? stopped_early : done ? converged : not_converged;
 
-      OutputFolder folder(problem.output(), problem.groups());
-      write_together(problem, results, report, folder.path(), exit_code);
+      OutputFolder folder(problem->output(), problem->groups());
+      write_together(*problem, results, report, folder.path(), exit_code);
       folder.finish();
       report.line("");
-      for (const auto &text : summary_lines(problem, results))
+      for (const auto &text : summary_lines(*problem, results))
         report.line(text);
       report.line("");
       for (const auto &text : Report::timing_table())
@@ -103,7 +103,9 @@ namespace varfield
         report.line(
             "\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration" +
             (results.has_spread ? ", their spread a coarse estimate" : ", without a spread") +
-            ".\nTo go on from there: --set \"Inference/Start from=" + folder.final_path() + "/checkpoint.csv\"");
+            (problem->adaptive_refinement().cycles > 0 ? "."
+                                                       : ".\nTo go on from there: --set \"Inference/Start from=" +
+                                                             folder.final_path() + "/checkpoint.csv\""));
       else if (!done)
         report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
                     "\nThe results are written, but they are not the answer yet.");
@@ -166,21 +168,21 @@ namespace varfield
     template <int dim>
     int execute_in(const Command &command, const std::vector<Assignment> &assignments)
     {
-      Case<dim> problem(MPI_COMM_WORLD, assignments);
+      auto problem = std::make_unique<Case<dim>>(MPI_COMM_WORLD, assignments);
       if (command.action == "template")
       {
         if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
-          print_template(std::cout, problem.parameters());
+          print_template(std::cout, problem->parameters());
         return converged;
       }
       try
       {
         if (command.action == "check")
-          return check(problem);
+          return check(*problem);
         if (command.action == "verify")
-          return run_verification(problem);
+          return run_verification(*problem);
         if (command.action == "synthesize")
-          return run_synthesis(problem);
+          return run_synthesis(*problem);
         return run(problem);
       }
       // These two are thrown on all ranks together.
@@ -228,7 +230,7 @@ namespace varfield
   {
     return list_members<Physics<2>>("Equations:") + list_members<Prior<2>>("Priors:") +
            list_members<Transform>("Transforms:") + list_members<Observation<2>>("Measurements:") +
-           list_members<Noise>("Noise:") + list_members<Family>("Variational families:") +
-           list_members<Optimizer>("Optimisers:");
+           list_members<Noise>("Noise:") + list_members<Indicator<2>>("Refinement indicators:") +
+           list_members<Family>("Variational families:") + list_members<Optimizer>("Optimisers:");
   }
 } // namespace varfield

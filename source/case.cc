@@ -109,6 +109,9 @@ namespace varfield
 
     prm_.enter_subsection("Mesh");
     mesh_.add_parameters(prm_);
+    prm_.enter_subsection("Adaptive refinement");
+    adaptive_refinement_.add_parameters(prm_);
+    prm_.leave_subsection();
     prm_.leave_subsection();
 
     prm_.enter_subsection("Fields");
@@ -214,6 +217,12 @@ namespace varfield
       throw UserError("Inference/Family: the family “" + inference_.family.name() +
                       "” cannot take the curvature at the MAP point, which “Method = laplace” asks for. Use another "
                       "family, such as “low rank”.");
+    if (adaptive_refinement_.cycles > 0 && adaptive_refinement_.indicator->needs_posterior() &&
+        (inference_.method == "map" || !inference_.family->has_natural_step()))
+      throw UserError("Mesh/Adaptive refinement/Indicator: “" + adaptive_refinement_.indicator.name() +
+                      "” needs a posterior with a low-rank correction of the prior, which the method “" +
+                      inference_.method + "” with the family “" + inference_.family.name() +
+                      "” does not give. Use the indicator “state error”, or the family “low rank”.");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +
@@ -244,17 +253,33 @@ namespace varfield
   template <int dim>
   std::unique_ptr<Case<dim>> Case<dim>::coarser(unsigned int max_level) const
   {
-    auto result = std::make_unique<Case>(world_, assignments_);
     try
     {
-      result->check();
-      result->mesh_.load(world_);
-      result->build_on(groups_, true, max_level);
+      return rebuilt(max_level, refined_cells_);
     }
     catch (const UserError &)
     {
       return nullptr;
     }
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::refined(std::vector<CellId> cells) const
+  {
+    auto refined_cells = refined_cells_;
+    refined_cells.push_back(std::move(cells));
+    return rebuilt(Mesh<dim>::no_limit, std::move(refined_cells));
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::rebuilt(unsigned int max_level,
+                                                std::vector<std::vector<CellId>> refined_cells) const
+  {
+    auto result = std::make_unique<Case>(world_, assignments_);
+    result->check();
+    result->mesh_.load(world_);
+    result->refined_cells_ = std::move(refined_cells);
+    result->build_on(groups_, true, max_level);
     return result;
   }
 
@@ -264,7 +289,7 @@ namespace varfield
     groups_       = std::move(groups);
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
-    mesh_.create(groups_->space(), measurements_->locations(), max_level);
+    mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
     for (auto &field : declared_fields_)
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));

@@ -25,6 +25,23 @@ namespace varfield
     return result;
   }
 
+  void ElboEstimate::estimate(bool antithetic)
+  {
+    const unsigned int failed = elbo.failed;
+    elbo                      = mean_and_error(log_weights, antithetic);
+    misfit                    = mean_and_error(potentials, antithetic);
+    elbo.failed = misfit.failed = failed;
+  }
+
+  void ElboEstimate::add(const ElboEstimate &more, bool antithetic)
+  {
+    log_weights.insert(log_weights.end(), more.log_weights.begin(), more.log_weights.end());
+    potentials.insert(potentials.end(), more.potentials.begin(), more.potentials.end());
+    elbo.failed += more.elbo.failed;
+    kl = more.kl;
+    estimate(antithetic);
+  }
+
   Estimate gain(const ElboEstimate &before, const ElboEstimate &after, bool antithetic)
   {
     std::vector<double> differences = after.log_weights;
@@ -61,32 +78,28 @@ namespace varfield
       Matrix numbers;
     };
 
-    /// log p − log q and Φ at a draw; nothing where the model or a linear solve fails, on all ranks of the group alike.
-    std::optional<std::pair<double, double>> attempt_draw(const Family &family, unsigned int k, const DrawKey &key,
-                                                          const DrawSolver &solver)
+    /// What the solver says; nothing also where a linear solve fails, on all ranks of the group alike.
+    std::optional<DrawValue> attempt_draw(unsigned int k, const DrawKey &key, const DrawSolver &solver)
     {
       try
       {
-        const Draw draw = family.sample(key);
-        if (const auto potential = solver(k, key, draw))
-          return std::make_pair(draw.log_ratio, *potential);
+        return solver(k, key);
       }
       catch (const ComputationError &)
       {
+        return {};
       }
-      return {};
     }
 
-    void solve_draw(const Family &family, const DrawRange &draws, unsigned int k, const DrawSolver &solver,
-                    Record &record)
+    void solve_draw(const DrawRange &draws, unsigned int k, const DrawSolver &solver, Record &record)
     {
       DrawKey key = draws.key(draws.first + k);
       for (unsigned int attempt = 0; attempt < 2; ++attempt, key.draw += 0x80000000u)
       {
-        if (const auto solved = attempt_draw(family, k, key, solver))
+        if (const auto solved = attempt_draw(k, key, solver))
         {
-          record.log_ratio()[k] = solved->first;
-          record.potential()[k] = solved->second;
+          record.log_ratio()[k] = solved->log_ratio;
+          record.potential()[k] = solved->potential;
           return;
         }
         (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
@@ -115,7 +128,7 @@ namespace varfield
     Record record(draws.count);
     for (unsigned int k = 0; k < draws.count; ++k)
       if (draws.group(draws.first + k, groups.n_groups()) == groups.group())
-        solve_draw(family, draws, k, solver, record);
+        solve_draw(draws, k, solver, record);
     groups.sum(record.numbers);
     // Decisions hang on these numbers: the same to the last bit on all ranks.
     groups.broadcast(record.numbers);
@@ -124,30 +137,40 @@ namespace varfield
 
     ElboEstimate result;
     result.log_weights = to_std(record.log_ratio() - record.potential());
-    result.elbo        = mean_and_error(result.log_weights, draws.antithetic);
-    result.misfit      = mean_and_error(to_std(record.potential()), draws.antithetic);
-    result.elbo.failed = result.misfit.failed = record.count(record.failed());
-    result.kl                                 = groups.broadcast(family.kl());
+    result.potentials  = to_std(record.potential());
+    result.elbo.failed = record.count(record.failed());
+    result.estimate(draws.antithetic);
+    result.kl = groups.broadcast(family.kl());
     return result;
   }
 
+  namespace
+  {
+    /// Solves at the draws of a family.
+    DrawSolver solver_at_draws(const LogDensity &density, const Family &family, const DrawVisitor &visitor)
+    {
+      return [&](unsigned int, const DrawKey &key) -> std::optional<DrawValue>
+      {
+        const Draw draw      = family.sample(key);
+        const auto potential = density.potential(draw.m);
+        if (!potential)
+          return {};
+        if (visitor)
+          visitor(draw);
+        return DrawValue{draw.log_ratio, *potential};
+      };
+    }
+  } // namespace
+
   std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key)
   {
-    const auto solved = attempt_draw(
-        family, 0, key, [&](unsigned int, const DrawKey &, const Draw &draw) { return density.potential(draw.m); });
-    return solved ? std::optional(solved->first - solved->second) : std::nullopt;
+    const auto solved = attempt_draw(0, key, solver_at_draws(density, family, {}));
+    return solved ? std::optional(solved->log_ratio - solved->potential) : std::nullopt;
   }
 
   ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
                              const DrawVisitor &visitor)
   {
-    return average_over_draws(density.groups(), family, draws,
-                              [&](unsigned int, const DrawKey &, const Draw &draw)
-                              {
-                                const auto potential = density.potential(draw.m);
-                                if (potential && visitor)
-                                  visitor(draw);
-                                return potential;
-                              });
+    return average_over_draws(density.groups(), family, draws, solver_at_draws(density, family, visitor));
   }
 } // namespace varfield

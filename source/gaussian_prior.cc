@@ -89,9 +89,19 @@ namespace varfield
     return blockwise(blocks_, &GaussianPrior::precision, primal, false, false);
   }
 
-  MultiVector BlockPrior::source(const MultiVector &dual) const
+  MultiVector BlockPrior::load(const MultiVector &primal) const
   {
-    return blockwise(blocks_, &GaussianPrior::source, dual, false, false);
+    return blockwise(blocks_, &GaussianPrior::load, primal, false, false);
+  }
+
+  MultiVector BlockPrior::from_load(const MultiVector &load) const
+  {
+    return blockwise(blocks_, &GaussianPrior::from_load, load, false, false);
+  }
+
+  MultiVector BlockPrior::random_load(const MultiVector &xi) const
+  {
+    return blockwise(blocks_, &GaussianPrior::random_load, xi, true, false);
   }
 
   PrimalDual BlockPrior::from_source(const MultiVector &source) const

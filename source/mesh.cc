@@ -168,7 +168,8 @@ namespace varfield
   }
 
   template <int dim>
-  void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors, unsigned int max_level)
+  void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors, unsigned int max_level,
+                         const std::vector<std::vector<CellId>> &cycles)
   {
     triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
         comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices),
@@ -185,6 +186,8 @@ namespace varfield
     collect();
     refine_towards(sensors, max_level);
     refine_towards_boundaries(max_level);
+    for (const auto &ids : cycles)
+      refine_cells(ids, max_level);
   }
 
   /// The coarse mesh is as coarse as the subdivisions allow, so that the hierarchy below is deep. Returns how often it
@@ -306,6 +309,16 @@ namespace varfield
               cell->set_refine_flag();
       triangulation_->execute_coarsening_and_refinement();
     }
+  }
+
+  template <int dim>
+  void Mesh<dim>::refine_cells(const std::vector<CellId> &ids, unsigned int max_level)
+  {
+    for (const auto &cell : triangulation_->active_cell_iterators())
+      if (cell->is_locally_owned() && cell->level() < static_cast<int>(max_level) &&
+          std::binary_search(ids.begin(), ids.end(), cell->id()))
+        cell->set_refine_flag();
+    triangulation_->execute_coarsening_and_refinement();
   }
 
   template <int dim>

@@ -110,8 +110,8 @@ namespace varfield
                              (components.size() > 1 ? "_" + component : "") + suffix);
           file.add(space.dof_handler(), space.ghosted(values.col(e)), labels);
         };
-        add(results.state_mean, "_mean");
-        add(results.state_deviation, "_std");
+        add(results.averages.state_mean, "_mean");
+        add(results.averages.state_deviation, "_std");
       }
       return file.write(path, "state", mesh, space.fe().degree);
     }
@@ -146,11 +146,11 @@ namespace varfield
           std::vector<Cell> cells{set.name};
           for (unsigned int d = 0; d < dim; ++d)
             cells.push_back(measurements.locations()[i][d]);
-          const double residual  = measurements.values()(i) - results.prediction_mean(i);
-          const double deviation = std::hypot(noise(i), results.prediction_deviation(i));
+          const double residual  = measurements.values()(i) - results.averages.prediction_mean(i);
+          const double deviation = std::hypot(noise(i), results.averages.prediction_deviation(i));
           cells.push_back(problem.model().experiment_names()[measurements.experiments()[i]]);
-          for (const double value : {measurements.values()(i), noise(i), results.prediction_mean(i),
-                                     results.prediction_deviation(i), residual / deviation})
+          for (const double value : {measurements.values()(i), noise(i), results.averages.prediction_mean(i),
+                                     results.averages.prediction_deviation(i), residual / deviation})
             cells.push_back(value);
           cells.push_back(measurements.used()[i] ? 1 : 0);
           for (const auto &column : carried)
@@ -192,11 +192,11 @@ namespace varfield
           out << value << ' ';
         out << "\n</DataArray>\n";
       };
-      const Vector total = (noise.cwiseAbs2() + results.prediction_deviation.cwiseAbs2()).cwiseSqrt();
+      const Vector total = (noise.cwiseAbs2() + results.averages.prediction_deviation.cwiseAbs2()).cwiseSqrt();
       array("measured", measurements.values());
-      array("predicted_mean", results.prediction_mean);
-      array("predicted_std", results.prediction_deviation);
-      array("standardised_residual", (measurements.values() - results.prediction_mean).cwiseQuotient(total));
+      array("predicted_mean", results.averages.prediction_mean);
+      array("predicted_std", results.averages.prediction_deviation);
+      array("standardised_residual", (measurements.values() - results.averages.prediction_mean).cwiseQuotient(total));
       Vector used(n);
       for (Index i = 0; i < n; ++i)
         used(i) = measurements.used()[i];
@@ -228,6 +228,14 @@ namespace varfield
             {{"name", record.name}, {"total_seconds", record.total()}, {"seconds", seconds}, {"counts", counts}});
       }
       return stages;
+    }
+
+    nlohmann::ordered_json draws_as_json(const Averages &averages)
+    {
+      auto rows = nlohmann::ordered_json::array();
+      for (const auto &mesh : averages.draws)
+        rows.push_back({{"cells", mesh.cells}, {"draws", mesh.draws}});
+      return rows;
     }
 
     template <int dim>
@@ -273,13 +281,14 @@ namespace varfield
       summary["inference"] = {{"method", problem.inference().method},
                               {"family", problem.inference().family.name()},
                               {"termination", as_json(results.optimization)}};
-      if (results.elbo.elbo.draws > 0)
-        summary["elbo"] = {{"value", results.elbo.elbo.value},
-                           {"error", results.elbo.elbo.error},
-                           {"draws", results.elbo.elbo.draws},
-                           {"failed_draws", results.elbo.elbo.failed},
-                           {"expected_misfit", results.elbo.misfit.value},
-                           {"kl", results.elbo.kl},
+      if (results.averages.elbo.elbo.draws > 0)
+        summary["elbo"] = {{"value", results.averages.elbo.elbo.value},
+                           {"error", results.averages.elbo.elbo.error},
+                           {"draws", results.averages.elbo.elbo.draws},
+                           {"draws_by_mesh", draws_as_json(results.averages)},
+                           {"failed_draws", results.averages.elbo.elbo.failed},
+                           {"expected_misfit", results.averages.elbo.misfit.value},
+                           {"kl", results.averages.elbo.kl},
                            {"rank", results.eigenvalues.size()},
                            {"first_dropped_eigenvalue", results.first_dropped}};
       const Cost cost       = problem.density().cost();
@@ -338,6 +347,17 @@ namespace varfield
     {
       return 1. / std::sqrt(std::max(1u, n));
     }
+
+    std::string draws_in_words(const Averages &averages)
+    {
+      std::string numbers, cells;
+      for (const auto &mesh : averages.draws)
+      {
+        numbers += (numbers.empty() ? "" : " + ") + std::to_string(mesh.draws);
+        cells += (cells.empty() ? " on " : ", ") + std::to_string(mesh.cells);
+      }
+      return numbers + " draws" + (averages.draws.size() > 1 ? cells + " cells" : "");
+    }
   } // namespace
 
   template <int dim>
@@ -361,22 +381,23 @@ namespace varfield
     double chi               = 0.;
     for (Index i = 0; i < measurements.size(); ++i)
       if (measurements.used()[i])
-        chi += std::pow((measurements.values()(i) - results.prediction_mean(i)) / noise(i), 2);
+        chi += std::pow((measurements.values()(i) - results.averages.prediction_mean(i)) / noise(i), 2);
     lines.push_back("data fit      root mean square of (measured − predicted)/std = " +
                     fixed(std::sqrt(chi / measurements.n_used()), 3));
-    if (results.elbo.elbo.draws > 0)
+    if (results.averages.elbo.elbo.draws > 0)
     {
-      lines.push_back("ELBO          " + fixed(results.elbo.elbo.value, 3) + " ± " + fixed(results.elbo.elbo.error, 3) +
-                      " nat (" + std::to_string(results.elbo.elbo.draws) + " draws), expected misfit " +
-                      fixed(results.elbo.misfit.value, 2) + ", KL to the prior " + fixed(results.elbo.kl, 2));
-      if (results.elbo.elbo.error > problem.inference().elbo_error && !results.interrupted)
+      const ElboEstimate &elbo = results.averages.elbo;
+      lines.push_back("ELBO          " + fixed(elbo.elbo.value, 3) + " ± " + fixed(elbo.elbo.error, 3) + " nat (" +
+                      draws_in_words(results.averages) + "), expected misfit " + fixed(elbo.misfit.value, 2) +
+                      ", KL to the prior " + fixed(elbo.kl, 2));
+      if (results.averages.elbo.elbo.error > problem.inference().elbo_error && !results.interrupted)
         lines.push_back("              (an error of " + to_text(problem.inference().elbo_error) +
                         " was asked for: raise Inference/Maximum draws)");
-      if (results.elbo.elbo.failed > 0)
-        lines.push_back("              " + std::to_string(results.elbo.elbo.failed) +
+      if (results.averages.elbo.elbo.failed > 0)
+        lines.push_back("              " + std::to_string(results.averages.elbo.elbo.failed) +
                         " draws could not be solved and were replaced");
       lines.push_back("predictions   over these draws: standard deviations ± " +
-                      fixed(100. * spread_error(results.elbo.elbo.draws), 1) + " %");
+                      fixed(100. * spread_error(results.averages.draws.back().draws), 1) + " %");
       if (results.eigenvalues.size() > 0)
         lines.push_back("rank          " + std::to_string(results.eigenvalues.size()) + ", largest eigenvalue " +
                         short_text(results.eigenvalues(0)) + ", first one left out " +

@@ -3,6 +3,15 @@
 
 namespace varfield
 {
+  Draw SubspaceGaussian::draw(const Layout &layout, const Vector &z) const
+  {
+    const Vector a = layout.gram(dual, z), b = product(factor, a);
+    const Vector delta  = z + product(modes, b - a);
+    const double linear = layout.dot(mean_dual, delta + 0.5 * mean);
+    // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
+    return {mean + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det};
+  }
+
   void SubspaceFamily::set_mean(const Vector &mean)
   {
     mean_        = mean;
@@ -99,11 +108,8 @@ namespace varfield
 
   Draw SubspaceFamily::sample(const DrawKey &key) const
   {
-    const Vector z = prior().draw(key), a = prior().layout().gram(dual_, z), b = product(factor_, a);
-    const Vector delta  = z + product(modes_, b - a);
-    const double linear = prior().layout().dot(mean_dual_, delta + 0.5 * mean_);
-    // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
-    return {mean_ + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det_};
+    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_}.draw(prior().layout(),
+                                                                                      prior().draw(key));
   }
 
   double SubspaceFamily::log_ratio(const Vector &m) const

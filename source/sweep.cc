@@ -10,15 +10,16 @@ namespace varfield
   {
     Vector sum = Vector::Zero(density.prior().layout().n_local());
     elbo_      = average_over_draws(density.groups(), family, draws,
-                                    [&](unsigned int k, const DrawKey &key, const Draw &draw) -> std::optional<double>
+                                    [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
                                     {
-                                 auto at = density.linearize(draw.m);
+                                 const Draw draw = family.sample(key);
+                                 auto at         = density.linearize(draw.m);
                                  if (!at)
                                    return {};
                                  const double potential = at->potential;
                                  sum += at->gradient;
                                  solved_.push_back({k, key, std::move(at)});
-                                 return potential;
+                                 return DrawValue{draw.log_ratio, potential};
                                });
     density.groups().sum(sum);
     gradient_ = sum / n_draws_ + prior_gradient_;

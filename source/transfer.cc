@@ -173,6 +173,23 @@ namespace varfield
     return fine_.prior().from_source(fine);
   }
 
+  template <int dim>
+  MultiVector FieldTransfer<dim>::restrict_load(const MultiVector &fine_load) const
+  {
+    MultiVector coarse(coarse_.prior().layout().n_local(), fine_load.cols());
+    for (unsigned int f = 0; f < fine_.size(); ++f)
+    {
+      const MultiVector part = fine_.part(fine_load, f);
+      const auto &from = fine_[f].space(), &to = coarse_[f].space();
+      const Index n_fine = from.layout().n_local(), n_coarse = to.layout().n_local(), n_trend = part.rows() - n_fine;
+      const MultiVector inner = part.topRows(n_fine);
+      coarse.middleRows(coarse_.offset(f), n_coarse) =
+          interpolations_[f] ? to.restrict(interpolations_[f]->apply_transpose(from.embed(inner))) : inner;
+      coarse.middleRows(coarse_.offset(f) + n_coarse, n_trend) = part.bottomRows(n_trend);
+    }
+    return coarse;
+  }
+
   template class Interpolation<2>;
   template class Interpolation<3>;
   template class FieldTransfer<2>;

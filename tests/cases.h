@@ -70,10 +70,10 @@ namespace varfield::tests
   };
 
   template <int dim>
-  Results<dim> infer_silently(Case<dim> &problem)
+  Results<dim> infer_silently(std::unique_ptr<Case<dim>> &problem)
   {
     const Silence silence;
-    Report report(problem.groups(), 0.);
+    Report report(problem->groups(), 0.);
     return infer(problem, report);
   }
 

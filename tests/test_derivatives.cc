@@ -305,12 +305,12 @@ namespace
 
   BOOST_AUTO_TEST_CASE(every_component_of_the_state_is_written)
   {
-    const auto problem = case_from_text<2>(Words<2>().text("exchange"), {"Inference/Method=map"});
+    auto problem = case_from_text<2>(Words<2>().text("exchange"), {"Inference/Method=map"});
     Report report(problem->groups(), 0.);
     const auto results = [&]
     {
       const Silence silence;
-      return infer(*problem, report);
+      return infer(problem, report);
     }();
     const std::string folder = std::filesystem::absolute("components").string() + "/";
     std::filesystem::create_directories(folder);

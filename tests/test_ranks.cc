@@ -18,12 +18,12 @@ namespace
   {
     Answer(const std::string &name, const std::vector<std::string> &overrides, MPI_Comm comm)
     {
-      const auto problem = shipped_case<dim>(name, overrides, comm);
-      const auto results = infer_silently(*problem);
-      elbo               = results.elbo.elbo.value;
-      misfit             = results.elbo.misfit.value;
+      auto problem       = shipped_case<dim>(name, overrides, comm);
+      const auto results = infer_silently(problem);
+      elbo               = results.averages.elbo.elbo.value;
+      misfit             = results.averages.elbo.misfit.value;
       map                = results.map_objective;
-      predictions        = results.prediction_mean;
+      predictions        = results.averages.prediction_mean;
       for (unsigned int f = 0; f < problem->fields().size(); ++f)
       {
         const auto &space = problem->fields()[f].space();
@@ -86,6 +86,13 @@ namespace
   BOOST_AUTO_TEST_CASE(two_fields_and_hanging_nodes)
   {
     check<2>("wolfcamp/wolfcamp", {"Mesh/Subdivisions=12, 12", "Mesh/Refinements towards boundaries=left: 1"});
+  }
+
+  BOOST_AUTO_TEST_CASE(adaptively_refined_meshes)
+  {
+    for (const std::string indicator : {"state error", "posterior information"})
+      check<2>("ld100/ld100", {"Mesh/Subdivisions=8, 8", "Mesh/Adaptive refinement/Cycles=2",
+                               "Inference/Coarsest cells=40", "Mesh/Adaptive refinement/Indicator=" + indicator});
   }
 
   BOOST_AUTO_TEST_CASE(mean_field)

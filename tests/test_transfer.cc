@@ -81,6 +81,33 @@ namespace
     }
   }
 
+  /// Rᵀ M_fine R = M_coarse with the interpolation R: white noise stays white noise. Mc is the load of A⁻¹Mc.
+  BOOST_AUTO_TEST_CASE(restricted_white_noise_has_the_coarse_mass_as_covariance)
+  {
+    const auto fine   = case_from_text<2>(nested_fields());
+    const auto coarse = fine->coarser(4);
+    const auto &from = coarse->fields()[0].space(), &to = fine->fields()[0].space();
+    const auto times_mass = [](const FieldSet<2> &fields, const MultiVector &sources)
+    {
+      MultiVector all = MultiVector::Zero(fields.prior().layout().n_local(), sources.cols());
+      all.middleRows(fields.offset(0), sources.rows()) = sources;
+      return fields.prior().load(fields.prior().from_source(all).primal);
+    };
+    const Vector c = standard_normal(from.layout(), {1, Stream::verification, 0, 1.});
+    const Interpolation<2> interpolation(from.dof_handler(), coarse->mesh(), to.dof_handler());
+    const MultiVector fine_load = times_mass(fine->fields(), to.extract(interpolation.apply(from.expand(c))));
+    const MultiVector expected  = times_mass(coarse->fields(), c);
+    const MultiVector found     = FieldTransfer<2>(coarse->fields(), fine->fields()).restrict_load(fine_load);
+    const auto &layout          = coarse->fields().prior().layout();
+    BOOST_TEST(layout.column_dots(found - expected, found - expected)[0] <
+               1e-16 * layout.column_dots(expected, expected)[0]);
+    // A draw is what its load gives.
+    const auto &prior            = fine->fields().prior();
+    const Vector xi              = standard_normal(prior.noise_layout(), {1, Stream::verification, 1, 1.});
+    const MultiVector difference = prior.from_load(prior.random_load(xi)) - prior.apply_factor(xi);
+    BOOST_TEST(prior.layout().column_dots(difference, difference)[0] < 1e-16);
+  }
+
   const std::vector<std::string> refined_ld100{"Mesh/Refinements towards boundaries=left: 1",
                                                "Inference/Coarsest cells=50"};
 
@@ -111,16 +138,57 @@ namespace
     BOOST_TEST((correction->shrinkage.head(10) - exact.head(10)).norm() < 0.01);
   }
 
+  /// The sum over the meshes has the expectation of the finest mesh, whatever the coarser ones give.
+  BOOST_AUTO_TEST_CASE(averages_over_several_meshes_agree_with_those_on_the_finest)
+  {
+    const auto fine    = shipped_case<2>("ld100/ld100", {"Mesh/Subdivisions=64,64", "Inference/ELBO error=0.4"});
+    const auto coarse  = fine->coarser(5);
+    const auto coarser = fine->coarser(4);
+    Vector m           = fine->start();
+    fine->inference().map.minimize(fine->density(), m, {});
+    Family &family = *fine->inference().family;
+    family.initialize(fine->fields().prior(), 1);
+    family.set_mean(m);
+    family.natural_step(Curvature(fine->density(), *fine->density().linearize(m)), 1.);
+    Report report(fine->groups(), 0.);
+    const Silence silence;
+    const Averages one   = average_over_posterior<2>({fine.get()}, family, false, report);
+    const Averages three = average_over_posterior<2>({coarser.get(), coarse.get(), fine.get()}, family, false, report);
+    BOOST_TEST(one.draws.size() == 1u);
+    BOOST_REQUIRE(three.draws.size() > 1u);
+    BOOST_TEST(three.draws[0].draws < one.draws[0].draws);
+    BOOST_TEST_MESSAGE("one mesh: " << one.elbo.elbo.value << " +- " << one.elbo.elbo.error << " from "
+                                    << one.draws[0].draws << " draws; " << three.draws.size()
+                                    << " meshes: " << three.elbo.elbo.value << " +- " << three.elbo.elbo.error << ", "
+                                    << three.draws[0].draws << " draws on the finest");
+    BOOST_TEST(one.elbo.elbo.error <= 0.4);
+    BOOST_TEST(three.elbo.elbo.error <= 0.4);
+    const auto agree = [](const Estimate &a, const Estimate &b)
+    { return std::abs(a.value - b.value) < 4. * std::hypot(a.error, b.error); };
+    BOOST_TEST(agree(one.elbo.elbo, three.elbo.elbo));
+    BOOST_TEST(agree(one.elbo.misfit, three.elbo.misfit));
+    // Means of pairs of draws, nearly free of the linear part: a fifth of the standard deviation is many errors.
+    const Vector shift = (one.prediction_mean - three.prediction_mean).cwiseQuotient(one.prediction_deviation);
+    BOOST_TEST(shift.cwiseAbs().maxCoeff() < 0.2);
+    const Vector ratio = three.prediction_deviation.cwiseQuotient(one.prediction_deviation);
+    BOOST_TEST(ratio.minCoeff() > 0.7);
+    BOOST_TEST(ratio.maxCoeff() < 1.3);
+    const auto square = [&](const MultiVector &x)
+    { return dealii::Utilities::MPI::sum(x.squaredNorm(), fine->mesh().comm()); };
+    BOOST_TEST(square(one.state_mean - three.state_mean) < 0.04 * square(one.state_deviation));
+    BOOST_TEST(square(one.state_deviation - three.state_deviation) < 0.04 * square(one.state_deviation));
+  }
+
   BOOST_AUTO_TEST_CASE(the_search_from_coarse_to_fine_ends_at_the_same_point)
   {
     std::vector<std::string> settings = refined_ld100;
     settings.push_back("Inference/Method=map");
     auto by_hierarchy   = shipped_case<2>("ld100/ld100", settings);
-    const auto fast     = infer_silently(*by_hierarchy);
+    const auto fast     = infer_silently(by_hierarchy);
     const double solves = by_hierarchy->density().cost().factorizations;
     settings.push_back("Inference/Coarse to fine=false");
     auto directly   = shipped_case<2>("ld100/ld100", settings);
-    const auto slow = infer_silently(*directly);
+    const auto slow = infer_silently(directly);
     BOOST_TEST((fast.map.converged && slow.map.converged));
     BOOST_TEST(fast.map_objective == slow.map_objective, boost::test_tools::tolerance(1e-9));
     const auto &layout      = directly->fields().prior().layout();

@@ -2,6 +2,7 @@
 #define varfield_case_h
 
 #include <varfield/elbo.h>
+#include <varfield/indicator.h>
 #include <varfield/inverse_problem.h>
 #include <varfield/map.h>
 #include <varfield/optimizer.h>
@@ -17,7 +18,7 @@ namespace varfield
     bool overwrite                    = false;
     unsigned int n_draws              = 3;
     unsigned int n_modes              = 4;
-    unsigned int exact_variance_limit = 20000;
+    unsigned int exact_variance_limit = 6000;
     unsigned int variance_probes      = 1000;
   };
 
@@ -62,12 +63,15 @@ namespace varfield
     /// The same case, built on the ancestor of this mesh without cells beyond `max_level`; nullptr where there is none
     /// (a field on blocks may find no cells in some of them). Collective.
     std::unique_ptr<Case> coarser(unsigned int max_level) const;
+    /// The same case, built on this mesh with these cells (ascending ids, the same on all ranks) refined. Collective.
+    std::unique_ptr<Case> refined(std::vector<dealii::CellId> cells) const;
 
     const dealii::ParameterHandler &parameters() const { return prm_; }
     const std::string &title() const { return title_; }
     std::uint64_t seed() const { return seed_; }
     const OutputSettings &output() const { return output_; }
     const InferenceSettings &inference() const { return inference_; }
+    const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
     const SampleGroups &groups() const { return *groups_; }
     const Mesh<dim> &mesh() const { return mesh_; }
     const FieldSet<dim> &fields() const { return fields_; }
@@ -87,6 +91,7 @@ namespace varfield
   private:
     void declare(const std::vector<Assignment> &assignments);
     void build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
+    std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
     unsigned int automatic_groups() const;
     Vector synthetic_draw() const;
@@ -98,6 +103,7 @@ namespace varfield
     std::uint64_t seed_ = 1;
     OutputSettings output_;
     InferenceSettings inference_;
+    AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;
     std::string field_names_ = "m", experiment_names_, measurement_names_ = "data";
@@ -107,6 +113,7 @@ namespace varfield
 
     // In the order in which they are built; destroyed the other way round.
     std::shared_ptr<const SampleGroups> groups_;
+    std::vector<std::vector<dealii::CellId>> refined_cells_; ///< of each cycle of adaptive refinement so far
     Mesh<dim> mesh_;
     std::vector<std::unique_ptr<Field<dim>>> declared_fields_; ///< until all of them are set up
     FieldSet<dim> fields_;

@@ -24,8 +24,13 @@ namespace varfield
     Estimate elbo;   ///< mean of log p(d,m) − log q(m) = log_ratio − Φ, with all normalising constants
     Estimate misfit; ///< E_q[Φ]
     double kl = 0;   ///< KL(q‖p), closed form
-    /// log p(d,m) − log q(m) of every draw, on every rank, in the order of the draws.
-    std::vector<double> log_weights;
+    /// log p(d,m) − log q(m) and Φ(m) of every draw, on every rank, in the order of the draws.
+    std::vector<double> log_weights, potentials;
+
+    /// Sets elbo and misfit from the numbers of the draws; the number of failures stays.
+    void estimate(bool antithetic);
+    /// Takes in more draws of the same q.
+    void add(const ElboEstimate &more, bool antithetic);
   };
 
   /// ELBO of `after` less that of `before`, estimated from the same draws.
@@ -44,8 +49,16 @@ namespace varfield
     unsigned int group(unsigned int k, unsigned int n_groups) const;
   };
 
-  /// Solves the model at a draw and returns Φ, or nothing where that fails; `k` counts from 0. Collective in its group.
-  using DrawSolver = std::function<std::optional<double>(unsigned int k, const DrawKey &key, const Draw &draw)>;
+  /// What averages over draws are made from.
+  struct DrawValue
+  {
+    double log_ratio = 0; ///< log p(m) − log q(m)
+    double potential = 0; ///< Φ(m)
+  };
+
+  /// Takes the draw of a key and solves the model there; nothing where that fails. `k` counts from 0. Collective in its
+  /// group.
+  using DrawSolver = std::function<std::optional<DrawValue>(unsigned int k, const DrawKey &key)>;
 
   /// log p(d,m) − log q(m) at a draw, or nothing where the model or a linear solve fails. Collective in its group.
   std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key);
@@ -53,9 +66,9 @@ namespace varfield
   /// Throws ComputationError if more than a `share` of the draws (and one in a few) failed, or any replacement did.
   void refuse_failures(unsigned int failed, unsigned int draws, double share = 0.1, unsigned int lost = 0);
 
-  /// Averages over draws, which are spread over the sample groups. A draw whose model fails is replaced (draw index +
-  /// 2³¹), at most a share of `draws.most_failed` (and one in a few); more failures, or a replacement that fails as
-  /// well, throw ComputationError in all groups together. Collective over the world.
+  /// Averages over draws of q, which are spread over the sample groups. A draw whose model fails is replaced (draw
+  /// index + 2³¹), at most a share of `draws.most_failed` (and one in a few); more failures, or a replacement that
+  /// fails as well, throw ComputationError in all groups together. Collective over the world.
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver);
 

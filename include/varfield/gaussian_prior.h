@@ -14,13 +14,17 @@ namespace varfield
     MultiVector primal, dual;
   };
 
-  /// Carries parameter vectors from a problem on a coarse mesh to the same problem on a finer one.
+  /// Carries parameter vectors between a problem on a coarse mesh and the same problem on a finer one. Members are
+  /// collective over the mesh's communicator.
   class Transfer
   {
   public:
     virtual ~Transfer() = default;
-    /// From dual vectors C⁻¹m on the coarse mesh to m on the fine one. Collective over the mesh's communicator.
+    /// From dual vectors C⁻¹m on the coarse mesh to m on the fine one.
     virtual PrimalDual prolongate(const MultiVector &coarse_dual) const = 0;
+    /// Loads (see GaussianPrior::load()) on the coarse mesh from loads on the fine one, tested with the coarse
+    /// functions: where the fine load is white noise of covariance M the coarse one is so with the coarse M.
+    virtual MultiVector restrict_load(const MultiVector &fine_load) const = 0;
   };
 
   /// The Gaussian prior N(0, C) of the parameter vector m, the deviation of the unknown fields from their prior means.
@@ -49,9 +53,14 @@ namespace varfield
     virtual MultiVector covariance(const MultiVector &dual) const = 0;
     /// C⁻¹ m, dual from primal.
     virtual MultiVector precision(const MultiVector &primal) const = 0;
-    /// What is carried from mesh to mesh in the place of m: the s of which a prior with C = A⁻¹MA⁻¹ makes m = A⁻¹Ms,
-    /// from the dual vector C⁻¹m (s = A⁻¹C⁻¹m); m itself for a prior without a mesh.
-    virtual MultiVector source(const MultiVector &dual) const { return covariance(dual); }
+    /// What is carried between meshes in the place of m, where C = A⁻¹MA⁻¹ (a prior without a mesh has A = M = C⁻¹):
+    /// the load w = Am, which is N(0, M), and the source s = M⁻¹w. load() gives w from m, from_load() m from w, and
+    /// random_load() the w of a draw, from_load(random_load(ξ)) = Lξ.
+    virtual MultiVector load(const MultiVector &primal) const { return precision(primal); }
+    virtual MultiVector from_load(const MultiVector &load) const { return covariance(load); }
+    virtual MultiVector random_load(const MultiVector &xi) const { return precision(apply_factor(xi)); }
+    /// s = A⁻¹C⁻¹m from the dual vector C⁻¹m, and m = A⁻¹Ms with C⁻¹m from s.
+    MultiVector source(const MultiVector &dual) const { return from_load(dual); }
     virtual PrimalDual from_source(const MultiVector &source) const { return {source, precision(source)}; }
     /// log det C.
     virtual double log_determinant() const = 0;
@@ -81,7 +90,9 @@ namespace varfield
     MultiVector apply_factor_transpose(const MultiVector &dual) const override;
     MultiVector covariance(const MultiVector &dual) const override;
     MultiVector precision(const MultiVector &primal) const override;
-    MultiVector source(const MultiVector &dual) const override;
+    MultiVector load(const MultiVector &primal) const override;
+    MultiVector from_load(const MultiVector &load) const override;
+    MultiVector random_load(const MultiVector &xi) const override;
     PrimalDual from_source(const MultiVector &source) const override;
     double log_determinant() const override;
     Vector precision_diagonal() const override;

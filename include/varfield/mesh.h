@@ -23,8 +23,10 @@ namespace varfield
     /// ranks; UserError.
     void load(MPI_Comm comm);
     /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
-    /// refined, if asked. No cell is refined beyond `max_level`: such a mesh is an ancestor of the one without limit.
-    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors, unsigned int max_level = no_limit);
+    /// refined, if asked. After that the cells of each list in `cycles`, ascending ids, are refined, one list after the
+    /// other. No cell is refined beyond `max_level`: such a mesh is an ancestor of the one without limit.
+    void create(MPI_Comm comm, const std::vector<dealii::Point<dim>> &sensors, unsigned int max_level = no_limit,
+                const std::vector<std::vector<dealii::CellId>> &cycles = {});
     static constexpr unsigned int no_limit = 1000;
 
     const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }
@@ -55,6 +57,7 @@ namespace varfield
     void read_file(dealii::Triangulation<dim> &serial) const;
     void refine_towards(const std::vector<dealii::Point<dim>> &points, unsigned int max_level);
     void refine_towards_boundaries(unsigned int max_level);
+    void refine_cells(const std::vector<dealii::CellId> &ids, unsigned int max_level);
     void collect();
     std::vector<std::string> known_ids() const;
 

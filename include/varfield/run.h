@@ -1,9 +1,8 @@
 #ifndef varfield_run_h
 #define varfield_run_h
 
-#include <varfield/case.h>
 #include <varfield/pointwise.h>
-#include <varfield/report.h>
+#include <varfield/posterior_averages.h>
 
 namespace varfield
 {
@@ -20,10 +19,8 @@ namespace varfield
   struct Results
   {
     std::vector<FieldResult> fields;
-    Vector parameters;                       ///< the mean as a parameter vector
-    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments; over the draws
-    Vector prediction_mean, prediction_deviation;
-    ElboEstimate elbo;
+    Vector parameters; ///< the mean as a parameter vector
+    Averages averages;
     Vector eigenvalues; ///< of the low-rank families: λ
     double first_dropped = 0.;
     double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
@@ -33,9 +30,11 @@ namespace varfield
     double seconds   = 0.;
   };
 
-  /// MAP point, Laplace approximation, variational posterior, averages over fresh draws. Collective over the world.
+  /// MAP point, Laplace approximation, variational posterior, averages over fresh draws. Where the mesh is refined on
+  /// the way, `problem` is replaced by the same case on the last mesh, to which the results belong. Collective over the
+  /// world.
   template <int dim>
-  Results<dim> infer(Case<dim> &problem, Report &report);
+  Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report);
 } // namespace varfield
 
 #endif

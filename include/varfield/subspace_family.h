@@ -5,6 +5,17 @@
 
 namespace varfield
 {
+  /// N(mean, C + U(TTᵀ − I)Uᵀ) made from draws z of the prior N(0, C), V = C⁻¹U: a view of its parts.
+  struct SubspaceGaussian
+  {
+    const Vector &mean, &mean_dual;  ///< mean, C⁻¹mean
+    const MultiVector &modes, &dual; ///< U, V
+    const Matrix &factor;            ///< T
+    double log_det;                  ///< log |det T|
+    /// m = mean + z + U(T − I)Vᵀz, and log p(m) − log q(m). Collective over the layout's communicator.
+    Draw draw(const Layout &layout, const Vector &z) const;
+  };
+
   /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span
   /// of r columns U with UᵀC⁻¹U = I only. With V = C⁻¹U and an r × r factor T
   ///

@@ -27,8 +27,8 @@ namespace varfield
   };
 
   /// Through the prior: with C = A⁻¹MA⁻¹ the source s = M⁻¹Am = A⁻¹(C⁻¹m) is interpolated and smoothed again, m =
-  /// A⁻¹Ms on the fine mesh. The kinks of the interpolated m itself are rough in the norm of the prior. Zonal values
-  /// and trend coefficients stay as they are.
+  /// A⁻¹Ms on the fine mesh. The kinks of the interpolated m itself are rough in the norm of the prior. Loads go down
+  /// by the transpose of the interpolation. Zonal values and trend coefficients stay as they are.
   template <int dim>
   class FieldTransfer : public Transfer
   {
@@ -36,6 +36,7 @@ namespace varfield
     /// Both sets must outlive the object. Collective.
     FieldTransfer(const FieldSet<dim> &coarse, const FieldSet<dim> &fine);
     PrimalDual prolongate(const MultiVector &coarse_dual) const override;
+    MultiVector restrict_load(const MultiVector &fine_load) const override;
 
   private:
     const FieldSet<dim> &coarse_, &fine_;

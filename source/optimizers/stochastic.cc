@@ -76,13 +76,14 @@ namespace varfield
       SampledGradient result;
       result.gradient = Vector::Zero(family.parameters().size());
       result.elbo     = average_over_draws(density.groups(), family, draws,
-                                           [&](unsigned int, const DrawKey &key, const Draw &draw) -> std::optional<double>
+                                           [&](unsigned int, const DrawKey &key) -> std::optional<DrawValue>
                                            {
+                                         const Draw draw   = family.sample(key);
                                          const auto solved = density.potential_and_gradient(draw.m);
                                          if (!solved)
                                            return {};
                                          result.gradient += family.path_gradient(key, solved->second);
-                                         return solved->first;
+                                         return DrawValue{draw.log_ratio, solved->first};
                                        });
       density.groups().sum(result.gradient);
       result.gradient /= draws.count;

@@ -45,7 +45,9 @@ namespace varfield
       MultiVector apply_factor_transpose(const MultiVector &dual) const override;
       MultiVector covariance(const MultiVector &dual) const override;
       MultiVector precision(const MultiVector &primal) const override;
-      MultiVector source(const MultiVector &dual) const override { return space_.extract(solve(space_.embed(dual))); }
+      MultiVector load(const MultiVector &primal) const override;
+      MultiVector from_load(const MultiVector &load) const override;
+      MultiVector random_load(const MultiVector &xi) const override;
       PrimalDual from_source(const MultiVector &source) const override;
       double log_determinant() const override;
       Vector precision_diagonal() const override;
@@ -247,11 +249,28 @@ namespace varfield
     }
 
     template <int dim>
+    MultiVector SpdePrior<dim>::load(const MultiVector &primal) const
+    {
+      return space_.extract(multiply(operator_, space_.embed(primal)));
+    }
+
+    template <int dim>
+    MultiVector SpdePrior<dim>::from_load(const MultiVector &load) const
+    {
+      return space_.extract(solve(space_.embed(load)));
+    }
+
+    template <int dim>
+    MultiVector SpdePrior<dim>::random_load(const MultiVector &xi) const
+    {
+      return space_.extract(lumped_ ? MultiVector(lumped_mass_.cwiseSqrt().asDiagonal() * space_.embed(xi))
+                                    : multiply(noise_factor_, xi));
+    }
+
+    template <int dim>
     MultiVector SpdePrior<dim>::apply_factor(const MultiVector &xi) const
     {
-      if (lumped_)
-        return space_.extract(solve(lumped_mass_.cwiseSqrt().asDiagonal() * space_.embed(xi)));
-      return space_.extract(solve(multiply(noise_factor_, xi)));
+      return from_load(random_load(xi));
     }
 
     template <int dim>

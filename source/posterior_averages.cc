@@ -1,0 +1,458 @@
+#include <algorithm>
+#include <cmath>
+#include <varfield/posterior_averages.h>
+#include <varfield/subspace_family.h>
+#include <varfield/transfer.h>
+
+namespace varfield
+{
+  namespace
+  {
+    constexpr unsigned int pilot = 16, batch = 64; // even: draws come in pairs
+
+    /// Sums over draws of the states and predictions, less those at the mean of the posterior, and of their squares.
+    struct Moments
+    {
+      MultiVector states, state_squares;
+      Vector predictions, prediction_squares;
+
+      template <int dim>
+      explicit Moments(const ModelState<dim> &like)
+          : states(MultiVector::Zero(like.states.rows(), like.states.cols())),
+            state_squares(states),
+            predictions(Vector::Zero(like.predictions.size())),
+            prediction_squares(predictions)
+      {
+      }
+
+      template <int dim>
+      void add(const ModelState<dim> &at, const ModelState<dim> &reference)
+      {
+        const MultiVector change = at.states - reference.states;
+        states += change;
+        state_squares += change.cwiseAbs2();
+        predictions += at.predictions - reference.predictions;
+        prediction_squares += (at.predictions - reference.predictions).cwiseAbs2();
+      }
+
+      /// Means of `n` draws.
+      void finish(const SampleGroups &groups, double n)
+      {
+        groups.sum(states);
+        groups.sum(state_squares);
+        groups.sum(predictions);
+        groups.sum(prediction_squares);
+        states /= n;
+        state_squares /= n;
+        predictions /= n;
+        prediction_squares /= n;
+      }
+    };
+
+    /// What the draws of one mesh gave there and, where it has a partner, on the next coarser mesh.
+    struct Collected
+    {
+      ElboEstimate own, partner;
+      std::unique_ptr<Moments> own_moments, partner_moments;
+
+      unsigned int n() const { return static_cast<unsigned int>(own.log_weights.size()); }
+      /// Mean of own − partner, or of own alone.
+      Estimate elbo(bool paired) const { return difference(own.log_weights, partner.log_weights, paired); }
+      Estimate misfit(bool paired) const { return difference(own.potentials, partner.potentials, paired); }
+
+    private:
+      static Estimate difference(std::vector<double> values, const std::vector<double> &less, bool paired)
+      {
+        for (std::size_t k = 0; paired && k < values.size(); ++k)
+          values[k] -= less[k];
+        return mean_and_error(values, true);
+      }
+    };
+
+    /// Of one draw, n times the squared error of the mean.
+    double variance(const Estimate &mean)
+    {
+      return mean.error * mean.error * mean.draws;
+    }
+
+    /// The problem and the posterior on one mesh.
+    template <int dim>
+    class Level
+    {
+    public:
+      /// The posterior itself, drawn as a family where its covariance is not of low rank.
+      Level(const Case<dim> &problem, const Family &family, bool as_correction) : problem_(problem), family_(&family)
+      {
+        mean_ = family.mean();
+        if (as_correction)
+        {
+          family_ = nullptr;
+          set_basis(*family.low_rank_correction());
+        }
+      }
+
+      /// The posterior on the next finer mesh, carried down.
+      Level(const Case<dim> &problem, const Level &fine)
+          : problem_(problem),
+            fields_up_(std::make_unique<FieldTransfer<dim>>(problem.fields(), fine.problem_.fields())),
+            states_up_(std::make_unique<Interpolation<dim>>(problem.model().space().dof_handler(), problem.mesh(),
+                                                            fine.problem_.model().space().dof_handler()))
+      {
+        const Index r = fine.modes_.cols();
+        MultiVector primal(fine.mean_.size(), r + 1);
+        primal << fine.modes_, fine.mean_;
+        primal     = prior().from_load(fields_up_->restrict_load(fine.prior().load(primal)));
+        mean_      = primal.col(r);
+        modes_     = primal.leftCols(r);
+        dual_      = prior().precision(primal);
+        mean_dual_ = dual_.col(r);
+        dual_.conservativeResize(Eigen::NoChange, r);
+        factor_  = fine.factor_;
+        log_det_ = fine.log_det_;
+      }
+
+      const Case<dim> &problem() const { return problem_; }
+      const GaussianPrior &prior() const { return problem_.density().prior(); }
+      double unknowns() const { return static_cast<double>(problem_.model().space().dof_handler().n_dofs()); }
+      std::uint64_t cells() const { return problem_.mesh().triangulation().n_global_active_cells(); }
+      const FieldTransfer<dim> &fields_up() const { return *fields_up_; }
+      const Interpolation<dim> &states_up() const { return *states_up_; }
+      const ModelState<dim> &reference() const { return *reference_; }
+
+      /// Solves at the mean. False where that fails in any group. Collective over the world.
+      bool solve_at_mean()
+      {
+        const bool solved = problem_.density().potential(mean_).has_value();
+        if (problem_.groups().sum(solved ? 0. : 1.) > 0.)
+          return false;
+        reference_              = std::make_unique<ModelState<dim>>();
+        reference_->states      = problem_.density().last()->states;
+        reference_->predictions = problem_.density().last()->predictions;
+        return true;
+      }
+
+      /// Whether draws are made from loads.
+      bool takes_loads() const { return family_ == nullptr; }
+
+      /// The draw of a load (of a key, for a family) and Φ there.
+      std::optional<DrawValue> solve(const Vector &load, const DrawKey &key) const
+      {
+        const Draw draw      = family_ != nullptr
+                                   ? family_->sample(key)
+                                   : SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_}.draw(
+                                         prior().layout(), prior().from_load(load));
+        const auto potential = problem_.density().potential(draw.m);
+        return potential ? std::optional(DrawValue{draw.log_ratio, *potential}) : std::nullopt;
+      }
+
+    private:
+      void set_basis(LowRankCorrection correction)
+      {
+        mean_dual_        = prior().precision(mean_);
+        modes_            = std::move(correction.modes);
+        dual_             = std::move(correction.dual);
+        const Vector root = (1. - correction.shrinkage.array()).sqrt();
+        factor_           = root.asDiagonal();
+        log_det_          = root.array().log().sum();
+      }
+
+      const Case<dim> &problem_;
+      const Family *family_ = nullptr;
+      Vector mean_, mean_dual_;
+      MultiVector modes_, dual_;
+      Matrix factor_;
+      double log_det_ = 0.;
+      std::unique_ptr<ModelState<dim>> reference_;
+      std::unique_ptr<FieldTransfer<dim>> fields_up_; ///< to the next finer mesh
+      std::unique_ptr<Interpolation<dim>> states_up_;
+    };
+
+    template <int dim>
+    class Averaging
+    {
+    public:
+      Averaging(const std::vector<const Case<dim> *> &meshes, const Family &family, Report &report)
+          : meshes_(meshes), family_(family), report_(report), settings_(meshes.back()->inference())
+      {
+        const bool multilevel = meshes.size() > 1 && family.low_rank_correction().has_value();
+        levels_.emplace_back(*meshes.back(), family, multilevel);
+        collected_.emplace_back();
+        if (!levels_[0].solve_at_mean())
+          throw ComputationError("The model cannot be solved at the mean of the posterior.");
+      }
+
+      Averages run(bool hurry)
+      {
+        if (hurry)
+        {
+          wanted_ = std::min(pilot, settings_.minimum_draws + settings_.minimum_draws % 2);
+          draw(0, wanted_, false);
+          result_.interrupted = true;
+        }
+        else
+        {
+          choose_base();
+          while (!result_.interrupted && draw_towards(plan(base())))
+            ;
+        }
+        finish();
+        return std::move(result_);
+      }
+
+    private:
+      const SampleGroups &groups() const { return meshes_.back()->groups(); }
+      std::size_t base() const { return levels_.size() - 1; }
+      bool is_paired(std::size_t l) const { return l < base(); }
+
+      /// Of one draw in unknowns: its solves, and its white noise on the finest mesh.
+      double cost(std::size_t l, bool paired) const
+      {
+        constexpr double noise = 0.05;
+        return levels_[l].unknowns() + (paired ? levels_[l + 1].unknowns() : 0.) + noise * levels_[0].unknowns();
+      }
+
+      /// Adds coarser meshes as long as the cost predicted with them falls.
+      void choose_base()
+      {
+        while (levels_[0].takes_loads() && levels_.size() < meshes_.size() && !result_.interrupted)
+        {
+          const std::size_t l = base();
+          Level<dim> coarser(*meshes_[meshes_.size() - 2 - l], levels_[l]);
+          if (!coarser.solve_at_mean())
+            break;
+          levels_.push_back(std::move(coarser));
+          collected_.emplace_back();
+          try
+          {
+            draw(l, pilot, true);
+          }
+          catch (const ComputationError &)
+          {
+            // The coarse model fails too often to be of use.
+            drop_base();
+            collected_[l] = Collected();
+            break;
+          }
+          if (predicted_cost(plan(l + 1)) >= predicted_cost(plan(l)))
+          {
+            drop_base();
+            break;
+          }
+        }
+        if (collected_.back().n() == 0)
+          draw(base(), pilot, false);
+      }
+
+      void drop_base()
+      {
+        levels_.pop_back();
+        collected_.pop_back();
+      }
+
+      /// Draws wanted on the meshes down to `coarsest`, the finest first.
+      std::vector<unsigned int> plan(std::size_t coarsest) const
+      {
+        std::vector<double> variances, costs;
+        double roots = 0.;
+        for (std::size_t l = 0; l <= coarsest; ++l)
+        {
+          // What a mesh without draws of its own would give is known from its finer partner.
+          variances.push_back(variance(collected_[l].n() > 0
+                                           ? collected_[l].elbo(l < coarsest)
+                                           : mean_and_error(collected_[l - 1].partner.log_weights, true)));
+          costs.push_back(cost(l, l < coarsest));
+          roots += std::sqrt(variances[l] * costs[l]);
+        }
+        std::vector<unsigned int> result;
+        for (std::size_t l = 0; l <= coarsest; ++l)
+        {
+          const double square      = std::max(1e-300, settings_.elbo_error * settings_.elbo_error);
+          const double wanted      = std::min(roots * std::sqrt(variances[l] / costs[l]) / square, 1e9);
+          const unsigned int least = l == coarsest ? settings_.minimum_draws : std::min(pilot, settings_.maximum_draws);
+          const auto n =
+              std::min(std::max(least, static_cast<unsigned int>(std::ceil(wanted))), settings_.maximum_draws);
+          result.push_back(n + n % 2);
+        }
+        return result;
+      }
+
+      double predicted_cost(const std::vector<unsigned int> &draws) const
+      {
+        double result = 0.;
+        for (std::size_t l = 0; l < draws.size(); ++l)
+          result += draws[l] * cost(l, l + 1 < draws.size());
+        return result;
+      }
+
+      /// Goes towards these numbers, each at most threefold at once: variances become known better on the way. False
+      /// where there was nothing left to do. Collective over the world.
+      bool draw_towards(const std::vector<unsigned int> &numbers)
+      {
+        bool drew = false;
+        for (std::size_t l = numbers.size(); l-- > 0 && !result_.interrupted;)
+        {
+          const unsigned int n = collected_[l].n(), aim = std::min(numbers[l], std::max(3 * n, batch));
+          if (aim <= n)
+            continue;
+          drew     = true;
+          wanted_  = aim - n;
+          visited_ = 0;
+          while (collected_[l].n() < aim && !result_.interrupted)
+          {
+            draw(l, std::min(batch, aim - collected_[l].n()), is_paired(l));
+            result_.interrupted = report_.should_stop();
+          }
+          refuse_failures(collected_[l].own.elbo.failed, collected_[l].n());
+        }
+        return drew;
+      }
+
+      /// `count` more draws on mesh l, also solved on its partner if `paired`. Collective over the world.
+      void draw(std::size_t l, unsigned int count, bool paired)
+      {
+        constexpr unsigned int far_apart = 0x04000000u;
+        const Level<dim> &level          = levels_[l];
+        Collected &collected             = collected_[l];
+        if (!collected.own_moments)
+        {
+          collected.own_moments     = std::make_unique<Moments>(level.reference());
+          collected.partner_moments = paired ? std::make_unique<Moments>(levels_[l + 1].reference()) : nullptr;
+        }
+        DrawRange range;
+        range.seed                 = meshes_.back()->seed();
+        range.first                = static_cast<unsigned int>(l) * far_apart + collected.n();
+        range.count                = count;
+        range.most_failed          = 0.5; // of a batch; all of them are judged together
+        Matrix of_partner          = Matrix::Zero(count, 2);
+        const GaussianPrior &prior = levels_[0].prior();
+        collected.own.add(
+            average_over_draws(groups(), family_, range,
+                               [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
+                               {
+                                 Vector load;
+                                 if (level.takes_loads())
+                                   load = prior.random_load(standard_normal(prior.noise_layout(), key));
+                                 for (std::size_t coarser = 1; coarser <= l; ++coarser)
+                                   load = levels_[coarser].fields_up().restrict_load(load);
+                                 const auto own = level.solve(load, key);
+                                 if (!own)
+                                   return {};
+                                 if (paired)
+                                 {
+                                   const Level<dim> &partner = levels_[l + 1];
+                                   const auto coarse = partner.solve(partner.fields_up().restrict_load(load), key);
+                                   if (!coarse)
+                                     return {};
+                                   of_partner.row(k) << coarse->log_ratio - coarse->potential, coarse->potential;
+                                   collected.partner_moments->add(*partner.problem().density().last(),
+                                                                  partner.reference());
+                                 }
+                                 collected.own_moments->add(*level.problem().density().last(), level.reference());
+                                 report_.progress("draws on " + std::to_string(level.cells()) + " cells", ++visited_,
+                                                  std::max(1u, wanted_ / groups().n_groups()));
+                                 return own;
+                               }),
+            true);
+        if (!paired)
+          return;
+        groups().sum(of_partner);
+        groups().broadcast(of_partner);
+        prior.layout().broadcast(of_partner.data(), static_cast<std::size_t>(of_partner.size()));
+        for (Index k = 0; k < of_partner.rows(); ++k)
+        {
+          collected.partner.log_weights.push_back(of_partner(k, 0));
+          collected.partner.potentials.push_back(of_partner(k, 1));
+        }
+      }
+
+      /// Sums up over the meshes, the coarsest first.
+      void finish()
+      {
+        MultiVector state_squares;
+        Vector prediction_squares;
+        double elbo_square = 0., misfit_square = 0.;
+        ElboEstimate total;
+        for (std::size_t l = levels_.size(); l-- > 0;)
+        {
+          Collected &collected = collected_[l];
+          const bool paired    = is_paired(l);
+          const Estimate elbo = collected.elbo(paired), misfit = collected.misfit(paired);
+          total.elbo.value += elbo.value;
+          total.misfit.value += misfit.value;
+          elbo_square += elbo.error * elbo.error;
+          misfit_square += misfit.error * misfit.error;
+          total.elbo.draws += collected.n();
+          total.elbo.failed += collected.own.elbo.failed;
+          Moments &own = *collected.own_moments;
+          own.finish(groups(), collected.n());
+          if (paired)
+          {
+            Moments &partner = *collected.partner_moments;
+            partner.finish(groups(), collected.n());
+            // Linear in both sums, so that the terms of all meshes add up.
+            const auto &up = levels_[l + 1].states_up();
+            own.states += up.apply(result_.state_mean - partner.states);
+            own.state_squares += up.apply(state_squares - partner.state_squares);
+            own.predictions += result_.prediction_mean - partner.predictions;
+            own.prediction_squares += prediction_squares - partner.prediction_squares;
+          }
+          result_.state_mean      = own.states;
+          state_squares           = own.state_squares;
+          result_.prediction_mean = own.predictions;
+          prediction_squares      = own.prediction_squares;
+          result_.draws.insert(result_.draws.begin(), {levels_[l].cells(), collected.n()});
+        }
+        const double n = collected_.back().n(), unbiased = n / std::max(1., n - 1.);
+        const auto &reference = levels_[0].reference();
+        result_.state_deviation =
+            (unbiased * (state_squares - result_.state_mean.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
+        result_.prediction_deviation =
+            (unbiased * (prediction_squares - result_.prediction_mean.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
+        result_.state_mean += reference.states;
+        result_.prediction_mean += reference.predictions;
+        total.elbo.error    = std::sqrt(elbo_square);
+        total.misfit.error  = std::sqrt(misfit_square);
+        total.misfit.draws  = total.elbo.draws;
+        total.misfit.failed = total.elbo.failed;
+        total.log_weights   = std::move(collected_[0].own.log_weights);
+        total.potentials    = std::move(collected_[0].own.potentials);
+        total.kl            = groups().broadcast(family_.kl());
+        result_.elbo        = std::move(total);
+      }
+
+      const std::vector<const Case<dim> *> &meshes_; ///< the coarsest first
+      const Family &family_;
+      Report &report_;
+      const InferenceSettings &settings_;
+      std::vector<Level<dim>> levels_; ///< the finest first
+      std::vector<Collected> collected_;
+      Averages result_;
+      unsigned int visited_ = 0, wanted_ = pilot; ///< for the progress display
+    };
+  } // namespace
+
+  template <int dim>
+  Averages Averages::at(const InverseProblem<dim> &density, const Vector &m)
+  {
+    if (!density.potential(m))
+      throw ComputationError("The model cannot be solved at the result.");
+    Averages result;
+    result.state_mean           = density.last()->states;
+    result.state_deviation      = MultiVector::Zero(result.state_mean.rows(), result.state_mean.cols());
+    result.prediction_mean      = density.last()->predictions;
+    result.prediction_deviation = Vector::Zero(result.prediction_mean.size());
+    return result;
+  }
+
+  template <int dim>
+  Averages average_over_posterior(const std::vector<const Case<dim> *> &meshes, const Family &family, bool hurry,
+                                  Report &report)
+  {
+    return Averaging<dim>(meshes, family, report).run(hurry);
+  }
+
+  template Averages Averages::at(const InverseProblem<2> &, const Vector &);
+  template Averages Averages::at(const InverseProblem<3> &, const Vector &);
+  template Averages average_over_posterior(const std::vector<const Case<2> *> &, const Family &, bool, Report &);
+  template Averages average_over_posterior(const std::vector<const Case<3> *> &, const Family &, bool, Report &);
+} // namespace varfield
