@@ -1,5 +1,6 @@
 #include <cmath>
 #include <varfield/forward_model.h>
+#include <varfield/hierarchy.h>
 #include <varfield/timing.h>
 
 namespace varfield
@@ -28,7 +29,13 @@ namespace varfield
       // Dirichlet rows lose their entries but keep their place in the pattern.
       MatSetOption(work->state, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
       const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
-      work->solver    = LinearSolver::create(settings_, kind, handler.n_dofs(), dim);
+      work->solver    = LinearSolver::create(settings_, kind, handler.n_dofs(), dim,
+                                             [this, &handler]
+                                             {
+                                            if (!hierarchy_)
+                                              hierarchy_ = std::make_shared<Hierarchy>(*mesh_, handler, condensed_);
+                                            return hierarchy_;
+                                          });
     }
     auto &pool = pool_;
     return std::shared_ptr<Workspace>(work.release(), [&pool](Workspace *w) { pool.emplace_back(w); });

@@ -95,7 +95,9 @@ namespace varfield
   {
     const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
     return physics_.name() + ", Q" + std::to_string(degree_) + ", " + std::to_string(space_->dof_handler().n_dofs()) +
-           " unknowns in the state, " + LinearSolver::describe(settings_, kind, space_->dof_handler().n_dofs(), dim) +
+           " unknowns in the state, " +
+           LinearSolver::describe(settings_, kind, space_->dof_handler().n_dofs(), dim,
+                                  mesh_->triangulation().n_global_levels() > 1) +
            (experiments_.size() > 1 ? ", " + std::to_string(experiments_.size()) + " experiments" : "");
   }
 

@@ -1,5 +1,5 @@
 #include <varfield/exceptions.h>
-#include <varfield/linear_solver.h>
+#include <varfield/multigrid.h>
 #include <varfield/timing.h>
 
 namespace varfield
@@ -10,6 +10,17 @@ namespace varfield
     static PetscScalar nothing = 0.;
     PetscScalar *data          = block.size() > 0 ? block.data() : &nothing;
     MatCreateDense(comm, block.rows(), PETSC_DECIDE, PETSC_DETERMINE, block.cols(), data, &mat_);
+  }
+
+  ColumnVec::ColumnVec(MPI_Comm comm, Index n_local, const double *data)
+  {
+    static PetscScalar nothing = 0.;
+    VecCreateMPIWithArray(comm, 1, n_local, PETSC_DETERMINE, n_local > 0 ? data : &nothing, &vec_);
+  }
+
+  ColumnVec::~ColumnVec()
+  {
+    VecDestroy(&vec_);
   }
 
   PetscBlock::~PetscBlock()
@@ -24,23 +35,19 @@ namespace varfield
       return PetscObjectComm(reinterpret_cast<PetscObject>(a));
     }
 
-    /// A vector over the memory of one column.
-    class ColumnVec
+    /// Eight columns at a time: the matrix is read once for all of them.
+    void multiply_packs(Mat a, const MultiVector &x, MultiVector &y, bool transpose)
     {
-    public:
-      ColumnVec(MPI_Comm comm, Index n_local, const double *data)
+      const BlockProduct product(a);
+      std::vector<Pack> from(static_cast<std::size_t>(x.rows())), to(static_cast<std::size_t>(y.rows()));
+      for (Index first = 0; first < x.cols(); first += Pack::size)
       {
-        static PetscScalar nothing = 0.;
-        VecCreateMPIWithArray(comm, 1, n_local, PETSC_DETERMINE, n_local > 0 ? data : &nothing, &vec_);
+        load(x, first, from);
+        std::fill(to.begin(), to.end(), Pack());
+        transpose ? product.transposed(from.data(), to.data()) : product.add(from.data(), to.data());
+        store(to, y, first);
       }
-      ~ColumnVec() { VecDestroy(&vec_); }
-      ColumnVec(const ColumnVec &)            = delete;
-      ColumnVec &operator=(const ColumnVec &) = delete;
-      Vec vec() const { return vec_; }
-
-    private:
-      Vec vec_ = nullptr;
-    };
+    }
 
     MultiVector multiply_columns(Mat a, const MultiVector &x, bool transpose)
     {
@@ -48,6 +55,11 @@ namespace varfield
       PetscInt rows = 0, columns = 0;
       MatGetLocalSize(a, &rows, &columns);
       MultiVector y(transpose ? columns : rows, x.cols());
+      if (x.cols() > 2)
+      {
+        multiply_packs(a, x, y, transpose);
+        return y;
+      }
       for (Index j = 0; j < x.cols(); ++j)
       {
         const ColumnVec xj(communicator(a), x.rows(), x.col(j).data());
@@ -142,6 +154,11 @@ namespace varfield
       double log_determinant_ = 0;
     };
 
+    const char *prefix_of(MatrixKind kind)
+    {
+      return kind == MatrixKind::mass ? "mass_" : kind == MatrixKind::spd ? "spd_" : "general_";
+    }
+
     class KrylovSolver : public LinearSolver
     {
     public:
@@ -165,6 +182,7 @@ namespace varfield
       bool solve(MultiVector &x, bool transpose) const override
       {
         bool converged    = true;
+        iterations_       = 0;
         MultiVector b     = x;
         const auto kspcom = PetscObjectComm(reinterpret_cast<PetscObject>(ksp_));
         for (Index j = 0; j < x.cols(); ++j)
@@ -175,17 +193,15 @@ namespace varfield
                                                    : KSPSolve(ksp_, bj.vec(), xj.vec());
           KSPConvergedReason reason;
           KSPGetConvergedReason(ksp_, &reason);
-          converged = converged && reason > 0;
+          converged  = converged && reason > 0;
+          PetscInt n = 0;
+          KSPGetIterationNumber(ksp_, &n);
+          iterations_ = std::max(iterations_, static_cast<unsigned int>(n));
         }
         return converged;
       }
 
-      double log_determinant() const override
-      {
-        throw ComputationError(
-            "A determinant was asked of a system that is solved iteratively. Set “Linear solver/Type” "
-            "to “direct”, or choose a variational family that needs no determinant of the prior.");
-      }
+      unsigned int iterations() const override { return iterations_; }
 
     private:
       void create_ksp(Mat a)
@@ -200,8 +216,8 @@ namespace varfield
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
         PCSetType(pc, kind_ == MatrixKind::mass ? PCJACOBI : PCGAMG);
-        const char *prefix = kind_ == MatrixKind::mass ? "mass_" : kind_ == MatrixKind::spd ? "spd_" : "general_";
-        KSPSetOptionsPrefix(ksp_, prefix);
+        const std::string prefix = prefix_of(kind_);
+        KSPSetOptionsPrefix(ksp_, prefix.c_str());
         set_default(prefix, "pc_gamg_aggressive_coarsening", "0");
         if (kind_ == MatrixKind::spd)
           set_default(prefix, "mg_levels_ksp_max_it", "1");
@@ -219,8 +235,53 @@ namespace varfield
 
       const SolverSettings settings_;
       const MatrixKind kind_;
-      KSP ksp_ = nullptr;
+      KSP ksp_                         = nullptr;
+      mutable unsigned int iterations_ = 0;
     };
+
+    /// One cycle of algebraic multigrid: an approximate solver for a coarsest level that is large.
+    class AmgCycle : public LinearSolver
+    {
+    public:
+      ~AmgCycle() override { PCDestroy(&pc_); }
+
+      bool set_matrix(Mat a) override
+      {
+        if (pc_ == nullptr)
+        {
+          PCCreate(communicator(a), &pc_);
+          PCSetType(pc_, PCGAMG);
+          PCSetOptionsPrefix(pc_, "coarse_");
+          PCSetFromOptions(pc_);
+        }
+        PCSetOperators(pc_, a, a);
+        return PCSetUp(pc_) == 0;
+      }
+
+      bool solve(MultiVector &x, bool) const override
+      {
+        const MultiVector b = x;
+        const MPI_Comm comm = PetscObjectComm(reinterpret_cast<PetscObject>(pc_));
+        for (Index j = 0; j < x.cols(); ++j)
+        {
+          const ColumnVec bj(comm, b.rows(), b.col(j).data()), xj(comm, x.rows(), x.col(j).data());
+          PCApply(pc_, bj.vec(), xj.vec());
+        }
+        return true;
+      }
+
+    private:
+      PC pc_ = nullptr;
+    };
+
+    /// Whether the user chose a method of PETSc.
+    bool chosen_by_option(MatrixKind kind)
+    {
+      PetscBool preconditioner = PETSC_FALSE, method = PETSC_FALSE;
+      PetscOptionsHasName(nullptr, prefix_of(kind), "-pc_type", &preconditioner);
+      PetscOptionsHasName(nullptr, prefix_of(kind), "-ksp_type", &method);
+      return preconditioner || method;
+    }
 
     bool use_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
     {
@@ -245,10 +306,12 @@ namespace varfield
   void SolverSettings::add_parameters(dealii::ParameterHandler &prm)
   {
     using namespace dealii::Patterns;
-    prm.add_parameter("Type", type,
-                      "“direct”: sparse factorisation by MUMPS, many right-hand sides at once. “multigrid”: conjugate "
-                      "gradients with algebraic multigrid. “auto”: direct while the factor fits, multigrid beyond.",
-                      Selection("auto|direct|multigrid"));
+    prm.add_parameter(
+        "Type", type,
+        "“direct”: sparse factorisation by MUMPS, many right-hand sides at once. “multigrid”: conjugate "
+        "gradients (GMRES for unsymmetric laws) with multigrid on the meshes that were refined, or "
+        "algebraic multigrid where the mesh was not. “auto”: direct while the factor fits, multigrid beyond.",
+        Selection("auto|direct|multigrid"));
     prm.add_parameter("Tolerance", tolerance,
                       "Relative reduction of the true residual in iterative solves. “varfield verify” takes 1e-12 "
                       "where nothing is given: derivatives are checked to more digits than an inference needs.",
@@ -257,11 +320,17 @@ namespace varfield
     prm.add_parameter(
         "PETSc options", petsc_options,
         "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
-        "“-spd_pc_type hypre”.");
+        "“-spd_pc_type hypre”, which takes the place of the multigrid method.");
+  }
+
+  double LinearSolver::log_determinant() const
+  {
+    throw ComputationError("A determinant was asked of a system that is solved iteratively. Set “Linear solver/Type” "
+                           "to “direct”, or choose a variational family that needs no determinant of the prior.");
   }
 
   std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
-                                                     unsigned int dim)
+                                                     unsigned int dim, const HierarchySource &hierarchy)
   {
     if (use_direct(settings, kind, n, dim))
     {
@@ -270,15 +339,31 @@ namespace varfield
       const bool quick_ordering = dim == 2 && n <= 100000;
       return std::make_unique<DirectSolver>(kind, quick_ordering);
     }
-    return std::make_unique<KrylovSolver>(settings, kind);
+    const bool by_option = chosen_by_option(kind);
+    if (kind == MatrixKind::mass && !by_option)
+      return make_multigrid(settings, kind, nullptr, {});
+    const auto levels = hierarchy && !by_option ? hierarchy() : nullptr;
+    if (!levels || levels->size() == 0)
+      return std::make_unique<KrylovSolver>(settings, kind);
+    const auto coarsest = [kind, dim, n_coarsest = levels->n_coarsest()]() -> std::unique_ptr<LinearSolver>
+    {
+      if (n_coarsest > (dim <= 2 ? 60000u : 20000u))
+        return std::make_unique<AmgCycle>();
+      return std::make_unique<DirectSolver>(kind, /* quick_ordering */ dim == 2);
+    };
+    return make_multigrid(settings, kind, levels, coarsest);
   }
 
-  std::string LinearSolver::describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
+  std::string LinearSolver::describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim,
+                                     bool refined)
   {
     if (use_direct(settings, kind, n, dim))
       return kind == MatrixKind::general ? "sparse LU (MUMPS)" : "sparse Cholesky (MUMPS)";
-    return kind == MatrixKind::general ? "GMRES with algebraic multigrid (GAMG)"
-           : kind == MatrixKind::mass  ? "conjugate gradients with Jacobi"
-                                       : "conjugate gradients with algebraic multigrid (GAMG)";
+    if (chosen_by_option(kind))
+      return "PETSc's Krylov solver of the options given";
+    if (kind == MatrixKind::mass)
+      return "conjugate gradients with Jacobi";
+    return std::string(kind == MatrixKind::general ? "GMRES" : "conjugate gradients") +
+           (refined ? " with multigrid on the hierarchy of meshes" : " with algebraic multigrid (GAMG)");
   }
 } // namespace varfield

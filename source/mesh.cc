@@ -1,5 +1,6 @@
 #include <deal.II/grid/grid_generator.h>
 #include <deal.II/grid/grid_in.h>
+#include <deal.II/grid/grid_tools.h>
 
 #include <algorithm>
 #include <cmath>
@@ -171,9 +172,7 @@ namespace varfield
   void Mesh<dim>::create(MPI_Comm comm, const std::vector<Point<dim>> &sensors, unsigned int max_level,
                          const std::vector<std::vector<CellId>> &cycles)
   {
-    triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
-        comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices),
-        parallel::distributed::Triangulation<dim>::communicate_vertices_to_p4est);
+    make_triangulation(comm);
     unsigned int halvings = 0;
     if (type_ == "box")
       halvings = create_box();
@@ -188,6 +187,69 @@ namespace varfield
     refine_towards_boundaries(max_level);
     for (const auto &ids : cycles)
       refine_cells(ids, max_level);
+  }
+
+  template <int dim>
+  void Mesh<dim>::make_triangulation(MPI_Comm comm)
+  {
+    triangulation_ = std::make_unique<parallel::distributed::Triangulation<dim>>(
+        comm, typename Triangulation<dim>::MeshSmoothing(Triangulation<dim>::limit_level_difference_at_vertices),
+        parallel::distributed::Triangulation<dim>::communicate_vertices_to_p4est);
+  }
+
+  template <int dim>
+  const Mesh<dim> *Mesh<dim>::coarsened() const
+  {
+    if (!coarsened_ && triangulation_->n_global_levels() > 1)
+    {
+      coarsened_ = std::make_unique<Mesh>();
+      coarsened_->make_triangulation(comm());
+      const auto [vertices, cells, sub_cells] = GridTools::get_coarse_mesh_description(*triangulation_);
+      coarsened_->triangulation_->create_triangulation(vertices, cells, sub_cells);
+      coarsened_->refine_like(*this);
+    }
+    return coarsened_.get();
+  }
+
+  /// A cell is refined if a child of it is in the fine mesh. The owners of the fine cells know that, and tell the
+  /// owners of the coarse ones, level by level.
+  template <int dim>
+  void Mesh<dim>::refine_like(const Mesh<dim> &fine)
+  {
+    std::vector<std::pair<CellId, Point<dim>>> cells;
+    unsigned int lowest = std::numeric_limits<int>::max();
+    for (const auto &cell : fine.triangulation().active_cell_iterators())
+      if (cell->is_locally_owned())
+      {
+        cells.emplace_back(cell->id(), cell->center());
+        lowest = std::min<unsigned int>(lowest, cell->level());
+      }
+    lowest = Utilities::MPI::min(lowest, fine.comm());
+    if (lowest > 1)
+      triangulation_->refine_global(lowest - 1);
+    for (unsigned int level = lowest > 0 ? lowest - 1 : 0; level + 2 < fine.triangulation().n_global_levels(); ++level)
+    {
+      std::map<CellId, Point<dim>> refined;
+      for (const auto &[id, center] : cells)
+        if (const auto children = id.get_child_indices(); children.size() >= level + 2)
+          refined.emplace(CellId(id.get_coarse_cell_id(), level, children.data()), center);
+      std::vector<Point<dim>> points;
+      for (const auto &entry : refined)
+        points.push_back(entry.second);
+      const auto owners = owners_of(points);
+      std::map<unsigned int, std::vector<std::string>> messages;
+      std::size_t i = 0;
+      for (const auto &entry : refined)
+        messages[owners[i++]].push_back(entry.first.to_string());
+      std::set<CellId> mine;
+      for (const auto &[rank, names] : Utilities::MPI::some_to_some(comm(), messages))
+        for (const auto &name : names)
+          mine.insert(CellId(name));
+      for (const auto &cell : triangulation_->active_cell_iterators())
+        if (cell->is_locally_owned() && cell->level() == static_cast<int>(level) && mine.count(cell->id()) > 0)
+          cell->set_refine_flag();
+      triangulation_->execute_coarsening_and_refinement();
+    }
   }
 
   /// The coarse mesh is as coarse as the subdivisions allow, so that the hierarchy below is deep. Returns how often it

@@ -136,6 +136,7 @@ namespace varfield
     std::unique_ptr<Assembler<dim>> assembler_;
     std::vector<Eigen::SparseMatrix<double, Eigen::RowMajor>> observation_; ///< B of each experiment, owned columns
     bool is_affine_ = false, constant_matrix_ = false;
+    mutable std::shared_ptr<const Hierarchy> hierarchy_; ///< of the state matrix, if a solver asked for it
     mutable std::vector<std::unique_ptr<Workspace>> pool_;
     mutable Cost cost_;
   };

@@ -3,6 +3,7 @@
 
 #include <deal.II/base/parameter_handler.h>
 
+#include <functional>
 #include <memory>
 #include <petscksp.h>
 #include <string>
@@ -10,6 +11,10 @@
 
 namespace varfield
 {
+  class Hierarchy;
+  /// Makes the hierarchy of meshes below a matrix when it is needed; returns nullptr where there is none. Collective.
+  using HierarchySource = std::function<std::shared_ptr<const Hierarchy>()>;
+
   /// A block of vectors seen by PETSc as a dense matrix, or its first column as a vector, without a copy.
   /// The MultiVector must outlive the object and keep its size. Construction is collective.
   class PetscBlock
@@ -23,6 +28,20 @@ namespace varfield
 
   private:
     Mat mat_ = nullptr;
+  };
+
+  /// A vector of PETSc over the memory of one column, which must outlive the object. Construction is collective.
+  class ColumnVec
+  {
+  public:
+    ColumnVec(MPI_Comm comm, Index n_local, const double *data);
+    ~ColumnVec();
+    ColumnVec(const ColumnVec &)            = delete;
+    ColumnVec &operator=(const ColumnVec &) = delete;
+    Vec vec() const { return vec_; }
+
+  private:
+    Vec vec_ = nullptr;
   };
 
   /// A X or Aᵀ X for a sparse matrix and a block of vectors. Collective.
@@ -48,7 +67,8 @@ namespace varfield
   };
 
   /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (MUMPS), or conjugate
-  /// gradients / GMRES with algebraic multigrid (PETSc's GAMG). Failures are values: the caller decides what they mean.
+  /// gradients / GMRES with multigrid, on the hierarchy of meshes where there is one (multigrid.h), else algebraic
+  /// (PETSc's GAMG). Failures are values: the caller decides what they mean.
   class LinearSolver
   {
   public:
@@ -61,15 +81,18 @@ namespace varfield
     /// X = A⁻¹ B or, transposed, A⁻ᵀ B, B given in x. False if not solved to tolerance. Collective.
     virtual bool solve(MultiVector &x, bool transpose = false) const = 0;
     /// log |det A|. Throws ComputationError where there is no factorisation.
-    virtual double log_determinant() const = 0;
+    virtual double log_determinant() const;
+
+    /// The most iterations that a right-hand side of the last block took; 0 for direct solvers.
+    virtual unsigned int iterations() const { return 0; }
 
     /// Direct while the factor fits (2D up to 4·10⁵ and 3D up to 6·10⁴ unknowns for each rank group), multigrid beyond,
-    /// Jacobi for mass matrices.
+    /// Jacobi for mass matrices. PETSc options that choose a method or a preconditioner have their way. Collective.
     static std::unique_ptr<LinearSolver> create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
-                                                unsigned int dim);
-    /// In words, for the terminal.
+                                                unsigned int dim, const HierarchySource &hierarchy = {});
+    /// In words, for the terminal; `refined`: whether the mesh was made from a coarser one.
     static std::string describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
-                                unsigned int dim);
+                                unsigned int dim, bool refined);
   };
 } // namespace varfield
 

@@ -30,6 +30,10 @@ namespace varfield
     static constexpr unsigned int no_limit = 1000;
 
     const dealii::parallel::distributed::Triangulation<dim> &triangulation() const { return *triangulation_; }
+    /// The mesh in which every family of active cells of this one is joined, as far as neighbours may differ by one
+    /// refinement only: geometry and partition, without boundary and material ids. nullptr where no cell was refined.
+    /// Made when first asked for, and kept. Collective.
+    const Mesh *coarsened() const;
     /// The ranks whose cells contain these points of the mesh.
     std::vector<dealii::types::subdomain_id> owners_of(const std::vector<dealii::Point<dim>> &points) const
     {
@@ -53,6 +57,8 @@ namespace varfield
     std::string describe() const;
 
   private:
+    void make_triangulation(MPI_Comm comm);
+    void refine_like(const Mesh &fine);
     unsigned int create_box();
     void read_file(dealii::Triangulation<dim> &serial) const;
     void refine_towards(const std::vector<dealii::Point<dim>> &points, unsigned int max_level);
@@ -70,6 +76,7 @@ namespace varfield
 
     std::unique_ptr<dealii::Triangulation<dim>> from_file_; ///< between load() and create()
     std::unique_ptr<dealii::parallel::distributed::Triangulation<dim>> triangulation_;
+    mutable std::unique_ptr<Mesh> coarsened_;
     dealii::MappingQ<dim> mapping_{1};
     dealii::BoundingBox<dim> bounding_box_;
     std::vector<dealii::types::boundary_id> boundary_ids_;

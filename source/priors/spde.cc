@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <varfield/assembly.h>
+#include <varfield/hierarchy.h>
 #include <varfield/modes.h>
 #include <varfield/prior.h>
 #include <varfield/text.h>
@@ -78,7 +79,9 @@ namespace varfield
       if (!lumped_)
         assemble_noise_factor();
       const auto n = space.dof_handler().n_dofs();
-      solver_      = LinearSolver::create(settings, MatrixKind::spd, n, dim);
+      solver_      = LinearSolver::create(
+               settings, MatrixKind::spd, n, dim,
+               [&space] { return std::make_shared<Hierarchy>(space.mesh(), space.dof_handler(), space.constraints()); });
       if (!solver_->set_matrix(operator_))
         throw ComputationError("The matrix of a prior could not be factorised.");
       if (!lumped_)
