@@ -11,7 +11,7 @@ case "${1:-}" in
   *) echo "usage: $0 [--fix]" >&2; exit 2 ;;
 esac
 
-if ! find include source tests -type f \( -name '*.h' -o -name '*.cc' \) -print0 |
+if ! find include source tests benchmarks -type f \( -name '*.h' -o -name '*.cc' \) -print0 |
   xargs -0 --no-run-if-empty clang-format "${action[@]}"; then
   echo "Some files are not formatted as .clang-format says. scripts/check_format.sh --fix formats them." >&2
   exit 1
