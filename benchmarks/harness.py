@@ -124,14 +124,20 @@ def timed_run(command, env, time_limit, log):
     return (None if expired.is_set() else process.returncode, time.monotonic() - begin, usage.ru_maxrss / 1024)
 
 
-ITERATION_TEXTS, ITERATION_NUMBERS = ("phase", "mesh"), (
-    "iteration", "objective", "error", "rank", "factorizations", "state_solves", "linear_solves", "seconds")
+ITERATION_TEXTS = ("phase", "mesh")
+ITERATION_NUMBERS = ("iteration", "objective", "error", "rank", "factorizations", "state_solves", "linear_solves", "seconds")
 
 
 def read_iterations(path):
+    """The columns that are kept of convergence.csv, row by row; iterations() makes dictionaries of them again."""
     with open(path, newline="", encoding="utf-8") as file:
-        return [{key: row[key] for key in ITERATION_TEXTS} | {key: float(row[key]) for key in ITERATION_NUMBERS}
+        return [[row[key] for key in ITERATION_TEXTS] + [float(row[key]) for key in ITERATION_NUMBERS]
                 for row in csv.DictReader(file)]
+
+
+def iterations(record, phase):
+    rows = (dict(zip(ITERATION_TEXTS + ITERATION_NUMBERS, row)) for row in record["iterations"])
+    return [row for row in rows if row["phase"] == phase]
 
 
 def six_digits(value):

@@ -9,7 +9,9 @@ optimiser.
 Tables (Markdown), figures (PNG) and results.jsonl, with everything that was measured, go to benchmark-output/.
 """
 import argparse
+import os
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -30,6 +32,8 @@ def arguments():
     parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("benchmark-output"), help="folder for results")
     parser.add_argument("--again", action="store_true", help="run what is there already once more")
     parser.add_argument("--report-only", action="store_true", help="no runs: tables and figures of the results that are there")
+    parser.add_argument("--insert", type=pathlib.Path, metavar="FILE",
+                        help="put the report of a suite also into this file, between <!-- begin SUITE --> and <!-- end SUITE -->")
     parser.add_argument("--program", type=pathlib.Path, default=harness.ROOT / "build" / "release" / "varfield")
     parser.add_argument("--mpirun", default="mpirun --oversubscribe --bind-to none -np {ranks}", help="how ranks are started")
     parser.add_argument("--time-limit", type=float, default=7200, help="seconds after which a run is ended")
@@ -63,18 +67,31 @@ def make_runs(configurations, results, launcher, again):
         print(f"  {time.monotonic() - begin:.1f} s{'  FAILED: ' + record['failed'] if 'failed' in record else ''}", flush=True)
 
 
+def insert(path, name, body, folder):
+    """Replaces what is between the two marks of a suite in a document; figures are found from there."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    text = path.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise harness.UserError(f"{path}: has no lines '{begin}' and '{end}'.")
+    body = re.sub(r"\]\((\w+\.png)\)", lambda m: f"]({os.path.relpath(folder / m[1], path.parent)})", body)
+    path.write_text(text[:text.index(begin)] + f"{begin}\n\n{body.strip()}\n\n" + text[text.index(end):], encoding="utf-8")
+
+
 def write_report(name, suite, configurations, results, options):
-    text = f"# {name}: {suite.__doc__.strip()}\n\n{suite.report(configurations, results, options.results)}\n"
+    body = suite.report(configurations, results, options.results)
     failures = [f"- {c.key()}: {results.failure(c)}" for c in configurations if results.failure(c)]
     if failures:
-        text += "\nFailed:\n\n" + "\n".join(failures) + "\n"
+        body += "\nFailed:\n\n" + "\n".join(failures) + "\n"
     missing = sum(c.key() not in results.records for c in configurations)
     if missing:
-        text += f"\n{missing} of {len(configurations)} runs are missing.\n"
-    text += "\n" + tables.source([results.get(c) for c in configurations])
+        body += f"\n{missing} of {len(configurations)} runs are missing.\n"
+    body += "\n" + tables.source([results.get(c) for c in configurations])
     size = "" if size_of(options) == "default" else f" --{size_of(options)}"
-    text += f"\nMade by `benchmarks/run.py {name}{size} --results {options.results}`.\n"
+    body += f"\nMade by `benchmarks/run.py {name}{size} --results {options.results}`.\n"
+    text = f"# {name}: {suite.__doc__.strip()}\n\n{body}"
     (options.results / f"{name}.md").write_text(text, encoding="utf-8")
+    if options.insert:
+        insert(options.insert, name, body, options.results)
     print("\n" + text)
 
 

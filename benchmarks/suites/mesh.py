@@ -1,19 +1,22 @@
 """cost of ld100 against the mesh: work on the finest mesh, all work in units of it, seconds and memory.
 
-The inference goes from coarse to fine. Work on a coarser mesh counts with its share of the finest mesh's cells ("fine-mesh
-equivalents"). If the method is independent of the mesh, linearisations, solves and the rank settle as it is refined: the
-last table says how far apart they are beyond 64². The 64 draws of the final posterior, the same on every mesh, are
-left out of the work.
+The inference goes from coarse to fine; for comparison it also runs on the finest mesh only ("one mesh"). Work on a coarser
+mesh counts with its share of the finest mesh's cells ("fine-mesh equivalents"). If the method is independent of the mesh,
+linearisations, solves and the rank settle as it is refined: tables say how far apart they are from 64² on. A sweep of `natural gradient`
+has 16 linearisations, and one sweep more or less is sampling error. The 64 draws of the final posterior, the same on every mesh,
+are left out of the work.
 """
 import harness
 import tables
-from .common import fixed_draws, square
+from .common import ONE_MESH, fixed_draws, square
 
 SIZES = {"quick": [16, 32, 64], "default": [32, 64, 128, 256, 512], "full": [32, 64, 128, 256, 512]}
+ON_ONE_MESH = {"quick": [16, 32], "default": [32, 64, 128], "full": [32, 64, 128, 256]}
 
 
 def configurations(size):
-    return [harness.Configuration((square(n),) + fixed_draws(64)) for n in SIZES[size]]
+    return [harness.Configuration((square(n),) + fixed_draws(64)) for n in SIZES[size]] + \
+        [harness.Configuration((square(n), ONE_MESH) + fixed_draws(64)) for n in ON_ONE_MESH[size]]
 
 
 def work(record):
@@ -55,17 +58,23 @@ def spread_table(found):
         ["", "smallest", "largest", "apart"], rows)
 
 
-def report(configurations_, results, folder):
-    found = [(c, r, work(r)) for c in configurations_ if (r := results.get(c))]
+def work_table(found):
     rows = []
     for _, r, w in found:
         rows.append([f"{round(r['cells'] ** 0.5)}²", w["linearisations"], w["factorisations"], w["solves"],
                      w["all factorisations"], w["all solves"], w["all priors"], r["elbo"]["rank"],
                      r["elbo"]["first_dropped_eigenvalue"], tables.elbo_of(r)])
-    text = tables.table(["mesh", "linearisations, finest", "factorisations, finest", "right-hand sides, finest",
+    return tables.table(["mesh", "linearisations, finest", "factorisations, finest", "right-hand sides, finest",
                          "factorisations, equivalents", "right-hand sides, equivalents", "prior solves, equivalents", "rank",
                          "first eigenvalue left out", "ELBO"], rows)
-    text += spread_table(found)
+
+
+def report(given, results, folder):
+    everything = [(c, r, work(r)) for c in given if (r := results.get(c))]
+    found = [entry for entry in everything if ONE_MESH not in entry[0].settings]
+    single = [entry for entry in everything if ONE_MESH in entry[0].settings]
+    text = "From coarse to fine:\n\n" + work_table(found) + spread_table(found)
+    text += "\nOn one mesh:\n\n" + work_table(single) + spread_table(single)
     rows = []
     for _, r, _ in found:
         coarse = [s for s in harness.stages(r, *harness.INFERENCE) if harness.cells_of(s, r) < r["cells"]]
@@ -75,27 +84,28 @@ def report(configurations_, results, folder):
                      for name in ("set-up", "MAP", "natural gradient")] +
                     [harness.seconds(harness.stages(r, *harness.DRAWS)), harness.seconds(harness.stages(r, *harness.AFTERWARDS)),
                      r["cost"]["seconds"], r["peak_memory_mb"]])
-    text += "\nSeconds by phase:\n\n" + tables.table(
+    text += "\nSeconds by phase, from coarse to fine:\n\n" + tables.table(
         ["mesh", "coarser meshes", "set-up", "MAP", "natural gradient", "64 draws", "variances, output", "all", "peak memory [MB]"],
         rows)
-    draw(found, folder)
+    draw(found, single, folder)
     return text + "\n![Work, seconds and memory against the mesh](mesh.png)\n"
 
 
-def draw(found, folder):
+def draw(found, single, folder):
     plt = tables.pyplot()
     if plt is None or not found:
         return
     sides = [r["cells"] ** 0.5 for _, r, _ in found]
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
-    for key, name in (("solves", "right-hand sides, finest mesh"), ("all solves", "right-hand sides, equivalents"),
-                      ("factorisations", "factorisations, finest mesh"), ("all factorisations", "factorisations, equivalents"),
-                      ("linearisations", "linearisations, finest mesh")):
-        axes[0].plot(sides, [w[key] for _, _, w in found], "o-", label=name)
-    axes[0].set(title="work of the inference", ylabel="count", ylim=(1, 3 * max(w["all solves"] for _, _, w in found) + 10))
-    axes[1].plot(sides, [r["cost"]["seconds"] for _, r, _ in found], "o-", label="all")
-    axes[1].plot(sides, [harness.seconds(harness.stages(r, *harness.INFERENCE)) for _, r, _ in found], "s-", label="inference")
-    axes[1].plot(sides, [harness.seconds(harness.stages(r, *harness.DRAWS)) for _, r, _ in found], "^-", label="64 draws")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4))
+    for k, (key, label) in enumerate((("all solves", "right-hand sides"), ("all factorisations", "factorisations"),
+                                      ("linearisations", "linearisations, finest mesh"))):
+        axes[0].plot(sides, [w[key] for _, _, w in found], "o-", color=tables.PALETTE[k], label=label)
+        axes[0].plot([r["cells"] ** 0.5 for _, r, _ in single], [w[key] for _, _, w in single], "s:", color=tables.PALETTE[k],
+                     label=f"{label}, one mesh")
+    axes[0].set(title="work of the inference, fine-mesh equivalents", ylabel="count")
+    for label, phase in (("all", ()), ("inference", harness.INFERENCE), ("64 draws", harness.DRAWS),
+                         ("variances, output", harness.AFTERWARDS)):
+        axes[1].plot(sides, [harness.seconds(harness.stages(r, *phase)) for _, r, _ in found], "o-", label=label)
     axes[1].plot(sides, [found[-1][1]["cost"]["seconds"] * (s / sides[-1]) ** 2 for s in sides], "k:", lw=0.8,
                  label="proportional to the cells")
     axes[1].set(title="wall time", ylabel="seconds")
@@ -104,10 +114,8 @@ def draw(found, folder):
     for axis in axes:
         axis.set(xscale="log", yscale="log", xlabel="cells in each direction")
         axis.set_xticks(sides, [f"{round(s)}" for s in sides])
-        axis.minorticks_off()
-    axes[0].legend()
-    axes[1].legend()
+        axis.xaxis.set_minor_locator(plt.NullLocator())
+    for axis in axes[:2]:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=2, fontsize=7)
     figure.tight_layout()
     tables.save(figure, folder / "mesh.png")
-
-

@@ -12,9 +12,7 @@ import scaling_model
 import tables
 from .common import ONE_MESH, fixed_draws, square
 
-SHORT = (ONE_MESH, ("Inference/natural gradient/Maximum iterations", "1"), ("Inference/natural gradient/Draws", "4"),
-         ("Inference/natural gradient/Judging draws", "0"), ("Output/Exact variance limit", "0"),
-         ("Output/Variance draws", "16")) + fixed_draws(4)
+DRAWS_OF_A_SWEEP = 16  # of a real run; the short runs have 4
 SQUARES = {"quick": {32: (1, 2)}, "default": {64: (1, 2, 4, 8), 128: (1, 2, 4), 256: (1, 2, 4)},
            "full": {64: (1, 2, 4, 8), 128: (1, 2, 4, 8), 256: (1, 2, 4, 8), 512: (1, 2, 4)}}
 CUBES = {"quick": {8: (1, 2)}, "default": {16: (1, 2, 4, 8), 32: (1, 2, 4)}, "full": {16: (1, 2, 4, 8), 32: (1, 2, 4, 8), 64: (1, 2, 4)}}
@@ -22,24 +20,40 @@ PHASES = ("MAP", "Laplace", "natural gradient")
 FITTED_UP_TO = 4  # ranks; larger counts test the fit
 UNKNOWNS = 1e9
 LARGE = (1e3, 1e4, 1e5)
-DRAWS_OF_A_SWEEP = 16
 
 
-def flat(side, ranks, groups=1):
-    return harness.Configuration((square(side), ("Parallel/Sample groups", str(groups))) + SHORT, "ld100", ranks,
+def short(sweeps=1, draws=4):
+    return (ONE_MESH, ("Inference/natural gradient/Maximum iterations", str(sweeps)),
+            ("Inference/natural gradient/Draws", str(draws)), ("Inference/natural gradient/Judging draws", "0"),
+            ("Output/Exact variance limit", "0"), ("Output/Variance draws", "16")) + fixed_draws(4)
+
+
+def flat(side, ranks, groups=1, sweeps=1, draws=4):
+    return harness.Configuration((square(side), ("Parallel/Sample groups", str(groups))) + short(sweeps, draws), "ld100", ranks,
                                  counts_messages=True)
 
 
 def cube(side, ranks):
     return harness.Configuration((("Mesh/Subdivisions", f"{side}, {side}, {side}"), ("Linear solver/Type", "multigrid"),
-                                  ("Parallel/Sample groups", "1")) + SHORT, "box_3d", ranks, counts_messages=True)
+                                  ("Parallel/Sample groups", "1")) + short(), "box_3d", ranks, counts_messages=True)
+
+
+def real_sweeps(side):
+    """Two sweeps of as many draws as usual: their right-hand sides, which do not depend on ranks or solver."""
+    return harness.Configuration((("Mesh/Subdivisions", f"{side}, {side}, {side}"), ("Linear solver/Type", "direct"),
+                                  ("Parallel/Sample groups", "1")) + short(2, DRAWS_OF_A_SWEEP), "box_3d")
+
+
+def in_groups(side, groups):
+    """Runs of one and of three sweeps: their difference is what two sweeps send between the groups."""
+    return [flat(side, groups, groups, sweeps, DRAWS_OF_A_SWEEP) for sweeps in (1, 3)]
 
 
 def configurations(size):
     smallest = min(SQUARES[size])
     return [flat(side, p) for side, ranks in SQUARES[size].items() for p in ranks] + \
-        [flat(smallest, p, p) for p in (2, 4) if size != "quick"] + \
-        [cube(side, p) for side, ranks in CUBES[size].items() for p in ranks]
+        [c for groups in (2, 4) if size != "quick" for c in in_groups(smallest, groups)] + \
+        [cube(side, p) for side, ranks in CUBES[size].items() for p in ranks] + [real_sweeps(min(CUBES[size]))]
 
 
 def petsc_event(record, event, *phases):
@@ -85,9 +99,9 @@ def total_table(found):
             continue
         petsc = petsc_event(r, "summary")
         p2p, collective = r["mpi"]["point to point"], r["mpi"]["collective"]
-        rows.append([name(r), petsc["messages"], petsc["bytes"] / 1e6, p2p["messages"], p2p["bytes"] / 1e6,
-                     collective["messages"], collective["bytes"] / 1e6])
-    return tables.table(["mesh, ranks", "PETSc: messages", "PETSc: MB", "all point to point: messages", "all point to point: MB",
+        rows.append([name(r), petsc["messages"], petsc["bytes"] / 1e6, p2p["messages"] - petsc["messages"],
+                     (p2p["bytes"] - petsc["bytes"]) / 1e6, collective["messages"], collective["bytes"] / 1e6])
+    return tables.table(["mesh, ranks", "PETSc: messages", "PETSc: MB", "others, point to point: messages", "others: MB",
                          "inside collectives: messages", "inside collectives: MB"], rows)
 
 
@@ -107,10 +121,18 @@ def direct_table(found):
         columns = solves + harness.count(r["stages"], "prior") - one.get("count", 0)
         rows.append([name(r), per(matmult, "messages_max", matmult.get("count")), per(matmult, "bytes_max", matmult.get("count")),
                      per(block, "bytes", columns) / (8 * n), per(one, "bytes", one.get("count")) / (8 * n),
-                     None if outside is None else outside / factorisations / n])
+                     None if outside is None else outside / factorisations / n, vectors_made(r)])
     return tables.table(["mesh, ranks", "product with a matrix: messages (busiest rank)", "product: bytes (busiest rank)",
                          "a column of a block solve: bytes over 8n, all ranks", "a single solve: bytes over 8n, all ranks",
-                         "outside PETSc (MUMPS): bytes / factorisation / n"], rows)
+                         "others (MUMPS): bytes / factorisation / n", "reductions in making vectors, a column of a product"], rows)
+
+
+def vectors_made(record):
+    """Reductions that are in no solver and no assembly, for a column that is multiplied by a sparse matrix: PETSc's in making the two
+    vectors that are wrapped around it."""
+    inside = sum(petsc_event(record, e).get("reductions", 0) for e in ("KSPSolve", "MatSolve", "MatMatSolve", "MatAssemblyBegin"))
+    return per({"rest": petsc_event(record, "summary")["reductions"] - inside}, "rest",
+               harness.count(record["stages"], "sparse products"))
 
 
 def iteration(record):
@@ -149,41 +171,52 @@ def iteration_table(iterations, model):
 
 
 def sweep_of(record):
-    """Right-hand sides of one sweep, prior solves included, and the program's reductions, for the draws of a real sweep."""
+    """Right-hand sides of one sweep, {kind: number}, and the program's reductions; from a run of two."""
     stage = harness.stages(record, "natural gradient")
-    solves = petsc_event(record, "KSPSolve", "natural gradient")["count"]
-    # The short run has one sweep of 4 draws, and 4 trial solves.
-    return solves / 4 * DRAWS_OF_A_SWEEP, harness.count(stage, "communication")
+    solves = {kind: harness.count(stage, kind) / 2 for kind in ("state solves", "tangents and adjoints", "prior")}
+    return solves, harness.count(stage, "communication") / 2
 
 
-def prediction_table(model, solves, reductions, its, measurements, machine):
+def between_groups(results, side, groups):
+    """Bytes over 8n that a rank sends in collective operations in one sweep of a run whose groups are single ranks."""
+    one, three = (results.get(c) for c in in_groups(side, groups))
+    if not one or not three or not one["mpi"]:
+        return None
+    return (three["mpi"]["collective"]["bytes"] - one["mpi"]["collective"]["bytes"]) / 2 / groups / (8 * one["state_unknowns"])
+
+
+# (what is done, groups, right-hand sides that share their messages, whether groups share the prior solves)
+SCENARIOS = (("as it is, one group", 1, 1, False), ("as it is, 16 groups", 16, 1, False),
+             ("16 groups that share the prior solves", 16, 1, True), ("and 64 right-hand sides at a time", 16, 64, True))
+
+
+def prediction_table(model, solves, reductions, its, measurements, columns_between, machine):
     rows = []
     for large in LARGE:
         ranks = scaling_model.nearest_power_of_two(large)
-        for groups, columns in ((1, 1), (1, 64), (16, 1)):
+        for label, groups, columns, shared in SCENARIOS:
             in_space = max(1, ranks // groups)
+            of_a_group = (sum(solves.values()) - solves["prior"]) / groups + solves["prior"] / (groups if shared else 1)
             terms = model.seconds(UNKNOWNS, in_space, machine, columns)
-            scale = solves * its / groups
             own = reductions * math.log2(ranks) * machine.latency
-            # The whitened Jacobians of all draws of a group: N columns each.
+            # The whitened Jacobians of all draws of a group: a column for each measurement.
             memory = DRAWS_OF_A_SWEEP / groups * measurements * 8 * UNKNOWNS / in_space
-            # Sums over the groups: N columns for each draw of all groups, there and back.
-            cross = 0 if groups == 1 else 2 * DRAWS_OF_A_SWEEP * measurements * 8 * UNKNOWNS / in_space / machine.bandwidth
-            total = sum(terms.values()) * scale + own + cross
-            rows.append([f"{ranks:,}".replace(",", " "), f"{in_space} × {groups}", str(columns)] +
-                        [t * scale for t in terms.values()] +
-                        [own, cross, total, terms["arithmetic"] * scale / total, memory / 1e9])
-    return tables.table(["ranks", "space × samples", "columns that share messages", "arithmetic [s]", "message latency [s]",
-                         "bytes [s]", "reductions of the solver [s]", "of the program [s]", "sums over groups [s]", "a sweep [s]",
+            cross = 0 if groups == 1 else columns_between * 8 * UNKNOWNS / in_space / machine.bandwidth
+            total = sum(terms.values()) * of_a_group * its + own + cross
+            rows.append([f"{ranks:,}".replace(",", " "), label, f"{in_space} × {groups}", of_a_group] +
+                        [t * of_a_group * its for t in terms.values()] +
+                        [cross, total, terms["arithmetic"] * of_a_group * its / total, memory / 1e9])
+    return tables.table(["ranks", "", "space × samples", "right-hand sides of a group", "arithmetic [s]", "message latency [s]",
+                         "bytes [s]", "reductions of the solver [s]", "sums over groups [s]", "a sweep [s]",
                          "share of arithmetic", "Jacobians [GB a rank]"], rows)
 
 
 def report(given, results, folder):
-    found = [r for c in given if (r := results.get(c))]
-    plane = [r for r in found if r["configuration"]["case"] == "ld100"]
+    found = [r for c in given if c.counts_messages and (r := results.get(c))]
+    plane = [r for r in found if r["configuration"]["case"] == "ld100" and r["groups"] == 1]
     space = [r for r in found if r["configuration"]["case"] == "box_3d"]
-    text = "### By phase\n\n" + phase_table([r for r in found if r["ranks"] > 1])
-    text += "\n### The whole run, all ranks\n\n" + total_table(found)
+    text = "### By phase\n\n" + phase_table([r for r in plane + space if r["ranks"] > 1])
+    text += "\n### The whole run, all ranks\n\n" + total_table(plane + space)
     text += "\n### 2D, direct solver\n\n" + direct_table(plane)
     iterations = [i for r in space if (i := iteration(r))]
     fit = fitted(iterations)
@@ -193,17 +226,34 @@ def report(given, results, folder):
     text += "\n### 3D, multigrid: one iteration of conjugate gradients\n\n" + iteration_table(iterations, model)
     text += f"\nFitted to at most {FITTED_UP_TO} ranks: a = {model.a:.3g} (each within a factor {a_spread:.2f}), b = {model.b:.3g} " \
         f"(within {b_spread:.2f}); measured: {model.reductions:.3g} reductions, {model.flop:.3g} flop an unknown.\n"
-    largest = max((r for r in space), key=lambda r: (r["cells"], -r["ranks"]))
-    solves, reductions = sweep_of(largest)
+    text += groups_text(given, results)
+    sweep = results.get(given[-1])
+    if sweep is None:
+        return text
+    solves, reductions = sweep_of(sweep)
     its = max(i["iterations"] for i in iterations)
-    measurements = largest["measurements"]["used"]
+    measurements = sweep["measurements"]["used"]
+    smallest = min(round(r["cells"] ** 0.5) for r in plane)
+    columns = between_groups(results, smallest, 4) or between_groups(results, smallest, 2) or math.nan
     machine = scaling_model.Machine()
     text += f"\n### Prediction: 10⁹ unknowns in 3D, one sweep of {DRAWS_OF_A_SWEEP} draws and {measurements} measurements\n\n" \
-        f"{solves:.0f} right-hand sides of {its:.0f} iterations, {model.exchanges(UNKNOWNS)} exchanges an iteration; latency " \
-        f"{1e6 * machine.latency:g} µs, {machine.bandwidth / 1e9:.3g} GB/s and {machine.speed / 1e9:g} Gflop/s a rank.\n\n"
-    text += prediction_table(model, solves, reductions, its, measurements, machine)
-    draw(model, solves, its, machine, folder)
+        f"Right-hand sides of a sweep (counted at {round(sweep['cells'] ** (1 / 3))}³): " \
+        f"{', '.join(f'{v:.0f} {k}' for k, v in solves.items())}, each of {its:.0f} iterations with " \
+        f"{model.exchanges(UNKNOWNS)} exchanges; {reductions:.0f} reductions of the program; {columns:.0f} numbers an unknown between " \
+        f"groups; latency {1e6 * machine.latency:g} µs, {machine.bandwidth / 1e9:.3g} GB/s and {machine.speed / 1e9:g} Gflop/s a rank.\n\n"
+    text += prediction_table(model, solves, reductions, its, measurements, columns, machine)
+    draw(model, sum(solves.values()), its, machine, folder)
     return text + "\n![Predicted seconds of a sweep against the ranks](messages.png)\n"
+
+
+def groups_text(given, results):
+    smallest = min((int(dict(c.settings)["Mesh/Subdivisions"].split(",")[0]) for c in given if c.case == "ld100"))
+    values = {groups: between_groups(results, smallest, groups) for groups in (2, 4)}
+    rows = [[groups, value] for groups, value in values.items() if value is not None]
+    if not rows:
+        return ""
+    return f"\n### Between sample groups, ld100 at {smallest}²\n\nWhat a rank sends in one sweep of {DRAWS_OF_A_SWEEP} draws:\n\n" + \
+        tables.table(["groups of one rank", "numbers of 8 bytes an unknown"], rows)
 
 
 def draw(model, solves, its, machine, folder):

@@ -11,7 +11,8 @@ prior's constant matrices and the draws of the final estimate are left out. One 
 factorisations and 2K right-hand sides; one sweep of `natural gradient` with 16 draws costs 16 factorisations for its linearisations, 16 for each
 step that is tried, and 16 · 101 right-hand sides for the Jacobians and gradients.
 
-Best: the largest (ELBO − its standard error) that any run of the mesh and family ended with, from either start. Reached:
+Best: the largest (ELBO − its standard error) that any run of the mesh and family ended with, from either start. Reached: the start itself, if it is
+within 0.5 nat ("at the start"); else
 - `natural gradient`: runs of 1, 2, 3, … sweeps, each with its own estimate of the ELBO on fresh draws (standard error 0.1 or
   5000 draws); the first that is within 0.5 nat. Judging draws are off.
 - `stochastic`: the first mean ELBO of a window (200 draws or more) that is within 0.5 nat, or the end of the run if its final ELBO is
@@ -30,7 +31,7 @@ FAMILIES = ("low rank", "mean field")
 STARTS = {"MAP point": (), "prior mean": (("Inference/MAP/Maximum iterations", "0"),)}
 RULES = {"program's rule": (), "constant": (("Inference/stochastic/Step reduction", "1"), ("Inference/stochastic/Reductions", "100000"))}
 SIDES = {"quick": (16,), "default": (16, 32), "full": (16, 32)}
-SWEEPS = {"quick": (1, 2, 3, 30), "default": (1, 2, 3, 4, 5, 6, 7, 8, 30), "full": (1, 2, 3, 4, 5, 6, 7, 8, 10, 30)}
+SWEEPS = {"quick": (0, 1, 2, 3, 30), "default": (0, 1, 2, 3, 4, 5, 6, 7, 8, 30), "full": (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 30)}
 STEPS = {"quick": ("0.03",), "default": ("0.003", "0.01", "0.03", "0.1"), "full": ("0.003", "0.01", "0.03", "0.1", "0.3")}
 DRAWS = {"quick": (2,), "default": (2, 8, 32), "full": (2, 8, 32)}
 CONSTANT = {"quick": (), "default": (2,), "full": (2, 8, 32)}  # draws with which constant steps are tried
@@ -45,6 +46,9 @@ def common(side, family, start, size):
 
 
 def natural(base, sweeps):
+    """No sweep: the start, of `stochastic` too."""
+    if sweeps == 0:
+        return harness.Configuration(base + (("Inference/Method", "laplace"),))
     return harness.Configuration(base + (("Inference/Optimizer", "natural gradient"),
                                          ("Inference/natural gradient/Judging draws", "0"),
                                          ("Inference/natural gradient/Maximum iterations", str(sweeps))))
@@ -81,15 +85,18 @@ def cost_at(row):
     return row["factorizations"], row["state_solves"] + row["linear_solves"]
 
 
-def rows_of(record, phase):
-    return [row for row in record["iterations"] if row["phase"] == phase]
-
-
 def curve(record, phase):
-    """[(factorisations, right-hand sides, ELBO, error)], the end of the run included."""
-    rows = rows_of(record, phase)
+    """[(factorisations, right-hand sides, ELBO, error)], the end of the run last."""
+    rows = harness.iterations(record, phase)
     points = [cost_at(row) + (row["objective"], row["error"]) for row in rows] if phase == "stochastic" else []
-    return points + [cost_at(rows[-1]) + (record["elbo"]["value"], record["elbo"]["error"])]
+    end = cost_at(rows[-1]) if rows else start_cost(record)
+    return points + [end + (record["elbo"]["value"], record["elbo"]["error"])]
+
+
+def start_cost(record):
+    stages = harness.stages(record, "set-up", "MAP", "Laplace")
+    return (harness.count(stages, "factorisations"),
+            harness.count(stages, "state solves") + harness.count(stages, "tangents and adjoints"))
 
 
 def first_within(points, best):
@@ -107,14 +114,18 @@ class Comparison:
         runs = [r for c in by_sweeps if (r := results.get(c))]
         self.natural = sorted(curve(r, "natural gradient")[-1] for r in runs)
         self.natural_end = runs[-1] if runs else None
+        self.complete = results.get(by_sweeps[-1]) is not None
+        start = results.get(by_sweeps[0])
+        start = curve(start, "natural gradient") if start else []
+        self.start = start[0] if start else None
         self.reached = first_within(self.natural, best) if best is not None else None
-        self.stochastic = {key: (curve(r, "stochastic"), r) for key, c in grid.items() if (r := results.get(c))}
-        self.reached_stochastic = {key: first_within(points, best) for key, (points, _) in self.stochastic.items()}
+        self.stochastic = {key: (start + curve(r, "stochastic"), r) for key, c in grid.items() if (r := results.get(c))}
+        self.reached_stochastic = {key: first_within(points, best) if best is not None else None for key, (points, _) in self.stochastic.items()}
 
     def map_cost(self):
-        if self.natural_end is None or not rows_of(self.natural_end, "MAP"):
+        if self.natural_end is None or not harness.iterations(self.natural_end, "MAP"):
             return None
-        return cost_at(rows_of(self.natural_end, "MAP")[-1])
+        return cost_at(harness.iterations(self.natural_end, "MAP")[-1])
 
     def tuned(self, measure):
         """The fastest setting in this measure, 0: factorisations, 1: right-hand sides; else that with the best end."""
@@ -126,6 +137,9 @@ class Comparison:
 
 
 def best_elbo(starts, results):
+    """None as long as no run of all sweeps is there."""
+    if not any(results.get(by_sweeps[-1]) for by_sweeps, _ in starts.values()):
+        return None
     values = [r["elbo"]["value"] - r["elbo"]["error"] for by_sweeps, grid in starts.values()
               for c in by_sweeps + list(grid.values()) if (r := results.get(c))]
     return max(values) if values else None
@@ -147,7 +161,7 @@ def report(given, results, folder):
             summary.append(summary_row(side, family, start, comparison))
             details += detail_rows(side, family, start, comparison)
     draw(panels, folder)
-    return tables.table(["mesh", "family", "from", "best ELBO", "MAP: fact. / rhs", "natural gradient: fact. / rhs",
+    return tables.table(["mesh", "family", "from", "best ELBO", "MAP: fact. / rhs", "ELBO at the start", "natural gradient: fact. / rhs",
                          "stochastic, tuned: fact. / rhs", "step, draws, rule", "ratio: fact. / rhs",
                          "stochastic that reached it"], summary) + \
         "\n![ELBO against the cost](optimizers.png)\n\nEvery run. Costs contain those of the MAP point and of the start. \"within\": when it came within " \
@@ -162,24 +176,27 @@ def both(cost):
 
 def summary_row(side, family, start, c):
     key = c.tuned(0)
+    at_start = c.start is not None and c.reached == c.start
     point = c.reached_stochastic.get(key)
     n_there = sum(p is not None for p in c.reached_stochastic.values())
-    ratio = "–"
-    if c.reached is not None and point is not None:
+    ratio = "at the start" if at_start else "–"
+    if at_start:
+        pass
+    elif c.reached is not None and point is not None:
         ratio = f"{point[0] / c.reached[0]:.1f} / {point[1] / c.reached[1]:.2f}"
-    elif c.reached is not None and c.stochastic:
+    elif c.reached is not None and c.stochastic and point is None:
         most = max(points[-1][0] for points, _ in c.stochastic.values())
         ratio = f"> {most / c.reached[0]:.0f} / –"
     return [f"{side}²", family, start, None if c.best is None else f"{c.best:.2f}", both(c.map_cost()),
-            "never" if c.reached is None and c.natural else both(c.reached),
-            "never" if point is None and c.stochastic else both(point), "–" if key is None else f"{key[0]}, {key[1]}, {key[2]}", ratio,
+            None if c.start is None else f"{c.start[2]:.2f} ± {c.start[3]:.2f}", "never" if c.reached is None and c.complete else both(c.reached),
+            "never" if point is None and c.stochastic and c.best is not None else both(point), "–" if key is None else f"{key[0]}, {key[1]}, {key[2]}", ratio,
             f"{n_there} of {len(c.stochastic)}"]
 
 
 def detail_rows(side, family, start, c):
     rows = []
     entries = []
-    if c.natural_end is not None:
+    if c.complete:
         entries.append(("natural gradient", c.reached, c.natural[-1], c.natural_end))
     entries += [(f"stochastic, step {key[0]}, {key[1]} draws, {key[2]}", c.reached_stochastic[key], points[-1], r)
                 for key, (points, r) in c.stochastic.items()]
@@ -187,13 +204,13 @@ def detail_rows(side, family, start, c):
         rows.append([f"{side}²", family, start, name, "never" if reached is None else round(reached[0]),
                      "never" if reached is None else round(reached[1]), round(end[0]), round(end[1]),
                      harness.seconds(harness.stages(r, "MAP", "Laplace", "natural gradient", "stochastic")), tables.elbo_of(r),
-                     f"{c.best - end[2]:.2f}"])
+                     "–" if c.best is None else f"{c.best - end[2]:.2f}"])
     return rows
 
 
 def draw(panels, folder):
     plt = tables.pyplot()
-    panels = [p for p in panels if p[3].natural or p[3].stochastic]
+    panels = [p for p in panels if p[3].best is not None]
     if plt is None or not panels:
         return
     figure, axes = plt.subplots(len(panels), 2, figsize=(9, 2.6 * len(panels)), squeeze=False, sharey="row")
@@ -204,7 +221,7 @@ def draw(panels, folder):
                      xlabel=("factorisations", "right-hand sides")[measure])
             axis.axhline(WITHIN, color="k", lw=0.6, ls=":")
         line[0].set_ylabel("best ELBO − ELBO [nat]")
-    axes[0][0].legend(fontsize=7)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=2)
     figure.tight_layout()
     tables.save(figure, folder / "optimizers.png")
 
@@ -222,7 +239,7 @@ def draw_curves(axis, measure, c):
     if tuned is not None:
         points = c.stochastic[tuned][0]
         axis.plot([p[measure] for p in points[:-1]], gap(points[:-1]), color=tables.PALETTE[1], zorder=3,
-                  label=f"stochastic, fastest: step {tuned[0]}, {tuned[1]} draws")
+                  label="stochastic, the fastest of the grid")
         axis.plot([], [], color="0.75", lw=0.7, label="stochastic, the others of the grid")
     if c.natural:
         axis.plot([p[measure] for p in c.natural], gap(c.natural), "o-", color=tables.PALETTE[0], zorder=4,
