@@ -183,6 +183,11 @@ namespace varfield
         "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: "
         "one rank a group while a factorisation fits, else one group.",
         Patterns::Integer(0));
+    prm_.add_parameter(
+        "Memory limit", memory_limit_,
+        "What the run may take on one computer: where it is predicted to take more, it is refused before the work "
+        "begins. 0: what is free there at that moment. The way to run in spite of a prediction is a large number. [GB]",
+        Patterns::Double(0.));
     prm_.leave_subsection();
     prm_.enter_subsection("Output");
     output_.add_parameters(prm_);
@@ -239,6 +244,60 @@ namespace varfield
   }
 
   template <int dim>
+  ProblemSize Case<dim>::problem_size(double cells, unsigned int n_groups, double n_measurements)
+  {
+    const auto is_direct = [this](MatrixKind kind, double n)
+    {
+      return LinearSolver::describe(solver_, kind, static_cast<std::uint64_t>(n), dim).find("MUMPS") !=
+             std::string::npos;
+    };
+    ProblemSize size;
+    size.dim          = dim;
+    size.ranks        = Utilities::MPI::n_mpi_processes(world_);
+    size.groups       = n_groups;
+    size.cells        = cells;
+    size.state_degree = model_.degree();
+    size.components   = model_.state_names().size();
+    size.experiments  = model_.experiments().size();
+    size.linear       = model_.is_linear();
+    size.symmetric    = model_.is_symmetric();
+    size.direct       = is_direct(size.symmetric ? MatrixKind::spd : MatrixKind::general, size.state_unknowns());
+    for (const std::string &text : split(field_names_, ','))
+    {
+      const std::string name = normalize(text);
+      ProblemSize::FieldSize field;
+      field.nodal      = prm_.get({"Fields", name}, "Space") == "nodal";
+      field.degree     = prm_.get_integer({"Fields", name}, "Degree");
+      field.consistent = field.nodal && prm_.get({"Fields", name, "spde"}, "Mass") == "consistent";
+      field.direct     = is_direct(MatrixKind::spd, unknowns_of(cells, dim, field.degree));
+      size.fields.push_back(field);
+    }
+    size.has_posterior  = inference_.method != "map";
+    size.is_variational = inference_.method == "variational";
+    size.coarse_to_fine = inference_.coarse_to_fine;
+    size.draws          = inference_.curvature.draws;
+    size.rank           = inference_.curvature.rank;
+    size.written_draws  = output_.n_draws;
+    size.written_modes  = output_.n_modes;
+    size.measurements   = n_measurements;
+    const double matrix = matrix_bytes(size.state_unknowns(), entries_of_row(dim, size.state_degree, size.components));
+    const CurvaturePlan plan = plan_curvature(
+        inference_.curvature, {size.field_unknowns(), n_measurements, (4. + size.fields.size()) * matrix});
+    size.data_space           = plan.data_space;
+    size.keeps_linearizations = plan.keeps(size.draws);
+    return size;
+  }
+
+  /// Predicts the memory of the run and refuses what does not fit. Collective over the world.
+  template <int dim>
+  void Case<dim>::plan_memory_for(double cells)
+  {
+    const auto size = problem_size(cells, groups_->n_groups(), static_cast<double>(measurements_->n_used()));
+    memory_         = plan_memory(size, 1e9 * memory_limit_, world_);
+    refuse_excess(memory_, size);
+  }
+
+  template <int dim>
   void Case<dim>::build(bool values_needed)
   {
     if (!solver_.petsc_options.empty())
@@ -289,7 +348,15 @@ namespace varfield
     groups_       = std::move(groups);
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
+    inference_.curvature.draws = prm_.get_integer({"Inference", "natural gradient"}, "Draws");
+    inference_.curvature.rank  = prm_.get_integer({"Inference", "low rank"}, "Rank");
+    const bool is_the_run      = values_needed && max_level == Mesh<dim>::no_limit;
+    const auto estimate        = is_the_run ? mesh_.estimated_cells() : 0; // before local refinement
+    if (is_the_run)
+      plan_memory_for(static_cast<double>(estimate));
     mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
+    if (is_the_run && mesh_.triangulation().n_global_active_cells() > estimate)
+      plan_memory_for(static_cast<double>(mesh_.triangulation().n_global_active_cells()));
     for (auto &field : declared_fields_)
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));
@@ -355,6 +422,8 @@ namespace varfield
                     (inference_.method == "variational"
                          ? ", " + inference_.family.name() + ", " + inference_.optimizer.name()
                          : ""));
+    if (!memory_.parts.empty())
+      lines.push_back("memory        " + memory_.describe());
     return lines;
   }
 

@@ -1,5 +1,5 @@
 #include <cmath>
-#include <varfield/curvature.h>
+#include <varfield/curvature_sketch.h>
 
 namespace varfield
 {
@@ -30,6 +30,16 @@ namespace varfield
   Curvature::Curvature(const LogDensity &density, const Linearization &shared)
       : density_(&density), local_{&shared}, n_total_(1), shared_(true)
   {
+  }
+
+  Curvature::Curvature(const LogDensity &density, const CurvatureSketch &sketch)
+      : density_(&density), sketch_(&sketch), local_{&sketch}, n_total_(1), shared_(true)
+  {
+  }
+
+  unsigned int Curvature::n_draws() const
+  {
+    return sketch_ != nullptr ? sketch_->n_draws() : n_total_;
   }
 
   Curvature Curvature::blended(double rho, const MultiVector &dual, const Vector &lambda) const
@@ -132,6 +142,8 @@ namespace varfield
 
   Spread Curvature::forms(const MultiVector &u) const
   {
+    if (sketch_ != nullptr && sketch_->knows(u))
+      return {sketch_->forms().mean.diagonal(), sketch_->forms().variance.diagonal()};
     return spread(
         [&](const Linearization &at) -> Matrix
         {
@@ -144,6 +156,8 @@ namespace varfield
 
   Spread Curvature::form_matrix(const MultiVector &u) const
   {
+    if (sketch_ != nullptr && sketch_->knows(u))
+      return sketch_->forms();
     return spread(
         [&](const Linearization &at) -> Matrix
         {
@@ -156,6 +170,24 @@ namespace varfield
           return 0.5 * (uhu + uhu.transpose());
         },
         u.cols(), u.cols());
+  }
+
+  MultiVector covariance_in_blocks(const GaussianPrior &prior, const MultiVector &dual, const Vector *last)
+  {
+    const Index n = dual.cols(), n_all = last != nullptr ? n + 1 : n, width = prior.layout().block_columns();
+    if (n_all <= width && last == nullptr)
+      return prior.covariance(dual);
+    MultiVector result(dual.rows(), n_all);
+    for (Index first = 0; first < n_all; first += width)
+    {
+      const Index count = std::min(width, n_all - first), given = std::min(count, n - first);
+      MultiVector block(dual.rows(), count);
+      block.leftCols(given) = dual.middleCols(first, given);
+      if (given < count)
+        block.col(given) = *last;
+      result.middleCols(first, count) = prior.covariance(block);
+    }
+    return result;
   }
 
   Matrix Curvature::one_diagonal(const Linearization &at, bool whitened, const MultiVector &probes) const

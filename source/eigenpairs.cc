@@ -1,31 +1,27 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <varfield/curvature.h>
 #include <varfield/exceptions.h>
 
 namespace varfield
 {
+  SymmetricEigen symmetric_eigen(const SampleGroups &groups, const Layout &layout, const Matrix &a)
+  {
+    if (a.rows() == 0)
+      return {Vector(0), Matrix(0, 0)};
+    const Eigen::SelfAdjointEigenSolver<Matrix> solver(0.5 * (a + a.transpose()));
+    SymmetricEigen result{solver.eigenvalues(), solver.eigenvectors()};
+    groups.broadcast(result.values);
+    groups.broadcast(result.vectors);
+    layout.broadcast(result.values.data(), static_cast<std::size_t>(result.values.size()));
+    layout.broadcast(result.vectors.data(), static_cast<std::size_t>(result.vectors.size()));
+    return result;
+  }
+
   namespace
   {
-    struct SymmetricEigen
-    {
-      Vector values; // ascending
-      Matrix vectors;
-    };
-
-    /// Dense eigen-decomposition, the same bits in all groups because decisions hang on it.
-    SymmetricEigen symmetric_eigen(const SampleGroups &groups, const Layout &layout, const Matrix &a)
-    {
-      const Eigen::SelfAdjointEigenSolver<Matrix> solver(0.5 * (a + a.transpose()));
-      SymmetricEigen result{solver.eigenvalues(), solver.eigenvectors()};
-      groups.broadcast(result.values);
-      groups.broadcast(result.vectors);
-      layout.broadcast(result.values.data(), static_cast<std::size_t>(result.values.size()));
-      layout.broadcast(result.vectors.data(), static_cast<std::size_t>(result.vectors.size()));
-      return result;
-    }
-
     void append(MultiVector &to, const MultiVector &columns)
     {
       if (to.size() == 0 && to.cols() == 0)
@@ -135,7 +131,7 @@ namespace varfield
     /// C g, the same bits in all groups.
     MultiVector covariance(const Curvature &curvature, const MultiVector &dual)
     {
-      MultiVector result = curvature.prior().covariance(dual);
+      MultiVector result = covariance_in_blocks(curvature.prior(), dual);
       curvature.groups().broadcast(result);
       return result;
     }
@@ -157,6 +153,30 @@ namespace varfield
       }
       if (n < s.values.size())
         result.first_dropped = std::abs(s.values[n]);
+      return result;
+    }
+
+    /// Of H = FFᵀ from the Gram matrix FᵀCF = WΛWᵀ alone, U = CFWΛ^{-1/2}: two blocks as wide as F are held rather
+    /// than seven. Nothing where eigenvalues that are wanted drown in the rounding of the largest.
+    std::optional<Eigenpairs> from_gram_matrix(const Curvature &curvature, const EigenOptions &options,
+                                               const MultiVector &factor)
+    {
+      const Layout &layout       = curvature.layout();
+      const MultiVector image    = covariance(curvature, factor);
+      const SymmetricEigen small = symmetric_eigen(curvature.groups(), layout, layout.gram(factor, image));
+      const Index m              = small.values.size();
+      const double resolved      = 1e-11 * small.values[m - 1];
+      Index n                    = 0;
+      while (n < std::min<Index>(m, options.rank) && small.values[m - 1 - n] > std::max(options.cutoff, resolved))
+        ++n;
+      if (n < std::min<Index>(m, options.rank) && options.cutoff < resolved)
+        return {};
+      const Matrix rotation = small.vectors.rightCols(n).rowwise().reverse() *
+                              small.values.tail(n).reverse().cwiseSqrt().cwiseInverse().asDiagonal();
+      Eigenpairs result{small.values.tail(n).reverse(), product(image, rotation), product(factor, rotation),
+                        n < m ? std::abs(small.values[m - 1 - n]) : 0., true};
+      if (n > 0)
+        polish(curvature.groups(), layout, result.modes, result.dual);
       return result;
     }
 
@@ -260,6 +280,11 @@ namespace varfield
   {
     const Layout &layout     = curvature.layout();
     const MultiVector factor = curvature.factor(4 * (options.rank + options.oversampling));
+    // Entries of a factor from which on memory counts more than the last digits.
+    constexpr double large = 2e7;
+    if (static_cast<double>(layout.n_global()) * static_cast<double>(factor.cols()) > large)
+      if (auto pairs = from_gram_matrix(curvature, options, factor))
+        return std::move(*pairs);
     if (factor.cols() > 0)
       return in_invariant_space(curvature, options,
                                 orthonormalize(curvature.groups(), layout, covariance(curvature, factor), factor),

@@ -1,7 +1,6 @@
-#include <deal.II/base/mpi.h>
-
 #include <cmath>
 #include <varfield/inverse_problem.h>
+#include <varfield/memory.h>
 #include <varfield/text.h>
 
 namespace varfield
@@ -58,13 +57,49 @@ namespace varfield
     prm.add_parameter(
         "Route", route,
         "“data space”: the Jacobian of all measurements by one blocked adjoint solve, exact. “parameter space”: a "
-        "tangent and an adjoint solve for every direction. “auto”: by the number of measurements.",
+        "tangent and an adjoint solve for every direction. “auto”: by the predicted number of solves and “Memory”.",
         dealii::Patterns::Selection("auto|data space|parameter space"));
     prm.add_parameter(
-        "Data space limit", data_space_limit,
-        "For “auto”: data space up to so many measurements, as long as a Jacobian takes no more than 256 MB "
-        "on a rank.");
+        "Memory", memory,
+        "What linearisations that are held at the same time may take, over all ranks. Where those of all draws of an "
+        "iteration take more, the family “low rank” averages their curvatures draw by draw in its own directions and "
+        "some more. [GB]",
+        dealii::Patterns::Double(0.));
   }
+
+  CurvaturePlan plan_curvature(const CurvatureSettings &settings, const CurvatureSize &size)
+  {
+    // Conjugate gradients start with a good preconditioner, and a Newton step takes a few of them.
+    constexpr double oversampling = 20., newton_solves = 10.;
+    const double rank = std::min({static_cast<double>(settings.rank), size.measurements, size.unknowns});
+    CurvaturePlan plan;
+    plan.held_bytes      = 1e9 * settings.memory;
+    plan.data_bytes      = 8. * size.unknowns * size.measurements;
+    plan.parameter_bytes = size.workspace_bytes;
+    plan.data_solves     = size.measurements;
+    // Two passes, one for a basis and one for what the curvature does to it; a sketch takes one.
+    const double passes   = settings.draws * plan.parameter_bytes <= plan.held_bytes ? 2. : 1.;
+    plan.parameter_solves = 2. * passes * (rank + oversampling) + newton_solves;
+    plan.data_space =
+        settings.route == "data space" || (settings.route == "auto" && plan.data_solves <= plan.parameter_solves &&
+                                           3. * plan.data_bytes <= plan.held_bytes);
+    return plan;
+  }
+
+  namespace
+  {
+    template <int dim>
+    CurvatureSize size_of(const ForwardModel<dim> &model, const Measurements<dim> &measurements,
+                          const FieldSet<dim> &fields)
+    {
+      const auto &handler = model.space().dof_handler();
+      const auto &fe      = handler.get_fe();
+      // K, its copy with boundary conditions, its factor or hierarchy, and ∂R/∂m of every field.
+      const double matrix = matrix_bytes(handler.n_dofs(), entries_of_row(dim, fe.degree, fe.n_components()));
+      return {static_cast<double>(fields.prior().layout().n_global()), static_cast<double>(measurements.n_used()),
+              (4. + fields.size()) * matrix};
+    }
+  } // namespace
 
   template <int dim>
   InverseProblem<dim>::InverseProblem(const ForwardModel<dim> &model, const Measurements<dim> &measurements,
@@ -74,27 +109,20 @@ namespace varfield
         measurements_(measurements),
         fields_(fields),
         groups_(groups),
-        data_space_(settings.route == "data space" ||
-                    (settings.route == "auto" && measurements.n_used() <= settings.data_space_limit &&
-                     jacobian_megabytes() <= 256.))
+        settings_(settings),
+        plan_(plan_curvature(settings, size_of(model, measurements, fields)))
   {
-  }
-
-  /// On the rank with most of it. Every draw of an iteration holds one.
-  template <int dim>
-  double InverseProblem<dim>::jacobian_megabytes() const
-  {
-    const auto &layout = prior().layout();
-    return 8e-6 * dealii::Utilities::MPI::max(layout.n_local(), layout.comm()) * measurements_.n_used();
   }
 
   template <int dim>
   std::string InverseProblem<dim>::describe() const
   {
-    const std::string n = std::to_string(measurements_.n_used());
-    return data_space_ ? "data space: " + n + " adjoint solves in a block give the Jacobian exactly (" +
-                             std::to_string(static_cast<int>(std::ceil(jacobian_megabytes()))) + " MB a draw)"
-                       : "parameter space: a tangent and an adjoint solve for every direction (" + n + " measurements)";
+    const std::string data = to_text(plan_.data_solves) + " solves, " + in_bytes(plan_.data_bytes),
+                      parameter =
+                          "about " + to_text(plan_.parameter_solves) + " solves, " + in_bytes(plan_.parameter_bytes);
+    return (plan_.data_space ? "data space (" + data + " a draw; parameter space: " + parameter + ")"
+                             : "parameter space (" + parameter + " a draw; data space: " + data + ")") +
+           (plan_.keeps(settings_.draws) ? "" : ", averaged draw by draw");
   }
 
   template <int dim>
@@ -121,6 +149,25 @@ namespace varfield
     return std::make_pair(*value, Vector(gradient.col(0)));
   }
 
+  /// Jᵀ times many columns, a few at a time: what a solve holds beside the result is several times as wide.
+  template <int dim>
+  bool InverseProblem<dim>::adjoint_in_blocks(const Matrix &weights, MultiVector &result) const
+  {
+    const Index width = prior().layout().block_columns(), n = weights.cols();
+    if (n <= width)
+      return model_.adjoint(*last_, weights, result);
+    result.resize(prior().layout().n_local(), n);
+    MultiVector part;
+    for (Index first = 0; first < n; first += width)
+    {
+      const Index count = std::min(width, n - first);
+      if (!model_.adjoint(*last_, weights.middleCols(first, count), part))
+        return false;
+      result.middleCols(first, count) = part;
+    }
+    return true;
+  }
+
   template <int dim>
   std::unique_ptr<Linearization> InverseProblem<dim>::linearize(const Vector &m) const
   {
@@ -132,14 +179,14 @@ namespace varfield
     const Vector weights  = measurements_.weights(last_->predictions);
     std::unique_ptr<Linearization> result;
     MultiVector adjoint;
-    if (data_space_)
+    if (plan_.data_space)
     {
       std::vector<Index> used;
       for (Index i = 0; i < measurements_.size(); ++i)
         if (measurements_.used()[i])
           used.push_back(i);
       const Matrix roots = weights.cwiseSqrt().asDiagonal();
-      if (!model_.adjoint(*last_, roots(Eigen::all, used), adjoint))
+      if (!adjoint_in_blocks(roots(Eigen::all, used), adjoint))
         return nullptr;
       // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own.
       const Vector root = weights(used).cwiseSqrt();

@@ -20,10 +20,8 @@ namespace varfield
     NewtonStep solve_by_woodbury(const Curvature &curvature, const MultiVector &factor, const Vector &gradient,
                                  bool keep_inverse)
     {
-      const Layout &layout = curvature.layout();
-      MultiVector right(factor.rows(), factor.cols() + 1);
-      right << factor, gradient;
-      const MultiVector image = curvature.prior().covariance(right);
+      const Layout &layout    = curvature.layout();
+      const MultiVector image = covariance_in_blocks(curvature.prior(), factor, &gradient);
       const Matrix gram       = layout.gram(factor, image);
       const Index n           = factor.cols();
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);

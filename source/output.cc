@@ -238,6 +238,22 @@ namespace varfield
       return rows;
     }
 
+    /// What was predicted and the most that was held, in bytes: on the largest rank, on the computer with most of it,
+    /// and over all ranks. Collective over the world.
+    template <int dim>
+    nlohmann::ordered_json memory_as_json(const Case<dim> &problem)
+    {
+      const auto figures = [](const MemoryFigures &memory) {
+        return nlohmann::ordered_json{{"rank", memory.rank}, {"computer", memory.computer}, {"all", memory.all}};
+      };
+      nlohmann::ordered_json parts;
+      for (const MemoryPart &part : problem.memory().parts)
+        parts[part.name] = part.bytes;
+      return {{"predicted_bytes", figures(problem.memory().predicted)},
+              {"predicted_parts_of_a_group", parts},
+              {"peak_bytes", figures(memory_figures(peak_memory(), problem.groups().world()))}};
+    }
+
     template <int dim>
     nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, int exit_code)
     {
@@ -296,6 +312,7 @@ namespace varfield
                                {"state_solves", cost.state_solves},
                                {"linear_solves", cost.linear_solves},
                                {"seconds", results.seconds}};
+      summary["memory"]     = memory_as_json(problem);
       summary["stages"]     = stages_as_json();
       summary["parameters"] = parameters_as_json(problem.parameters());
       return summary;
@@ -422,6 +439,9 @@ namespace varfield
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
                     " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves on the finest mesh" +
                     (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + fixed(results.seconds, 1) + " s");
+    const MemoryFigures peak = memory_figures(peak_memory(), problem.groups().world());
+    lines.push_back("memory        at most " + in_bytes(peak.rank) + " on each rank, " + in_bytes(peak.all) +
+                    " in all (predicted: " + in_bytes(problem.memory().predicted.all) + ")");
     return lines;
   }
 

@@ -8,7 +8,13 @@ namespace varfield
 
   namespace
   {
-    constexpr Index block_size = 64;
+    constexpr Index most_columns = 64;
+
+    template <int dim>
+    Index block_size_of(const FieldSet<dim> &fields)
+    {
+      return std::min(most_columns, fields.prior().layout().block_columns());
+    }
 
     /// Calls `variance(E, block)` for unit vectors in blocks: the block's columns are Eᵀeᵢ, the result eᵢᵀE S Eᵀeᵢ.
     template <int dim>
@@ -18,7 +24,7 @@ namespace varfield
       const auto &field   = fields[f];
       const MPI_Comm comm = field.space().mesh().comm();
       const int n_ranks = Utilities::MPI::n_mpi_processes(comm), rank = Utilities::MPI::this_mpi_process(comm);
-      const Index n_owned = field.space().n_owned();
+      const Index n_owned = field.space().n_owned(), block_size = block_size_of(fields);
       Vector result(n_owned);
       for (int owner = 0; owner < n_ranks; ++owner)
       {
@@ -43,15 +49,32 @@ namespace varfield
     Vector by_draws(const FieldSet<dim> &fields, unsigned int f, unsigned int n_draws,
                     const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations, std::uint64_t seed)
     {
-      Vector sum = Vector::Zero(fields[f].space().n_owned());
+      const unsigned int block_size = static_cast<unsigned int>(block_size_of(fields));
+      Vector sum                    = Vector::Zero(fields[f].space().n_owned());
       for (unsigned int first = 0; first < n_draws; first += block_size)
       {
         std::vector<DrawKey> keys;
-        for (unsigned int k = first; k < std::min<unsigned int>(n_draws, first + block_size); ++k)
+        for (unsigned int k = first; k < std::min(n_draws, first + block_size); ++k)
           keys.push_back({seed, Stream::probing, k, 1.});
         sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
       }
       return sum / n_draws;
+    }
+
+    /// Σᵢ weightᵢ uᵢ² at the degrees of freedom of a field, a few columns uᵢ at a time.
+    template <int dim>
+    Vector weighted_squares(const FieldSet<dim> &fields, unsigned int f, const MultiVector &columns,
+                            const Vector &weights)
+    {
+      const Index width = block_size_of(fields);
+      Vector sum        = Vector::Zero(fields[f].space().n_owned());
+      for (Index first = 0; first < columns.cols(); first += width)
+      {
+        const Index count = std::min(width, columns.cols() - first);
+        sum += fields[f].expand(fields.part(columns.middleCols(first, count), f)).cwiseAbs2() *
+               weights.segment(first, count);
+      }
+      return sum;
     }
   } // namespace
 
@@ -80,9 +103,10 @@ namespace varfield
   {
     if (const auto correction = family.low_rank_correction())
     {
-      const MultiVector squares = fields[field].expand(fields.part(correction->modes, field)).cwiseAbs2();
+      const auto squares = [&](const Vector &weights)
+      { return weighted_squares(fields, field, correction->modes, weights); };
       if (prior.relative_error == 0.)
-        return {(prior.values - squares * correction->shrinkage).cwiseMax(0.), 0.};
+        return {(prior.values - squares(correction->shrinkage)).cwiseMax(0.), 0.};
       // The prior's estimate less the correction would be noise where the posterior is narrow. Draws of the prior's
       // complement z − U(Vᵀz) see only what the correction leaves alone.
       const Layout &layout    = fields.prior().layout();
@@ -94,7 +118,7 @@ namespace varfield
             return MultiVector(z - product(correction->modes, layout.gram(correction->dual, z)));
           },
           seed);
-      return {complement + squares * (1. - correction->shrinkage.array()).matrix(), std::sqrt(2. / n_draws)};
+      return {complement + squares((1. - correction->shrinkage.array()).matrix()), std::sqrt(2. / n_draws)};
     }
     if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
       return {by_unit_vectors<dim>(fields, field,

@@ -8,6 +8,11 @@ namespace varfield
   Sweep::Sweep(const LogDensity &density, const Family &family, const DrawRange &draws)
       : density_(density), n_draws_(draws.count), prior_gradient_(density.prior().precision(family.mean()))
   {
+    if (family.follows_curvature() && !density.keeps_linearizations(draws.count))
+      if (auto correction = family.low_rank_correction())
+        sketch_ = std::make_unique<CurvatureSketch>(
+            density, OrthonormalBlock{std::move(correction->modes), std::move(correction->dual)},
+            DrawKey{draws.seed, Stream::probing, 1000 * (1 + draws.first), 1.});
     Vector sum = Vector::Zero(density.prior().layout().n_local());
     elbo_      = average_over_draws(density.groups(), family, draws,
                                     [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
@@ -17,17 +22,26 @@ namespace varfield
                                  if (!at)
                                    return {};
                                  const double potential = at->potential;
+                                 if (sketch_)
+                                   sketch_->add(*at);
                                  sum += at->gradient;
-                                 solved_.push_back({k, key, std::move(at)});
+                                 Vector gradient = std::move(at->gradient);
+                                 if (sketch_)
+                                   at.reset();
+                                 solved_.push_back({k, key, std::move(gradient), std::move(at)});
                                  return DrawValue{draw.log_ratio, potential};
                                });
     density.groups().sum(sum);
     gradient_ = sum / n_draws_ + prior_gradient_;
     density.groups().broadcast(gradient_);
+    if (sketch_)
+      sketch_->finish(n_draws_);
   }
 
   Curvature Sweep::curvature() const
   {
+    if (sketch_)
+      return Curvature(density_, *sketch_);
     std::vector<const Linearization *> local;
     for (const Solved &s : solved_)
       local.push_back(s.at.get());
@@ -40,8 +54,8 @@ namespace varfield
     const Index n_pairs = static_cast<Index>(solved_.size() / 2);
     MultiVector deviations(gradient_.size(), n_pairs + 1);
     for (Index j = 0; j < n_pairs; ++j)
-      deviations.col(j) = 0.5 * (solved_[static_cast<std::size_t>(2 * j)].at->gradient +
-                                 solved_[static_cast<std::size_t>(2 * j + 1)].at->gradient) +
+      deviations.col(j) = 0.5 * (solved_[static_cast<std::size_t>(2 * j)].gradient +
+                                 solved_[static_cast<std::size_t>(2 * j + 1)].gradient) +
                           prior_gradient_ - gradient_;
     deviations.col(n_pairs) = gradient_;
     Vector squares;

@@ -74,6 +74,11 @@ namespace varfield
     return result;
   }
 
+  Index Layout::block_columns() const
+  {
+    return std::max<Index>(8, 16000000 / std::max<Index>(1, n_global_));
+  }
+
   MultiVector Layout::identity() const
   {
     MultiVector result = MultiVector::Zero(n_local(), n_global());

@@ -127,6 +127,7 @@ namespace varfield::tests
     const GaussianPrior &prior() const override { return prior_; }
     const SampleGroups &groups() const override { return groups_; }
     bool is_quadratic() const override { return quadratic; }
+    bool keeps_linearizations(unsigned int) const override { return keeps; }
     std::optional<double> potential(const Vector &m) const override
     {
       ++n_potentials;
@@ -149,7 +150,7 @@ namespace varfield::tests
       return result;
     }
 
-    bool quadratic                    = false;
+    bool quadratic = false, keeps = true;
     Matrix factor                     = {}; ///< G with hessian = GGᵀ everywhere, if linearisations shall hold it
     mutable unsigned int n_potentials = 0, n_linearizations = 0;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The program as its users meet it: commands, exit codes, files. Only Python's standard library is needed; program.py says which
 program is run."""
+import base64
 import csv
 import json
 import os
@@ -8,10 +9,12 @@ import pathlib
 import re
 import shutil
 import signal
+import struct
 import tempfile
 import time
 import unittest
 import xml.etree.ElementTree as xml
+import zlib
 
 from program import INVALID, ROOT, command, finish, snapshot, start
 
@@ -24,6 +27,29 @@ RESULTS = ["posterior.pvd", "state.pvd", "observations.csv", "observations.vtp",
 
 def settings(values):
     return [word for value in values for word in ("--set", value)]
+
+
+def array(element):
+    """The numbers of a DataArray of a .vtu file: one block, zlib, Float32."""
+    text = "".join(element.text.split())
+    blocks, size, _, compressed = struct.unpack("<4I", base64.b64decode(text[:24]))
+    data = zlib.decompress(base64.b64decode(text[24:]))
+    assert blocks == 1 and size == len(data) and element.get("type") == "Float32" and compressed > 0
+    return struct.unpack(f"<{size // 4}f", data)
+
+
+def values_at_points(folder, record):
+    """By name what a .pvd record leads to: dictionaries from points to values."""
+    found = {}
+    for part in (e.get("file") for e in xml.parse(folder / record).iter("DataSet")):
+        for piece in {p.get("Source") for p in xml.parse(folder / part).iter("Piece")}:
+            for block in xml.parse(folder / piece).iter("Piece"):
+                numbers = array(block.find("Points/DataArray"))
+                points = [tuple(round(x, 5) for x in numbers[i:i + 3]) for i in range(0, len(numbers), 3)]
+                for data in block.iter("PointData"):
+                    for element in data.iter("DataArray"):
+                        found.setdefault(element.get("Name"), {}).update(zip(points, array(element)))
+    return found
 
 
 class Folder(unittest.TestCase):
@@ -208,6 +234,54 @@ class Runs(Folder):
         self.assertEqual(summary["measurements"], {"used": 3, "all": 3})
         self.assertEqual(len(self.rows("results/observations.csv")), 3)
         self.assertIn("results/", out)
+
+    def test_few_files_with_the_same_values_on_any_number_of_ranks(self):
+        fixed = ["Inference/Minimum draws=16", "Inference/Maximum draws=16", "Inference/natural gradient/Maximum iterations=2",
+                 "Linear solver/Type=direct"]
+        answers = {}
+        for ranks, groups in ((1, 1), (4, 1), (4, 2)):
+            name = f"ranks-{ranks}-{groups}"
+            self.program("base.prm", *settings([*fixed, f"Output/Directory={name}", f"Parallel/Sample groups={groups}"]),
+                         ranks=ranks, code=4)
+            self.results(name)
+            # The record of the pieces and one file with all of them, for each of the two.
+            self.assertEqual(len(list((self.folder / name).glob("*.*vtu"))), 4)
+            answers[name] = {**values_at_points(self.folder / name, "posterior.pvd"),
+                             **values_at_points(self.folder / name, "state.pvd")}
+        alone = answers.pop("ranks-1-1")
+        self.assertIn("log_k_mean", alone)
+        self.assertIn("state_mean", alone)
+        for name, answer in answers.items():
+            self.assertEqual(answer.keys(), alone.keys())
+            for field, values in answer.items():
+                self.assertEqual(len(values), 25)
+                self.assertEqual(values.keys(), alone[field].keys())
+                for point, value in values.items():
+                    self.assertAlmostEqual(value, alone[field][point], delta=1e-4, msg=f"{name}, {field} at {point}")
+
+    def test_memory(self):
+        out, _ = self.program("base.prm", ranks=2)
+        memory = self.results()["memory"]
+        for kind in ("predicted_bytes", "peak_bytes"):
+            self.assertLessEqual(memory[kind]["rank"], memory[kind]["computer"])
+            self.assertLessEqual(memory[kind]["computer"], memory[kind]["all"])
+            self.assertGreater(memory[kind]["rank"], 1e7)
+        self.assertLess(memory["peak_bytes"]["all"], memory["predicted_bytes"]["all"])
+        self.assertRegex(out, r"memory +about \d+ MB on each rank, \d+ MB in all; [\d.]+ GB free on this computer")
+        self.assertRegex(out, r"memory +at most \d+ MB on each rank, \d+ MB in all \(predicted: \d+ MB\)")
+
+    def test_too_little_memory(self):
+        before = snapshot(self.folder)
+        for command_name in ([], ["check"], ["verify"]):
+            for ranks in (1, 3):
+                out, err = self.program(*command_name, "base.prm", "--set", "Parallel/Memory limit=0.05", code=2, ranks=ranks)
+                self.assertEqual(out, "")
+                self.assertEqual(err.count("Parallel/Memory limit: the run is predicted to take"), 1, err)
+                self.assertIn("the limit is 50 MB", err)
+        self.assertEqual(before, snapshot(self.folder))
+        # A limit above what there is lets the run try.
+        out, _ = self.program("check", "base.prm", "--set", "Parallel/Memory limit=1e6")
+        self.assertIn("1000000 GB allowed", out)
 
     def test_the_parameters_as_used_are_a_case(self):
         self.program("base.prm")

@@ -31,7 +31,9 @@ namespace
   {
     return "subsection Mesh\nset Subdivisions = 8, 8\nend\nsubsection Fields\nsubsection m\nsubsection spde\n"
            "set Standard deviation = 1\nset Correlation length = 0.3\nend\nend\nend\nsubsection Physics\n" +
-           physics + "subsection diffusion\nset Conductivity = m\nend\nend\nsubsection Measurements\nsubsection data\nset File = tests/data/one_sensor.csv\nend\nend\n";
+           physics +
+           "subsection diffusion\nset Conductivity = m\nend\nend\nsubsection Measurements\nsubsection data\nset File = "
+           "tests/data/one_sensor.csv\nend\nend\n";
   }
 
   BOOST_AUTO_TEST_CASE(the_largest_indicators_are_refined_and_meshes_stay_nested)

@@ -5,6 +5,7 @@
 #include <varfield/indicator.h>
 #include <varfield/inverse_problem.h>
 #include <varfield/map.h>
+#include <varfield/memory.h>
 #include <varfield/optimizer.h>
 #include <varfield/parameters.h>
 
@@ -78,6 +79,8 @@ namespace varfield
     const Measurements<dim> &measurements() const { return *measurements_; }
     const ForwardModel<dim> &model() const { return model_; }
     const InverseProblem<dim> &density() const { return *density_; }
+    /// What the run is predicted to take; known after build().
+    const MemoryPlan &memory() const { return memory_; }
     /// Where the search for the MAP point begins.
     const Vector &start() const { return start_; }
 
@@ -94,13 +97,17 @@ namespace varfield
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
     unsigned int automatic_groups() const;
+    /// From the parameters and a number of cells, before anything is built.
+    ProblemSize problem_size(double cells, unsigned int n_groups, double n_measurements);
+    void plan_memory_for(double cells);
     Vector synthetic_draw() const;
 
     const MPI_Comm world_;
     const std::vector<Assignment> assignments_;
     std::string title_;
     unsigned int dimension_ = dim, n_groups_ = 0;
-    std::uint64_t seed_ = 1;
+    double memory_limit_ = 0.; ///< GB
+    std::uint64_t seed_  = 1;
     OutputSettings output_;
     InferenceSettings inference_;
     AdaptiveRefinement<dim> adaptive_refinement_;
@@ -120,6 +127,7 @@ namespace varfield
     std::unique_ptr<Measurements<dim>> measurements_;
     ForwardModel<dim> model_;
     std::unique_ptr<InverseProblem<dim>> density_;
+    MemoryPlan memory_;
     Vector start_;
   };
 

@@ -6,6 +6,8 @@
 
 namespace varfield
 {
+  class CurvatureSketch;
+
   /// An average over draws and the sampling variance of that average, entry by entry.
   struct Spread
   {
@@ -26,12 +28,14 @@ namespace varfield
               bool antithetic = false);
     /// One linearisation at the same point in all groups, which share the work on a block of columns.
     Curvature(const LogDensity &density, const Linearization &shared);
+    /// An average that was gathered draw by draw.
+    Curvature(const LogDensity &density, const CurvatureSketch &sketch);
 
     const GaussianPrior &prior() const { return density_->prior(); }
     const Layout &layout() const { return prior().layout(); }
     const SampleGroups &groups() const { return density_->groups(); }
     /// Number of linearisations averaged.
-    unsigned int n_draws() const { return n_total_; }
+    unsigned int n_draws() const;
 
     /// The blend with V diag(λ) Vᵀ of weight 1−ρ; `dual` = V.
     Curvature blended(double rho, const MultiVector &dual, const Vector &lambda) const;
@@ -44,7 +48,8 @@ namespace varfield
 
     /// uᵢᵀHuᵢ for the columns, as column vectors. Of the average alone, without the blend.
     Spread forms(const MultiVector &directions) const;
-    /// UᵀHU. Of the average alone, without the blend.
+    /// UᵀHU. Of the average alone, without the blend. The sampling variances of both are known from a sketch for the
+    /// directions that it was made with only, and zero else.
     Spread form_matrix(const MultiVector &directions) const;
     /// Diagonal (local entries) of LᵀHL in whitened coordinates, or of H in the coefficients: exact from explicit
     /// factors and for small vectors, else by Rademacher probing (Hutchinson 1989) with `n_probes` vectors. Without the
@@ -58,6 +63,7 @@ namespace varfield
     Matrix one_diagonal(const Linearization &at, bool whitened, const MultiVector &probes) const;
 
     const LogDensity *density_;
+    const CurvatureSketch *sketch_ = nullptr;
     std::vector<const Linearization *> local_;
     unsigned int n_total_;
     bool antithetic_ = false, shared_ = false;
@@ -65,6 +71,18 @@ namespace varfield
     MultiVector old_dual_;
     Vector old_values_;
   };
+
+  /// C G for many columns, a few at a time. With `last`, C of that vector is one column more.
+  MultiVector covariance_in_blocks(const GaussianPrior &prior, const MultiVector &dual, const Vector *last = nullptr);
+
+  struct SymmetricEigen
+  {
+    Vector values; ///< ascending
+    Matrix vectors;
+  };
+
+  /// Dense eigen-decomposition, the same bits in all groups because decisions hang on it. Collective over the world.
+  SymmetricEigen symmetric_eigen(const SampleGroups &groups, const Layout &layout, const Matrix &a);
 
   /// Columns u with uᵢᵀC⁻¹uⱼ = δᵢⱼ, and C⁻¹u.
   struct OrthonormalBlock

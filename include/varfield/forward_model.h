@@ -54,6 +54,9 @@ namespace varfield
     std::vector<std::string> experiment_names() const;
     std::vector<std::string> state_names() const { return physics_->state_names(); }
     const std::string &state_unit() const { return state_unit_; }
+    unsigned int degree() const { return degree_; }
+    bool is_linear() const { return physics_->is_linear(); }
+    bool is_symmetric() const { return physics_->is_symmetric(); }
 
     /// Sets everything up that does not depend on the parameters. The arguments must outlive this object.
     void initialize(const Mesh<dim> &mesh, const FieldSet<dim> &fields, Measurements<dim> &measurements,

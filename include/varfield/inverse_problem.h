@@ -10,9 +10,35 @@ namespace varfield
   {
     void add_parameters(dealii::ParameterHandler &prm);
 
-    std::string route             = "auto"; ///< auto, data space or parameter space
-    unsigned int data_space_limit = 1000;   ///< auto: data space up to so many measurements, and 256 MB a Jacobian
+    std::string route = "auto"; ///< auto, data space or parameter space
+    double memory     = 4.;     ///< GB, over all ranks, that linearisations held at the same time may take
+    // What the rest of the parameters says, for predictions.
+    unsigned int draws = 16, rank = 100; ///< draws of an iteration; directions that the data inform, at most
   };
+
+  /// What the costs of the two routes follow from.
+  struct CurvatureSize
+  {
+    double unknowns = 0, measurements = 0;
+    double workspace_bytes = 0; ///< of what a linearisation in parameter space holds
+  };
+
+  /// The route and its predicted costs: right-hand sides solved for, tangents and adjoints, in one linearisation of
+  /// which the leading eigenpairs are wanted, and bytes over all ranks.
+  struct CurvaturePlan
+  {
+    bool data_space         = true;
+    double data_solves      = 0; ///< one for each measurement
+    double parameter_solves = 0; ///< a tangent and an adjoint for every direction of every pass, and for Newton steps
+    double data_bytes = 0, parameter_bytes = 0; ///< of one linearisation
+    double held_bytes = 0;                      ///< that may be held
+    double bytes() const { return data_space ? data_bytes : parameter_bytes; }
+    bool keeps(double n_draws) const { return n_draws * bytes() <= held_bytes; }
+  };
+
+  /// The cheaper route in solves, unless the user says which, and parameter space where three Jacobians (as many as a
+  /// Newton step holds) take more than `memory`.
+  CurvaturePlan plan_curvature(const CurvatureSettings &settings, const CurvatureSize &size);
 
   /// The posterior of a PDE's coefficients: Φ(m) = −log p(d | F(m)), its gradient by one adjoint solve, its
   /// Gauss–Newton curvature JᵀWJ, W the weights of the noise model.
@@ -34,21 +60,23 @@ namespace varfield
     bool is_quadratic() const override { return model_.is_affine() && measurements_.is_gaussian(); }
     Cost cost() const override { return model_.cost(); }
     const SampleGroups &groups() const override { return groups_; }
+    bool keeps_linearizations(unsigned int n_draws) const override { return plan_.keeps(n_draws); }
 
-    bool uses_data_space() const { return data_space_; }
+    bool uses_data_space() const { return plan_.data_space; }
     /// The route and the reason for it, for the terminal.
     std::string describe() const;
     /// States and predictions of the last model that potential() solved: for averages over draws.
     const ModelState<dim> *last() const { return last_.get(); }
 
   private:
-    double jacobian_megabytes() const;
+    bool adjoint_in_blocks(const Matrix &weights, MultiVector &result) const;
 
     const ForwardModel<dim> &model_;
     const Measurements<dim> &measurements_;
     const FieldSet<dim> &fields_;
     const SampleGroups &groups_;
-    bool data_space_;
+    const CurvatureSettings settings_;
+    const CurvaturePlan plan_;
     mutable std::unique_ptr<ModelState<dim>> last_;
   };
 } // namespace varfield

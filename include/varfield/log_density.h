@@ -59,6 +59,9 @@ namespace varfield
     virtual std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const;
     /// Whether Φ is quadratic, so that its curvature is the same everywhere.
     virtual bool is_quadratic() const { return false; }
+    /// Whether the linearisations at so many draws may be held at the same time. Where not, an average of curvatures is
+    /// gathered draw by draw.
+    virtual bool keeps_linearizations(unsigned int) const { return true; }
     /// Work done since the object was made, by this group.
     virtual Cost cost() const { return {}; }
     /// Over which the draws of an expectation are spread.

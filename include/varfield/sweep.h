@@ -1,6 +1,7 @@
 #ifndef varfield_sweep_h
 #define varfield_sweep_h
 
+#include <varfield/curvature_sketch.h>
 #include <varfield/elbo.h>
 
 namespace varfield
@@ -15,8 +16,9 @@ namespace varfield
 
   /// What one set of draws says about q: its ELBO, the gradient by its mean, and the averaged curvature.
   ///
-  /// Keeps the linearisations of its group's draws. `density` and `family` must outlive it. All members are collective
-  /// over the world.
+  /// Keeps the linearisations of its group's draws, or where the density says that these are too large, their gradients
+  /// and a sketch of the averaged curvature (only for a family that follows the curvature, from which it takes the
+  /// directions). `density` and `family` must outlive it. All members are collective over the world.
   class Sweep
   {
   public:
@@ -39,14 +41,16 @@ namespace varfield
     {
       unsigned int k; ///< number of the draw
       DrawKey key;    ///< that was used in the end
-      std::unique_ptr<Linearization> at;
+      Vector gradient;
+      std::unique_ptr<Linearization> at; ///< empty where there is a sketch
     };
 
     const LogDensity &density_;
     const unsigned int n_draws_;
     ElboEstimate elbo_;
     std::vector<Solved> solved_; ///< of this group
-    Vector prior_gradient_;      ///< C⁻¹mean
+    std::unique_ptr<CurvatureSketch> sketch_;
+    Vector prior_gradient_; ///< C⁻¹mean
     Vector gradient_;
   };
 } // namespace varfield

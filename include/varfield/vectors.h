@@ -49,6 +49,9 @@ namespace varfield
     /// Column-wise Σᵢ XᵢⱼYᵢⱼ. Collective.
     Vector column_dots(const MultiVector &x, const MultiVector &y) const;
 
+    /// How many columns are worked on at once where there are many: as many as take 128 MB over all ranks, at least 8.
+    Index block_columns() const;
+
     /// The local rows of the identity matrix, a block of n_global() columns: for small vectors only.
     MultiVector identity() const;
     /// All rows on every rank, in the order of the ranks. Collective.
