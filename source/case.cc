@@ -244,17 +244,14 @@ namespace varfield
   }
 
   template <int dim>
-  ProblemSize Case<dim>::problem_size(double cells, unsigned int n_groups, double n_measurements)
+  ProblemSize Case<dim>::problem_size(double cells)
   {
     const auto is_direct = [this](MatrixKind kind, double n)
-    {
-      return LinearSolver::describe(solver_, kind, static_cast<std::uint64_t>(n), dim).find("MUMPS") !=
-             std::string::npos;
-    };
+    { return LinearSolver::is_direct(solver_, kind, static_cast<std::uint64_t>(n), dim); };
     ProblemSize size;
     size.dim          = dim;
     size.ranks        = Utilities::MPI::n_mpi_processes(world_);
-    size.groups       = n_groups;
+    size.groups       = groups_->n_groups();
     size.cells        = cells;
     size.state_degree = model_.degree();
     size.components   = model_.state_names().size();
@@ -272,19 +269,19 @@ namespace varfield
       field.direct     = is_direct(MatrixKind::spd, unknowns_of(cells, dim, field.degree));
       size.fields.push_back(field);
     }
-    size.has_posterior  = inference_.method != "map";
-    size.is_variational = inference_.method == "variational";
-    size.coarse_to_fine = inference_.coarse_to_fine;
-    size.draws          = inference_.curvature.draws;
-    size.rank           = inference_.curvature.rank;
-    size.written_draws  = output_.n_draws;
-    size.written_modes  = output_.n_modes;
-    size.measurements   = n_measurements;
-    const double matrix = matrix_bytes(size.state_unknowns(), entries_of_row(dim, size.state_degree, size.components));
-    const CurvaturePlan plan = plan_curvature(
-        inference_.curvature, {size.field_unknowns(), n_measurements, (4. + size.fields.size()) * matrix});
-    size.data_space           = plan.data_space;
-    size.keeps_linearizations = plan.keeps(size.draws);
+    size.has_posterior         = inference_.method != "map";
+    size.is_variational        = inference_.method == "variational";
+    size.coarse_to_fine        = inference_.coarse_to_fine;
+    size.draws                 = inference_.curvature.draws;
+    size.rank                  = inference_.curvature.rank;
+    size.written_draws         = output_.n_draws;
+    size.written_modes         = output_.n_modes;
+    size.measurements          = static_cast<double>(measurements_->n_used());
+    CurvatureSettings settings = inference_.curvature;
+    settings.workspace_bytes   = size.workspace_bytes();
+    const CurvaturePlan plan   = plan_curvature(settings, {size.field_unknowns(), size.measurements});
+    size.data_space            = plan.data_space;
+    size.keeps_linearizations  = plan.keeps(size.draws) || !inference_.family->follows_curvature();
     return size;
   }
 
@@ -292,8 +289,8 @@ namespace varfield
   template <int dim>
   void Case<dim>::plan_memory_for(double cells)
   {
-    const auto size = problem_size(cells, groups_->n_groups(), static_cast<double>(measurements_->n_used()));
-    memory_         = plan_memory(size, 1e9 * memory_limit_, world_);
+    const ProblemSize size = problem_size(cells);
+    memory_                = plan_memory(size, 1e9 * memory_limit_, world_);
     refuse_excess(memory_, size);
   }
 
@@ -355,8 +352,10 @@ namespace varfield
     if (is_the_run)
       plan_memory_for(static_cast<double>(estimate));
     mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
-    if (is_the_run && mesh_.triangulation().n_global_active_cells() > estimate)
-      plan_memory_for(static_cast<double>(mesh_.triangulation().n_global_active_cells()));
+    const auto cells = mesh_.triangulation().n_global_active_cells();
+    if (is_the_run && cells > estimate)
+      plan_memory_for(static_cast<double>(cells));
+    inference_.curvature.workspace_bytes = problem_size(static_cast<double>(cells)).workspace_bytes();
     for (auto &field : declared_fields_)
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));

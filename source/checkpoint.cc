@@ -5,6 +5,7 @@
 #include <varfield/checkpoint.h>
 #include <varfield/collective.h>
 #include <varfield/table.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -16,16 +17,18 @@ namespace varfield
     std::string message;
     if (dealii::Utilities::MPI::this_mpi_process(layout.comm()) == 0)
     {
-      std::map<std::uint64_t, double> sorted;
+      std::vector<std::pair<std::uint64_t, double>> sorted;
+      sorted.reserve(static_cast<std::size_t>(layout.n_global()));
       for (std::size_t rank = 0; rank < keys.size(); ++rank)
         for (std::size_t i = 0; i < keys[rank].size(); ++i)
-          sorted[keys[rank][i]] = values[rank][i];
-      std::vector<std::vector<Cell>> rows;
+          sorted.emplace_back(keys[rank][i], values[rank][i]);
+      std::sort(sorted.begin(), sorted.end());
+      std::string text = "key,value\n";
       for (const auto &[key, value] : sorted)
-        rows.push_back({key, value});
+        text += Cell(key).text + "," + Cell(value).text + "\n";
       try
       {
-        write_csv(path, {"key", "value"}, rows);
+        write_text_file(path, text);
       }
       catch (const ComputationError &error)
       {

@@ -75,7 +75,7 @@ namespace varfield
     CurvaturePlan plan;
     plan.held_bytes      = 1e9 * settings.memory;
     plan.data_bytes      = 8. * size.unknowns * size.measurements;
-    plan.parameter_bytes = size.workspace_bytes;
+    plan.parameter_bytes = settings.workspace_bytes;
     plan.data_solves     = size.measurements;
     // Two passes, one for a basis and one for what the curvature does to it; a sketch takes one.
     const double passes   = settings.draws * plan.parameter_bytes <= plan.held_bytes ? 2. : 1.;
@@ -86,21 +86,6 @@ namespace varfield
     return plan;
   }
 
-  namespace
-  {
-    template <int dim>
-    CurvatureSize size_of(const ForwardModel<dim> &model, const Measurements<dim> &measurements,
-                          const FieldSet<dim> &fields)
-    {
-      const auto &handler = model.space().dof_handler();
-      const auto &fe      = handler.get_fe();
-      // K, its copy with boundary conditions, its factor or hierarchy, and ∂R/∂m of every field.
-      const double matrix = matrix_bytes(handler.n_dofs(), entries_of_row(dim, fe.degree, fe.n_components()));
-      return {static_cast<double>(fields.prior().layout().n_global()), static_cast<double>(measurements.n_used()),
-              (4. + fields.size()) * matrix};
-    }
-  } // namespace
-
   template <int dim>
   InverseProblem<dim>::InverseProblem(const ForwardModel<dim> &model, const Measurements<dim> &measurements,
                                       const FieldSet<dim> &fields, const SampleGroups &groups,
@@ -110,7 +95,8 @@ namespace varfield
         fields_(fields),
         groups_(groups),
         settings_(settings),
-        plan_(plan_curvature(settings, size_of(model, measurements, fields)))
+        plan_(plan_curvature(settings, {static_cast<double>(fields.prior().layout().n_global()),
+                                        static_cast<double>(measurements.n_used())}))
   {
   }
 

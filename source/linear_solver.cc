@@ -282,15 +282,6 @@ namespace varfield
       PetscOptionsHasName(nullptr, prefix_of(kind), "-ksp_type", &method);
       return preconditioner || method;
     }
-
-    bool use_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
-    {
-      if (settings.type != "auto")
-        return settings.type == "direct";
-      if (kind == MatrixKind::mass)
-        return n <= 20000;
-      return n <= (dim <= 2 ? 400000u : 60000u);
-    }
   } // namespace
 
   MultiVector multiply(Mat a, const MultiVector &x)
@@ -329,10 +320,19 @@ namespace varfield
                            "to “direct”, or choose a variational family that needs no determinant of the prior.");
   }
 
+  bool LinearSolver::is_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim)
+  {
+    if (settings.type != "auto")
+      return settings.type == "direct";
+    if (kind == MatrixKind::mass)
+      return n <= 20000;
+    return n <= (dim <= 2 ? 400000u : 60000u);
+  }
+
   std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
                                                      unsigned int dim, const HierarchySource &hierarchy)
   {
-    if (use_direct(settings, kind, n, dim))
+    if (is_direct(settings, kind, n, dim))
     {
       // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up to
       // this size the factor is as sparse.
@@ -357,7 +357,7 @@ namespace varfield
   std::string LinearSolver::describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim,
                                      bool refined)
   {
-    if (use_direct(settings, kind, n, dim))
+    if (is_direct(settings, kind, n, dim))
       return kind == MatrixKind::general ? "sparse LU (MUMPS)" : "sparse Cholesky (MUMPS)";
     if (chosen_by_option(kind))
       return "PETSc's Krylov solver of the options given";

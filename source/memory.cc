@@ -166,7 +166,7 @@ namespace varfield
 
     double mesh_bytes_of_cell(unsigned int dim)
     {
-      return dim == 2 ? 1500. : 3500.;
+      return dim == 2 ? 1500. : 2500.;
     }
 
     /// Levels of multigrid and their transfer, in units of the matrix.
@@ -218,39 +218,59 @@ namespace varfield
       return result;
     }
 
-    /// Columns of blocks of vectors at the worst moment of every phase.
-    double columns_of_blocks(const ProblemSize &size)
+    /// Columns of blocks of vectors, by phase.
+    class Columns
     {
-      const double n = size.field_unknowns(), all = size.measurements;
-      const double rank  = std::min({static_cast<double>(size.rank), all, n});
-      const double block = std::min(std::max(8., 1.6e7 / n), all), temporary = 6. * block;
-      const double jacobian = size.data_space ? all : 0.;
-      const auto eigenpairs = [&](double columns) // blocks in eigenpairs() from a factor
+    public:
+      explicit Columns(const ProblemSize &size)
+          : size_(size), n_(size.field_unknowns()), jacobian_(size.data_space ? size.measurements : 0.)
       {
-        return columns > 4. * (size.rank + 20.) ? 8. * (rank + 20.)
-               : columns * n < 2e7              ? 7. * columns
-                                                : 2. * columns + 3. * rank;
-      };
+      }
 
-      double most = 10. + (size.data_space ? 3. * jacobian + 4. * rank : 2. * rank) + temporary; // a Newton step
-      if (size.has_posterior)
+      /// At the worst moment.
+      double most() const
       {
-        const double laplace = jacobian + eigenpairs(size.data_space ? jacobian : 1e9);
-        most                 = std::max(most, laplace + 2. * rank + temporary);
-        most = std::max(most, 8. * rank + 8. * std::min(std::max(8., 1.6e7 / n), 64.)); // pointwise variances
+        double result = newton();
+        if (size_.has_posterior)
+          result = std::max({result, jacobian_ + 2. * rank(1.) + eigenpairs(jacobian_, 1.), pointwise()});
+        if (size_.is_variational)
+          result = std::max(result, sweep());
+        return result;
       }
-      if (size.is_variational)
+
+    private:
+      /// Directions that so many linearisations inform, at most.
+      double rank(double draws) const
       {
-        const double family = 9. * rank, draws = std::ceil(size.draws / 2. / size.groups) * 2.;
-        const double probes = std::max(80., rank + 20.);
-        const double sweep =
-            size.keeps_linearizations
-                ? draws * (jacobian + 2.) + eigenpairs(size.data_space ? size.draws * jacobian : 1e9)
-                : draws + std::max(jacobian + 3. * probes + temporary, probes + eigenpairs(probes + rank));
-        most = std::max(most, family + sweep);
+        return std::min({static_cast<double>(size_.rank), draws * size_.measurements, n_});
       }
-      return most;
-    }
+      /// Columns of a block where there are many, and what a solve for them holds.
+      double block() const { return std::max(8., 1.6e7 / n_); }
+      double temporary() const { return 6. * std::min(block(), std::max(1., jacobian_)); }
+      /// Two Jacobians (one of them scaled) and the image of one, the inverse curvature before and after.
+      double newton() const { return 10. + 3. * jacobian_ + 4. * rank(1.) + temporary(); }
+      double pointwise() const { return 8. * (rank(size_.draws) + std::min(block(), 64.)); }
+      /// From a factor of so many columns, 0: none.
+      double eigenpairs(double columns, double draws) const
+      {
+        if (columns == 0. || columns > 4. * (size_.rank + 20.))
+          return std::min(13. * (size_.rank + 20.), 13. * n_); // subspaces of several passes
+        return columns * n_ < 2e7 ? 7. * columns : 2. * columns + 3. * rank(draws);
+      }
+      /// The family with copies from before the step and from the start, its inverse, and the curvature it remembers.
+      double sweep() const
+      {
+        const double draws = std::ceil(size_.draws / 2. / size_.groups) * 2., r = rank(size_.draws);
+        const double probes = std::max(80., r + 20.);
+        return 9. * r + (size_.keeps_linearizations
+                             ? draws * (jacobian_ + 2.) + eigenpairs(size_.draws * jacobian_, size_.draws)
+                             : draws + std::max(jacobian_ + 3. * probes + temporary(),
+                                                probes + eigenpairs(probes + r, size_.draws)));
+      }
+
+      const ProblemSize &size_;
+      const double n_, jacobian_;
+    };
 
     double held_workspaces(const ProblemSize &size)
     {
@@ -276,7 +296,7 @@ namespace varfield
                                   {"priors", prior_bytes(size) * (1. + coarse)},
                                   {"matrices and factors of states", held_workspaces(size) * size.workspace_bytes() +
                                                                          pattern + coarse * size.workspace_bytes()},
-                                  {"Jacobians and bases", 8. * n * columns_of_blocks(size) * (1. + 0.3 * coarse)},
+                                  {"Jacobians and bases", 8. * n * Columns(size).most() * (1. + 0.3 * coarse)},
                                   {"vectors and output", vectors + written}};
     std::stable_sort(parts.begin(), parts.end(),
                      [](const MemoryPart &a, const MemoryPart &b) { return a.bytes > b.bytes; });

@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(predictions_follow_the_problem)
   BOOST_TEST(bytes_of(multigrid) < bytes_of(large));
   ProblemSize sketched          = multigrid;
   sketched.keeps_linearizations = false;
-  BOOST_TEST(bytes_of(sketched) < 0.6 * bytes_of(multigrid));
+  BOOST_TEST(bytes_of(sketched) < 0.7 * bytes_of(multigrid));
   // What does not depend on the number of draws when they are averaged one by one.
   ProblemSize more_draws = sketched;
   more_draws.draws       = 64;
@@ -133,7 +133,8 @@ BOOST_AUTO_TEST_CASE(route_by_cost)
 {
   CurvatureSettings settings;
   // 100 directions at most: 2·2·(100+20)+10 solves in parameter space.
-  CurvatureSize size{1e4, 490., 1e6};
+  settings.workspace_bytes = 1e6;
+  CurvatureSize size{1e4, 490.};
   BOOST_TEST(plan_curvature(settings, size).parameter_solves == 490.);
   BOOST_TEST(plan_curvature(settings, size).data_space);
   size.measurements = 491.;
@@ -141,27 +142,27 @@ BOOST_AUTO_TEST_CASE(route_by_cost)
   settings.route = "data space";
   BOOST_TEST(plan_curvature(settings, size).data_space);
   settings.route = "parameter space";
-  size           = {1e4, 10., 1e6};
+  size           = {1e4, 10.};
   BOOST_TEST(!plan_curvature(settings, size).data_space);
   settings.route = "auto";
   BOOST_TEST(plan_curvature(settings, size).data_space);
 
   // Fewer directions: the data space pays for fewer measurements.
   settings.rank = 10;
-  size          = {1e4, 200., 1e6};
+  size          = {1e4, 200.};
   BOOST_TEST(!plan_curvature(settings, size).data_space);
   settings.rank = 100;
   BOOST_TEST(plan_curvature(settings, size).data_space);
 
   // Three Jacobians of 1.2 GB fit into 4 GB, three of 1.4 GB do not.
-  BOOST_TEST(plan_curvature(settings, {1e6, 150., 1e9}).data_space);
-  BOOST_TEST(!plan_curvature(settings, {1e6, 175., 1e9}).data_space);
+  BOOST_TEST(plan_curvature(settings, {1e6, 150.}).data_space);
+  BOOST_TEST(!plan_curvature(settings, {1e6, 175.}).data_space);
   settings.memory = 5.;
-  BOOST_TEST(plan_curvature(settings, {1e6, 175., 1e9}).data_space);
+  BOOST_TEST(plan_curvature(settings, {1e6, 175.}).data_space);
 
   // All draws are kept as long as they fit.
-  BOOST_TEST(plan_curvature(settings, {1e6, 150., 1e9}).keeps(4));
-  BOOST_TEST(!plan_curvature(settings, {1e6, 150., 1e9}).keeps(16));
+  BOOST_TEST(plan_curvature(settings, {1e6, 150.}).keeps(4));
+  BOOST_TEST(!plan_curvature(settings, {1e6, 150.}).keeps(16));
 }
 
 namespace

@@ -97,8 +97,8 @@ namespace varfield
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
     unsigned int automatic_groups() const;
-    /// From the parameters and a number of cells, before anything is built.
-    ProblemSize problem_size(double cells, unsigned int n_groups, double n_measurements);
+    /// From the parameters, the measurements and a number of cells, before anything large is built.
+    ProblemSize problem_size(double cells);
     void plan_memory_for(double cells);
     Vector synthetic_draw() const;
 

@@ -12,15 +12,15 @@ namespace varfield
 
     std::string route = "auto"; ///< auto, data space or parameter space
     double memory     = 4.;     ///< GB, over all ranks, that linearisations held at the same time may take
-    // What the rest of the parameters says, for predictions.
+    // What the rest of the parameters and the mesh say, for predictions.
     unsigned int draws = 16, rank = 100; ///< draws of an iteration; directions that the data inform, at most
+    double workspace_bytes = 0;          ///< of what a linearisation in parameter space holds, over all ranks
   };
 
   /// What the costs of the two routes follow from.
   struct CurvatureSize
   {
     double unknowns = 0, measurements = 0;
-    double workspace_bytes = 0; ///< of what a linearisation in parameter space holds
   };
 
   /// The route and its predicted costs: right-hand sides solved for, tangents and adjoints, in one linearisation of

@@ -257,7 +257,8 @@ namespace varfield
 
     Termination Maximization::run()
     {
-      const auto start = family.clone();
+      // What is carried over from a coarser mesh is not judged: then no copy of its basis is kept.
+      const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
       Termination result;
       ElboEstimate first, last;
       while (result.iterations < settings.max_iterations && result.reason.empty())
