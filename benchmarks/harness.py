@@ -1,7 +1,7 @@
 """Runs the program on configurations and keeps what they cost, one JSON object a line.
 
-A configuration is a case, overrides of its parameters, a number of ranks and a number of repetition; its key says all of this,
-and a key that is in the results file is not run again. Only Python's standard library is needed.
+A configuration is a case, overrides of its parameters, a number of ranks and a number of repetition; its key says all
+of this, and a key that is in the results file is not run again. Only Python's standard library is needed.
 """
 import csv
 import dataclasses
@@ -31,6 +31,7 @@ class UserError(Exception):
 @dataclasses.dataclass(frozen=True)
 class Configuration:
     """One run. `settings` are pairs (parameter, value), as for --set."""
+
     settings: tuple
     case: str = "ld100"
     ranks: int = 1
@@ -52,13 +53,16 @@ class Configuration:
 @dataclasses.dataclass(frozen=True)
 class Launcher:
     """How the program is started."""
+
     program: pathlib.Path
     mpirun: str
     time_limit: float
 
     def is_open_mpi(self):
         """Whether ranks are started by Open MPI's mpirun, which can count messages."""
-        version = subprocess.run(shlex.split(self.mpirun)[:1] + ["--version"], capture_output=True, text=True, check=False)
+        version = subprocess.run(
+            shlex.split(self.mpirun)[:1] + ["--version"], capture_output=True, text=True, check=False
+        )
         return "Open MPI" in version.stdout
 
     def command(self, configuration, output, monitoring=None):
@@ -67,8 +71,17 @@ class Launcher:
         if configuration.ranks > 1:
             command += shlex.split(self.mpirun.format(ranks=configuration.ranks))
             if monitoring is not None and self.is_open_mpi():
-                command += ["--mca", "pml_monitoring_enable", "2", "--mca", "pml_monitoring_enable_output", "3",
-                            "--mca", "pml_monitoring_filename", str(monitoring)]
+                command += [
+                    "--mca",
+                    "pml_monitoring_enable",
+                    "2",
+                    "--mca",
+                    "pml_monitoring_enable_output",
+                    "3",
+                    "--mca",
+                    "pml_monitoring_filename",
+                    str(monitoring),
+                ]
         command += [str(self.program), str(ROOT / "parameter_files" / configuration.case / f"{configuration.case}.prm")]
         for name, value in configuration.settings + (("Output/Directory", str(output)),):
             command += ["--set", f"{name}={value}"]
@@ -89,8 +102,13 @@ def machine():
                 memory = round(int(line.split()[1]) / 1e6, 1)
     except OSError:
         pass
-    return {"processor": model, "cores": cores, "memory_gb": memory, "system": f"{platform.system()} {platform.release()}",
-            "load_before": round(os.getloadavg()[0], 2)}
+    return {
+        "processor": model,
+        "cores": cores,
+        "memory_gb": memory,
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def environment():
@@ -101,8 +119,8 @@ def environment():
 
 
 def timed_run(command, env, time_limit, log):
-    """Exit code, wall seconds and the peak memory in MB of the largest process (mpirun waits for its ranks, so theirs is
-    counted); the exit code is None at the time limit."""
+    """Exit code, wall seconds and the peak memory in MB of the largest process (mpirun waits for its ranks, so theirs
+    is counted); the exit code is None at the time limit."""
     expired = threading.Event()
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True)
@@ -125,14 +143,25 @@ def timed_run(command, env, time_limit, log):
 
 
 ITERATION_TEXTS = ("phase", "mesh")
-ITERATION_NUMBERS = ("iteration", "objective", "error", "rank", "factorizations", "state_solves", "linear_solves", "seconds")
+ITERATION_NUMBERS = (
+    "iteration",
+    "objective",
+    "error",
+    "rank",
+    "factorizations",
+    "state_solves",
+    "linear_solves",
+    "seconds",
+)
 
 
 def read_iterations(path):
     """The columns that are kept of convergence.csv, row by row; iterations() makes dictionaries of them again."""
     with open(path, newline="", encoding="utf-8") as file:
-        return [[row[key] for key in ITERATION_TEXTS] + [float(row[key]) for key in ITERATION_NUMBERS]
-                for row in csv.DictReader(file)]
+        return [
+            [row[key] for key in ITERATION_TEXTS] + [float(row[key]) for key in ITERATION_NUMBERS]
+            for row in csv.DictReader(file)
+        ]
 
 
 def iterations(record, phase):
@@ -152,6 +181,14 @@ def six_digits(value):
     return value
 
 
+def slim(stages):
+    """Seconds with three digits, numbers of nothing left out: results files are kept under version control."""
+    for stage in stages:
+        stage["seconds"] = {kind: float(f"{s:.3g}") for kind, s in stage["seconds"].items() if s >= 1e-4}
+        stage["counts"] = {kind: int(n) for kind, n in stage["counts"].items() if n > 0}
+    return stages
+
+
 def run(configuration, launcher):
     """The record of one run."""
     with tempfile.TemporaryDirectory(prefix="varfield-benchmark-") as folder:
@@ -162,8 +199,12 @@ def run(configuration, launcher):
             env["PETSC_OPTIONS"] = f"{env.get('PETSC_OPTIONS', '')} -log_view :{folder / 'petsc.py'}:ascii_info_detail"
             monitoring = folder / "monitoring"
         command = launcher.command(configuration, folder / "output", monitoring)
-        record = {"key": configuration.key(), "configuration": dataclasses.asdict(configuration), "machine": machine(),
-                  "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+        record = {
+            "key": configuration.key(),
+            "configuration": dataclasses.asdict(configuration),
+            "machine": machine(),
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        }
         with open(folder / "log", "w+", encoding="utf-8") as log:
             code, record["wall_seconds"], record["peak_memory_mb"] = timed_run(command, env, launcher.time_limit, log)
             log.seek(0)
@@ -174,9 +215,22 @@ def run(configuration, launcher):
             record["last_lines"] = last_lines
             return record
         summary = json.loads((folder / "output" / "summary.json").read_text(encoding="utf-8"))
-        for name in ("version", "git_commit", "ranks", "groups", "cells", "state_unknowns", "measurements", "map", "inference",
-                     "elbo", "cost", "stages"):
+        for name in (
+            "version",
+            "git_commit",
+            "ranks",
+            "groups",
+            "cells",
+            "state_unknowns",
+            "measurements",
+            "map",
+            "inference",
+            "elbo",
+            "cost",
+            "stages",
+        ):
             record[name] = summary.get(name)
+        slim(record["stages"])
         record["iterations"] = read_iterations(folder / "output" / "convergence.csv")
         if configuration.counts_messages:
             record["petsc"] = petsc_log.read(folder / "petsc.py")

@@ -3,17 +3,39 @@ import json
 import re
 
 LINE = re.compile(r'Stages\["(?P<stage>[^"]+)"\]\["(?P<event>[^"]+)"\]\[(?P<rank>\d+)\] = (?P<numbers>\{.*\})')
-EVENTS = ("summary", "MatMult", "MatMultTranspose", "MatSolve", "MatMatSolve", "MatCholFctrNum", "MatCholFctrSym",
-          "MatAssemblyBegin", "VecScatterBegin", "BuildTwoSided", "BuildTwoSidedF", "KSPSolve", "PCApply", "PCSetUp", "SFSetUp",
-          "VecTDot", "VecNorm")  # those that are kept
-FIELDS = {"count": "count", "messages": "numMessages", "bytes": "messageLength", "reductions": "numReductions", "flop": "flop"}
+EVENTS = (
+    "summary",
+    "MatMult",
+    "MatMultTranspose",
+    "MatSolve",
+    "MatMatSolve",
+    "MatCholFctrNum",
+    "MatCholFctrSym",
+    "MatAssemblyBegin",
+    "VecScatterBegin",
+    "BuildTwoSided",
+    "BuildTwoSidedF",
+    "KSPSolve",
+    "PCApply",
+    "PCSetUp",
+    "SFSetUp",
+    "VecTDot",
+    "VecNorm",
+)  # those that are kept
+FIELDS = {
+    "count": "count",
+    "messages": "numMessages",
+    "bytes": "messageLength",
+    "reductions": "numReductions",
+    "flop": "flop",
+}
 
 
 def read(path):
-    """{stage: {event: {count, messages, bytes, reductions, flop}}} of a log written by -log_view :file:ascii_info_detail. The
-    event "summary" is the whole stage. Messages, bytes and flop are sums over the ranks, and in `*_max` the largest of any rank;
-    counts and reductions are those of the first rank. The file has messages sent plus received: half of them are counted here.
-    Messages to the own rank are among them."""
+    """{stage: {event: {count, messages, bytes, reductions, flop}}} of a log that -log_view :file:ascii_info_detail
+    wrote. The event "summary" is the whole stage. Messages, bytes and flop are sums over the ranks, and in `*_max` the
+    largest of any rank; counts and reductions are those of the first rank. The file has messages sent plus received:
+    half of them are counted here. Messages to the own rank are among them."""
     result = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         match = LINE.match(line)
@@ -23,7 +45,8 @@ def read(path):
         if match["event"] != "summary" and numbers.get("count", 0) == 0:
             continue
         event = result.setdefault(match["stage"], {}).setdefault(
-            match["event"], {name: 0 for name in FIELDS} | {"messages_max": 0, "bytes_max": 0, "flop_max": 0})
+            match["event"], {name: 0 for name in FIELDS} | {"messages_max": 0, "bytes_max": 0, "flop_max": 0}
+        )
         for name, theirs in FIELDS.items():
             value = numbers.get(theirs, 0) / (2 if name in ("messages", "bytes") else 1)
             if name in ("count", "reductions"):
@@ -35,8 +58,9 @@ def read(path):
 
 
 def read_monitoring(folder, name):
-    """{kind: {messages, bytes}} sent by all ranks: "point to point" by the libraries and the program themselves, of these "to the
-    own rank", and "collective" by collective operations as Open MPI carries them out; None if there are no files."""
+    """{kind: {messages, bytes}} sent by all ranks: "point to point" by the libraries and the program themselves, of
+    these "to the own rank", and "collective" by collective operations as Open MPI carries them out; None if there are
+    no files."""
     totals = {kind: {"messages": 0, "bytes": 0} for kind in ("point to point", "to the own rank", "collective")}
     paths = sorted(folder.glob(f"{name}*.prof"))
     for path in paths:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Measures what varfield costs: solves, factorisations, seconds, memory, messages, against mesh, ranks, draws, family and
-optimiser.
+"""Measures what varfield costs: solves, factorisations, seconds, memory, messages, against mesh, ranks, draws, family
+and optimiser.
 
   benchmarks/run.py --list              # the suites
   benchmarks/run.py mesh --quick        # a small version of one suite, in a minute or two
@@ -29,13 +29,23 @@ def arguments():
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small versions, minutes")
     size.add_argument("--full", action="store_true", help="with the largest problems")
-    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("benchmark-output"), help="folder for results")
+    parser.add_argument(
+        "--results", type=pathlib.Path, default=pathlib.Path("benchmark-output"), help="folder for results"
+    )
     parser.add_argument("--again", action="store_true", help="run what is there already once more")
-    parser.add_argument("--report-only", action="store_true", help="no runs: tables and figures of the results that are there")
-    parser.add_argument("--insert", type=pathlib.Path, metavar="FILE",
-                        help="put the report of a suite also into this file, between <!-- begin SUITE --> and <!-- end SUITE -->")
+    parser.add_argument(
+        "--report-only", action="store_true", help="no runs: tables and figures of the results that are there"
+    )
+    parser.add_argument(
+        "--insert",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="put the report of a suite also into this file, between <!-- begin SUITE --> and <!-- end SUITE -->",
+    )
     parser.add_argument("--program", type=pathlib.Path, default=harness.ROOT / "build" / "release" / "varfield")
-    parser.add_argument("--mpirun", default="mpirun --oversubscribe --bind-to none -np {ranks}", help="how ranks are started")
+    parser.add_argument(
+        "--mpirun", default="mpirun --oversubscribe --bind-to none -np {ranks}", help="how ranks are started"
+    )
     parser.add_argument("--time-limit", type=float, default=7200, help="seconds after which a run is ended")
     return parser.parse_args()
 
@@ -54,7 +64,8 @@ def size_of(options):
 def list_suites(options):
     for name, suite in suites.SUITES.items():
         numbers = [len(suite.configurations(size)) for size in ("quick", "default", "full")]
-        print(f"{name:12} {suite.__doc__.splitlines()[0]}\n{'':12} runs: {numbers[0]} quick, {numbers[1]} default, {numbers[2]} full")
+        print(f"{name:12} {suite.__doc__.splitlines()[0]}")
+        print(f"{'':12} runs: {numbers[0]} quick, {numbers[1]} default, {numbers[2]} full")
 
 
 def make_runs(configurations, results, launcher, again):
@@ -64,7 +75,10 @@ def make_runs(configurations, results, launcher, again):
         begin = time.monotonic()
         record = harness.run(configuration, launcher)
         results.add(record)
-        print(f"  {time.monotonic() - begin:.1f} s{'  FAILED: ' + record['failed'] if 'failed' in record else ''}", flush=True)
+        print(
+            f"  {time.monotonic() - begin:.1f} s{'  FAILED: ' + record['failed'] if 'failed' in record else ''}",
+            flush=True,
+        )
 
 
 def insert(path, name, body, folder):
@@ -74,7 +88,9 @@ def insert(path, name, body, folder):
     if begin not in text or end not in text:
         raise harness.UserError(f"{path}: has no lines '{begin}' and '{end}'.")
     body = re.sub(r"\]\((\w+\.png)\)", lambda m: f"]({os.path.relpath(folder / m[1], path.parent)})", body)
-    path.write_text(text[:text.index(begin)] + f"{begin}\n\n{body.strip()}\n\n" + text[text.index(end):], encoding="utf-8")
+    path.write_text(
+        text[: text.index(begin)] + f"{begin}\n\n{body.strip()}\n\n" + text[text.index(end) :], encoding="utf-8"
+    )
 
 
 def write_report(name, suite, configurations, results, options):
@@ -102,12 +118,14 @@ def main():
         return 0
     chosen = chosen_suites(options.suite)
     if not options.report_only and not options.program.exists():
-        raise harness.UserError(f"{options.program}: is not there. Build it with scripts/build.sh, or name it with --program.")
+        raise harness.UserError(
+            f"{options.program}: is not there. Build it with scripts/build.sh, or name it with --program."
+        )
     options.results.mkdir(parents=True, exist_ok=True)
     launcher = harness.Launcher(options.program.resolve(), options.mpirun, options.time_limit)
     results = harness.Results(options.results / "results.jsonl")
     if tables.pyplot() is None:
-        print(f"{sys.executable} has no matplotlib (Debian's package python3-matplotlib, for /usr/bin/python3): no figures.")
+        print(f"{sys.executable} has no matplotlib: no figures. Debian's python3-matplotlib is for /usr/bin/python3.")
     failed = False
     for name, suite in chosen.items():
         configurations = suite.configurations(size_of(options))

@@ -1,16 +1,17 @@
-"""Counts of messages, bytes and reductions as functions of the unknowns n and the ranks P of one group, and what they cost on a
-machine of given latency, bandwidth and speed.
+"""Counts of messages, bytes and reductions as functions of the unknowns n and the ranks P of one group, and what they
+cost on a machine of given latency, bandwidth and speed.
 
-Ranks form a grid, of p_d blocks in direction d, whose product is P: p4est's order makes such blocks where P is a power of two. The busiest
-rank has faces(P) = Σ min(2, p_d − 1) faces that other ranks touch, and neighbours(P) = Π min(3, p_d) − 1 ranks around it. Then one
-iteration of conjugate gradients with one multigrid cycle costs a rank
+Ranks form a grid, of p_d blocks in direction d, whose product is P: p4est's order makes such blocks where P is a
+power of two. The busiest rank has faces(P) = Σ min(2, p_d − 1) faces that other ranks touch, and neighbours(P) = Π
+min(3, p_d) − 1 ranks around it. Then one iteration of conjugate gradients with one multigrid cycle costs a rank
 
-    messages    b · E · neighbours(P)           E: exchanges of ghost values; 1 for the matrix, 4 for each level above the coarsest
-    bytes       8 · a · faces(P) · (n/P)^((d−1)/d)    surface to volume, the coarser levels are in the factor a
-    reductions  r                               log2(P) messages, one after the other
+    messages    b · E · neighbours(P)             E exchanges of ghost values: 1, and 4 for each level but one
+    bytes       8a · faces(P) · (n/P)^((d−1)/d)   surface to volume, the coarser levels are in the factor a
+    reductions  r                                 log2(P) messages, one after the other
     flop        f · n/P
 
-a, b are fitted (geometric means), E, r, f are measured. A message costs the latency, a byte the inverse bandwidth (Hockney's model).
+a, b are fitted (geometric means), E, r, f are measured. A message costs the latency, a byte the inverse bandwidth
+(Hockney's model).
 """
 import dataclasses
 import math
@@ -45,6 +46,7 @@ def fit(values):
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """Assumed: a node of LUMI-C, 2 × 64 cores, one rank a core. The references are in doc/scaling.md."""
+
     latency: float = 2e-6  # s a message
     bandwidth: float = 12.5e9 / 128  # bytes/s a rank, when all ranks of a node send at once
     speed: float = 0.4e9  # flop/s a core on sparse matrices: 2 flop for 12 bytes, 2.4 GB/s a core
@@ -54,15 +56,16 @@ class Machine:
 @dataclasses.dataclass(frozen=True)
 class IterationModel:
     """One iteration of multigrid-preconditioned conjugate gradients; see the head of this file."""
+
     dim: int
     a: float
     b: float
     reductions: float
     flop: float
 
-    def exchanges(self, unknowns, coarsest=1000.0):
-        """One level for each factor 2^dim."""
-        levels = 1 + max(1, math.ceil(math.log(unknowns / coarsest) / math.log(2 ** self.dim)))
+    def exchanges(self, unknowns, coarsest=100.0):
+        """One level for each factor 2^dim of unknowns, down to some hundred: as counted on 16³ and 32³."""
+        levels = 1 + max(1, math.ceil(math.log(unknowns / coarsest) / math.log(2**self.dim)))
         return 1 + 4 * (levels - 1)
 
     def messages(self, exchanges, ranks):

@@ -3,9 +3,20 @@ import math
 
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 STYLE = {
-    "figure.facecolor": "white", "savefig.facecolor": "white", "savefig.dpi": 150, "savefig.bbox": "tight",
-    "font.size": 9, "axes.titlesize": 10, "axes.linewidth": 0.6, "axes.grid": True, "grid.linewidth": 0.4, "grid.alpha": 0.5,
-    "lines.linewidth": 1.4, "lines.markersize": 4.5, "legend.frameon": False, "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.dpi": 150,
+    "savefig.bbox": "tight",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
 }
 
 
@@ -37,6 +48,7 @@ def pyplot():
     """matplotlib's, or None where it is not installed: then there are tables only."""
     try:
         import matplotlib
+
         matplotlib.use("Agg")
         from matplotlib import pyplot as plt
     except ImportError:
@@ -48,7 +60,7 @@ def pyplot():
 
 def save(figure, path):
     figure.savefig(path)
-    figure.clf()
+    pyplot().close(figure)
 
 
 def source(records):
@@ -62,4 +74,7 @@ def source(records):
     dates = sorted(r["date"][:10] for r in records)
     days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     note = "" if len(commits) == 1 else " **The numbers come from different versions.**"
-    return f"varfield {', '.join(commits)}; {'; '.join(machines)}; {days}; load average before the runs at most {load:g}.{note}\n"
+    return (
+        f"varfield {', '.join(commits)}; {'; '.join(machines)}; {days}; load average before the runs at most "
+        f"{load:g}.{note}\n"
+    )

@@ -12,9 +12,19 @@ DRAWS = {"quick": [8, 16], "default": [4, 8, 16, 32, 64], "full": [4, 8, 16, 32,
 
 def configurations(size):
     side = 16 if size == "quick" else 32
-    return [harness.Configuration((square(side), ONE_MESH, ("Inference/natural gradient/Draws", str(n)),
-                                   ("Inference/natural gradient/Maximum iterations", "100"),
-                                   ("Inference/ELBO error", "0.05"), ("Inference/Maximum draws", "2000"))) for n in DRAWS[size]]
+    return [
+        harness.Configuration(
+            (
+                square(side),
+                ONE_MESH,
+                ("Inference/natural gradient/Draws", str(n)),
+                ("Inference/natural gradient/Maximum iterations", "100"),
+                ("Inference/ELBO error", "0.05"),
+                ("Inference/Maximum draws", "2000"),
+            )
+        )
+        for n in DRAWS[size]
+    ]
 
 
 def report(given, results, folder):
@@ -22,13 +32,37 @@ def report(given, results, folder):
     rows = []
     for n, r in found:
         stage = harness.stages(r, "natural gradient")
-        rows.append([n, r["inference"]["termination"]["iterations"], harness.count(stage, "factorisations"),
-                     harness.count(stage, "state solves") + harness.count(stage, "tangents and adjoints"),
-                     harness.count(stage, "prior"), harness.seconds(stage), r["peak_memory_mb"], tables.elbo_of(r),
-                     "yes" if r["inference"]["termination"]["converged"] else "no"])
+        rows.append(
+            [
+                n,
+                r["inference"]["termination"]["iterations"],
+                harness.count(stage, "factorisations"),
+                harness.count(stage, "state solves") + harness.count(stage, "tangents and adjoints"),
+                harness.count(stage, "prior"),
+                harness.seconds(stage),
+                r["peak_memory_mb"],
+                tables.elbo_of(r),
+                "yes" if r["inference"]["termination"]["converged"] else "no",
+            ]
+        )
     draw(found, folder)
-    return tables.table(["draws", "iterations", "factorisations", "right-hand sides", "prior solves", "seconds",
-                         "peak memory [MB]", "ELBO", "converged"], rows) + "\n![Cost against the draws](draws.png)\n"
+    return (
+        tables.table(
+            [
+                "draws",
+                "iterations",
+                "factorisations",
+                "right-hand sides",
+                "prior solves",
+                "seconds",
+                "peak memory [MB]",
+                "ELBO",
+                "converged",
+            ],
+            rows,
+        )
+        + "\n![Cost against the draws](draws.png)\n"
+    )
 
 
 def draw(found, folder):
@@ -42,7 +76,9 @@ def draw(found, folder):
     axes[0].plot(draws, [r["inference"]["termination"]["iterations"] for _, r in found], "s-", label="iterations")
     axes[0].set(xscale="log", yscale="log", title="cost of the optimisation", xlabel="draws in an iteration")
     axes[0].legend()
-    axes[1].errorbar(draws, [r["elbo"]["value"] for _, r in found], [2 * r["elbo"]["error"] for _, r in found], fmt="o-")
+    axes[1].errorbar(
+        draws, [r["elbo"]["value"] for _, r in found], [2 * r["elbo"]["error"] for _, r in found], fmt="o-"
+    )
     axes[1].set(xscale="log", title="ELBO at the end ± 2 errors", xlabel="draws in an iteration", ylabel="nat")
     for axis in axes:
         axis.set_xticks(draws, [str(n) for n in draws])

@@ -1,10 +1,10 @@
 """cost of ld100 against the mesh: work on the finest mesh, all work in units of it, seconds and memory.
 
-The inference goes from coarse to fine; for comparison it also runs on the finest mesh only ("one mesh"). Work on a coarser
-mesh counts with its share of the finest mesh's cells ("fine-mesh equivalents"). If the method is independent of the mesh,
-linearisations, solves and the rank settle as it is refined: tables say how far apart they are from 64² on. A sweep of `natural gradient`
-has 16 linearisations, and one sweep more or less is sampling error. The 64 draws of the final posterior, the same on every mesh,
-are left out of the work.
+The inference goes from coarse to fine; for comparison it also runs on the finest mesh only ("one mesh"). Work on a
+coarser mesh counts with its share of the finest mesh's cells ("fine-mesh equivalents"). If the method is independent
+of the mesh, linearisations, solves and the rank settle as it is refined: tables say how far apart they are from 64²
+on. A sweep of `natural gradient` has 16 linearisations, and one sweep more or less is sampling error. The 64 draws of
+the final posterior, the same on every mesh, are left out of the work.
 """
 import harness
 import tables
@@ -15,8 +15,9 @@ ON_ONE_MESH = {"quick": [16, 32], "default": [32, 64, 128], "full": [32, 64, 128
 
 
 def configurations(size):
-    return [harness.Configuration((square(n),) + fixed_draws(64)) for n in SIZES[size]] + \
-        [harness.Configuration((square(n), ONE_MESH) + fixed_draws(64)) for n in ON_ONE_MESH[size]]
+    return [harness.Configuration((square(n),) + fixed_draws(64)) for n in SIZES[size]] + [
+        harness.Configuration((square(n), ONE_MESH) + fixed_draws(64)) for n in ON_ONE_MESH[size]
+    ]
 
 
 def work(record):
@@ -41,8 +42,12 @@ def work(record):
     }
 
 
-COMPARED = {"linearisations": "linearisations on the finest mesh", "all factorisations": "factorisations, fine-mesh equivalents",
-            "all solves": "right-hand sides, fine-mesh equivalents", "rank": "rank"}
+COMPARED = {
+    "linearisations": "linearisations on the finest mesh",
+    "all factorisations": "factorisations, fine-mesh equivalents",
+    "all solves": "right-hand sides, fine-mesh equivalents",
+    "rank": "rank",
+}
 
 
 def spread_table(found):
@@ -55,18 +60,42 @@ def spread_table(found):
         values = [r["elbo"]["rank"] if key == "rank" else w[key] for _, r, w in fine]
         rows.append([name, min(values), max(values), f"{100 * (max(values) / min(values) - 1):.0f} %"])
     return "\nMeshes from 64² on (the aim: within 20 % of each other):\n\n" + tables.table(
-        ["", "smallest", "largest", "apart"], rows)
+        ["", "smallest", "largest", "apart"], rows
+    )
 
 
 def work_table(found):
     rows = []
     for _, r, w in found:
-        rows.append([f"{round(r['cells'] ** 0.5)}²", w["linearisations"], w["factorisations"], w["solves"],
-                     w["all factorisations"], w["all solves"], w["all priors"], r["elbo"]["rank"],
-                     r["elbo"]["first_dropped_eigenvalue"], tables.elbo_of(r)])
-    return tables.table(["mesh", "linearisations, finest", "factorisations, finest", "right-hand sides, finest",
-                         "factorisations, equivalents", "right-hand sides, equivalents", "prior solves, equivalents", "rank",
-                         "first eigenvalue left out", "ELBO"], rows)
+        rows.append(
+            [
+                f"{round(r['cells'] ** 0.5)}²",
+                w["linearisations"],
+                w["factorisations"],
+                w["solves"],
+                w["all factorisations"],
+                w["all solves"],
+                w["all priors"],
+                r["elbo"]["rank"],
+                r["elbo"]["first_dropped_eigenvalue"],
+                tables.elbo_of(r),
+            ]
+        )
+    return tables.table(
+        [
+            "mesh",
+            "linearisations, finest",
+            "factorisations, finest",
+            "right-hand sides, finest",
+            "factorisations, equivalents",
+            "right-hand sides, equivalents",
+            "prior solves, equivalents",
+            "rank",
+            "first eigenvalue left out",
+            "ELBO",
+        ],
+        rows,
+    )
 
 
 def report(given, results, folder):
@@ -79,14 +108,33 @@ def report(given, results, folder):
     for _, r, _ in found:
         coarse = [s for s in harness.stages(r, *harness.INFERENCE) if harness.cells_of(s, r) < r["cells"]]
         fine = [s for s in harness.stages(r, *harness.INFERENCE) if harness.cells_of(s, r) == r["cells"]]
-        rows.append([f"{round(r['cells'] ** 0.5)}²", harness.seconds(coarse)] +
-                    [harness.seconds([s for s in fine if s["name"].startswith(name)])
-                     for name in ("set-up", "MAP", "natural gradient")] +
-                    [harness.seconds(harness.stages(r, *harness.DRAWS)), harness.seconds(harness.stages(r, *harness.AFTERWARDS)),
-                     r["cost"]["seconds"], r["peak_memory_mb"]])
+        rows.append(
+            [f"{round(r['cells'] ** 0.5)}²", harness.seconds(coarse)]
+            + [
+                harness.seconds([s for s in fine if s["name"].startswith(name)])
+                for name in ("set-up", "MAP", "natural gradient")
+            ]
+            + [
+                harness.seconds(harness.stages(r, *harness.DRAWS)),
+                harness.seconds(harness.stages(r, *harness.AFTERWARDS)),
+                r["cost"]["seconds"],
+                r["peak_memory_mb"],
+            ]
+        )
     text += "\nSeconds by phase, from coarse to fine:\n\n" + tables.table(
-        ["mesh", "coarser meshes", "set-up", "MAP", "natural gradient", "64 draws", "variances, output", "all", "peak memory [MB]"],
-        rows)
+        [
+            "mesh",
+            "coarser meshes",
+            "set-up",
+            "MAP",
+            "natural gradient",
+            "64 draws",
+            "variances, output",
+            "all",
+            "peak memory [MB]",
+        ],
+        rows,
+    )
     draw(found, single, folder)
     return text + "\n![Work, seconds and memory against the mesh](mesh.png)\n"
 
@@ -97,17 +145,36 @@ def draw(found, single, folder):
         return
     sides = [r["cells"] ** 0.5 for _, r, _ in found]
     figure, axes = plt.subplots(1, 3, figsize=(11, 4))
-    for k, (key, label) in enumerate((("all solves", "right-hand sides"), ("all factorisations", "factorisations"),
-                                      ("linearisations", "linearisations, finest mesh"))):
+    for k, (key, label) in enumerate(
+        (
+            ("all solves", "right-hand sides"),
+            ("all factorisations", "factorisations"),
+            ("linearisations", "linearisations, finest mesh"),
+        )
+    ):
         axes[0].plot(sides, [w[key] for _, _, w in found], "o-", color=tables.PALETTE[k], label=label)
-        axes[0].plot([r["cells"] ** 0.5 for _, r, _ in single], [w[key] for _, _, w in single], "s:", color=tables.PALETTE[k],
-                     label=f"{label}, one mesh")
+        axes[0].plot(
+            [r["cells"] ** 0.5 for _, r, _ in single],
+            [w[key] for _, _, w in single],
+            "s:",
+            color=tables.PALETTE[k],
+            label=f"{label}, one mesh",
+        )
     axes[0].set(title="work of the inference, fine-mesh equivalents", ylabel="count")
-    for label, phase in (("all", ()), ("inference", harness.INFERENCE), ("64 draws", harness.DRAWS),
-                         ("variances, output", harness.AFTERWARDS)):
+    for label, phase in (
+        ("all", ()),
+        ("inference", harness.INFERENCE),
+        ("64 draws", harness.DRAWS),
+        ("variances, output", harness.AFTERWARDS),
+    ):
         axes[1].plot(sides, [harness.seconds(harness.stages(r, *phase)) for _, r, _ in found], "o-", label=label)
-    axes[1].plot(sides, [found[-1][1]["cost"]["seconds"] * (s / sides[-1]) ** 2 for s in sides], "k:", lw=0.8,
-                 label="proportional to the cells")
+    axes[1].plot(
+        sides,
+        [found[-1][1]["cost"]["seconds"] * (s / sides[-1]) ** 2 for s in sides],
+        "k:",
+        lw=0.8,
+        label="proportional to the cells",
+    )
     axes[1].set(title="wall time", ylabel="seconds")
     axes[2].plot(sides, [r["peak_memory_mb"] for _, r, _ in found], "o-")
     axes[2].set(title="peak memory", ylabel="MB")

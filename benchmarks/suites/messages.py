@@ -1,9 +1,9 @@
 """messages, bytes and reductions at 1 to 8 ranks, a model fitted to them, and what it says of 10³ to 10⁵ ranks.
 
-Counts, which no noise of a machine touches: from PETSc's log, whose stages are the program's phases; the program's own reductions from
-summary.json; and everything that goes from rank to rank, libraries included, from Open MPI's monitoring (where mpirun is Open MPI's). What
-the last sees and the first does not is MUMPS, p4est and deal.II. Runs are short (one sweep of 4 draws, 4 draws of the posterior):
-operations are counted, and costs given for each.
+Counts, which no noise of a machine touches: from PETSc's log, whose stages are the program's phases; the program's
+own reductions from summary.json; and everything that goes from rank to rank, libraries included, from Open MPI's
+monitoring (where mpirun is Open MPI's). What the last sees and the first does not is MUMPS, p4est and deal.II. Runs
+are short (one sweep of 4 draws, 4 draws of the posterior): operations are counted, and costs given for each.
 """
 import math
 
@@ -13,9 +13,16 @@ import tables
 from .common import ONE_MESH, fixed_draws, square
 
 DRAWS_OF_A_SWEEP = 16  # of a real run; the short runs have 4
-SQUARES = {"quick": {32: (1, 2)}, "default": {64: (1, 2, 4, 8), 128: (1, 2, 4), 256: (1, 2, 4)},
-           "full": {64: (1, 2, 4, 8), 128: (1, 2, 4, 8), 256: (1, 2, 4, 8), 512: (1, 2, 4)}}
-CUBES = {"quick": {8: (1, 2)}, "default": {16: (1, 2, 4, 8), 32: (1, 2, 4)}, "full": {16: (1, 2, 4, 8), 32: (1, 2, 4, 8), 64: (1, 2, 4)}}
+SQUARES = {
+    "quick": {32: (1, 2)},
+    "default": {64: (1, 2, 4, 8), 128: (1, 2, 4), 256: (1, 2, 4)},
+    "full": {64: (1, 2, 4, 8), 128: (1, 2, 4, 8), 256: (1, 2, 4, 8), 512: (1, 2, 4)},
+}
+CUBES = {
+    "quick": {8: (1, 2)},
+    "default": {16: (1, 2, 4, 8), 32: (1, 2, 4)},
+    "full": {16: (1, 2, 4, 8), 32: (1, 2, 4, 8), 64: (1, 2, 4)},
+}
 PHASES = ("MAP", "Laplace", "natural gradient")
 FITTED_UP_TO = 4  # ranks; larger counts test the fit
 UNKNOWNS = 1e9
@@ -23,37 +30,67 @@ LARGE = (1e3, 1e4, 1e5)
 
 
 def short(sweeps=1, draws=4):
-    return (ONE_MESH, ("Inference/natural gradient/Maximum iterations", str(sweeps)),
-            ("Inference/natural gradient/Draws", str(draws)), ("Inference/natural gradient/Judging draws", "0"),
-            ("Output/Exact variance limit", "0"), ("Output/Variance draws", "16")) + fixed_draws(4)
+    return (
+        ONE_MESH,
+        ("Inference/natural gradient/Maximum iterations", str(sweeps)),
+        ("Inference/natural gradient/Draws", str(draws)),
+        ("Inference/natural gradient/Judging draws", "0"),
+        ("Output/Exact variance limit", "0"),
+        ("Output/Variance draws", "16"),
+    ) + fixed_draws(4)
 
 
 def flat(side, ranks, groups=1, sweeps=1, draws=4):
-    return harness.Configuration((square(side), ("Parallel/Sample groups", str(groups))) + short(sweeps, draws), "ld100", ranks,
-                                 counts_messages=True)
+    return harness.Configuration(
+        (square(side), ("Parallel/Sample groups", str(groups))) + short(sweeps, draws),
+        "ld100",
+        ranks,
+        counts_messages=True,
+    )
 
 
 def cube(side, ranks):
-    return harness.Configuration((("Mesh/Subdivisions", f"{side}, {side}, {side}"), ("Linear solver/Type", "multigrid"),
-                                  ("Parallel/Sample groups", "1")) + short(), "box_3d", ranks, counts_messages=True)
+    return harness.Configuration(
+        (
+            ("Mesh/Subdivisions", f"{side}, {side}, {side}"),
+            ("Linear solver/Type", "multigrid"),
+            ("Parallel/Sample groups", "1"),
+        )
+        + short(),
+        "box_3d",
+        ranks,
+        counts_messages=True,
+    )
 
 
 def real_sweeps(side):
     """Two sweeps of as many draws as usual: their right-hand sides, which do not depend on ranks or solver."""
-    return harness.Configuration((("Mesh/Subdivisions", f"{side}, {side}, {side}"), ("Linear solver/Type", "direct"),
-                                  ("Parallel/Sample groups", "1")) + short(2, DRAWS_OF_A_SWEEP), "box_3d")
+    return harness.Configuration(
+        (
+            ("Mesh/Subdivisions", f"{side}, {side}, {side}"),
+            ("Linear solver/Type", "direct"),
+            ("Parallel/Sample groups", "1"),
+        )
+        + short(2, DRAWS_OF_A_SWEEP),
+        "box_3d",
+    )
 
 
 def in_groups(side, groups):
-    """Runs of one and of three sweeps: their difference is what two sweeps send between the groups."""
+    """Runs of one and of three sweeps, if there are several groups: two sweeps send the difference between them."""
+    if groups == 1:
+        return [flat(side, 1, 1, 1, DRAWS_OF_A_SWEEP)]
     return [flat(side, groups, groups, sweeps, DRAWS_OF_A_SWEEP) for sweeps in (1, 3)]
 
 
 def configurations(size):
     smallest = min(SQUARES[size])
-    return [flat(side, p) for side, ranks in SQUARES[size].items() for p in ranks] + \
-        [c for groups in (2, 4) if size != "quick" for c in in_groups(smallest, groups)] + \
-        [cube(side, p) for side, ranks in CUBES[size].items() for p in ranks] + [real_sweeps(min(CUBES[size]))]
+    return (
+        [flat(side, p) for side, ranks in SQUARES[size].items() for p in ranks]
+        + [c for groups in (1, 2, 4) if size != "quick" for c in in_groups(smallest, groups)]
+        + [cube(side, p) for side, ranks in CUBES[size].items() for p in ranks]
+        + [real_sweeps(min(CUBES[size]))]
+    )
 
 
 def petsc_event(record, event, *phases):
@@ -84,12 +121,33 @@ def phase_table(found):
             s = r["petsc"].get(stage["name"], {}).get("summary")
             if stage["name"].split(",")[0] not in PHASES + ("draws of the posterior",) or not s:
                 continue
-            rows.append([name(r), stage["name"].split(",")[0], s["messages_max"], s["bytes_max"] / 1e6, s["reductions"],
-                         stage["counts"].get("communication", 0), stage["counts"].get("factorisations", 0),
-                         stage["counts"].get("state solves", 0) + stage["counts"].get("tangents and adjoints", 0),
-                         stage["counts"].get("prior", 0)])
-    return tables.table(["mesh, ranks", "phase", "messages (busiest rank)", "MB (busiest rank)", "PETSc's reductions",
-                         "the program's reductions", "factorisations or set-ups", "right-hand sides", "prior solves"], rows)
+            rows.append(
+                [
+                    name(r),
+                    stage["name"].split(",")[0],
+                    s["messages_max"],
+                    s["bytes_max"] / 1e6,
+                    s["reductions"],
+                    stage["counts"].get("communication", 0),
+                    stage["counts"].get("factorisations", 0),
+                    stage["counts"].get("state solves", 0) + stage["counts"].get("tangents and adjoints", 0),
+                    stage["counts"].get("prior", 0),
+                ]
+            )
+    return tables.table(
+        [
+            "mesh, ranks",
+            "phase",
+            "messages (busiest rank)",
+            "MB (busiest rank)",
+            "PETSc's reductions",
+            "the program's reductions",
+            "factorisations or set-ups",
+            "right-hand sides",
+            "prior solves",
+        ],
+        rows,
+    )
 
 
 def total_table(found):
@@ -99,10 +157,29 @@ def total_table(found):
             continue
         petsc = petsc_event(r, "summary")
         p2p, collective = r["mpi"]["point to point"], r["mpi"]["collective"]
-        rows.append([name(r), petsc["messages"], petsc["bytes"] / 1e6, p2p["messages"] - petsc["messages"],
-                     (p2p["bytes"] - petsc["bytes"]) / 1e6, collective["messages"], collective["bytes"] / 1e6])
-    return tables.table(["mesh, ranks", "PETSc: messages", "PETSc: MB", "others, point to point: messages", "others: MB",
-                         "inside collectives: messages", "inside collectives: MB"], rows)
+        rows.append(
+            [
+                name(r),
+                petsc["messages"],
+                petsc["bytes"] / 1e6,
+                p2p["messages"] - petsc["messages"],
+                (p2p["bytes"] - petsc["bytes"]) / 1e6,
+                collective["messages"],
+                collective["bytes"] / 1e6,
+            ]
+        )
+    return tables.table(
+        [
+            "mesh, ranks",
+            "PETSc: messages",
+            "PETSc: MB",
+            "others, point to point: messages",
+            "others: MB",
+            "inside collectives: messages",
+            "inside collectives: MB",
+        ],
+        rows,
+    )
 
 
 def direct_table(found):
@@ -119,20 +196,43 @@ def direct_table(found):
         matmult = petsc_event(r, "MatMult")
         outside = None if r["mpi"] is None else r["mpi"]["point to point"]["bytes"] - petsc_event(r, "summary")["bytes"]
         columns = solves + harness.count(r["stages"], "prior") - one.get("count", 0)
-        rows.append([name(r), per(matmult, "messages_max", matmult.get("count")), per(matmult, "bytes_max", matmult.get("count")),
-                     per(block, "bytes", columns) / (8 * n), per(one, "bytes", one.get("count")) / (8 * n),
-                     None if outside is None else outside / factorisations / n, vectors_made(r)])
-    return tables.table(["mesh, ranks", "product with a matrix: messages (busiest rank)", "product: bytes (busiest rank)",
-                         "a column of a block solve: bytes over 8n, all ranks", "a single solve: bytes over 8n, all ranks",
-                         "others (MUMPS): bytes / factorisation / n", "reductions in making vectors, a column of a product"], rows)
+        rows.append(
+            [
+                name(r),
+                per(matmult, "messages_max", matmult.get("count")),
+                per(matmult, "bytes_max", matmult.get("count")),
+                per(block, "bytes", columns) / (8 * n),
+                per(one, "bytes", one.get("count")) / (8 * n),
+                None if outside is None else outside / factorisations / n,
+                vectors_made(r),
+            ]
+        )
+    return tables.table(
+        [
+            "mesh, ranks",
+            "product with a matrix: messages (busiest rank)",
+            "product: bytes (busiest rank)",
+            "a column of a block solve: bytes over 8n, all ranks",
+            "a single solve: bytes over 8n, all ranks",
+            "others (MUMPS): bytes / factorisation / n",
+            "reductions in making vectors, a column of a product",
+        ],
+        rows,
+    )
 
 
 def vectors_made(record):
-    """Reductions that are in no solver and no assembly, for a column that is multiplied by a sparse matrix: PETSc's in making the two
+    """Reductions that are in no solver and no assembly, for a column that is multiplied by a sparse matrix: PETSc's in
+making the two
     vectors that are wrapped around it."""
-    inside = sum(petsc_event(record, e).get("reductions", 0) for e in ("KSPSolve", "MatSolve", "MatMatSolve", "MatAssemblyBegin"))
-    return per({"rest": petsc_event(record, "summary")["reductions"] - inside}, "rest",
-               harness.count(record["stages"], "sparse products"))
+    inside = sum(
+        petsc_event(record, e).get("reductions", 0) for e in ("KSPSolve", "MatSolve", "MatMatSolve", "MatAssemblyBegin")
+    )
+    return per(
+        {"rest": petsc_event(record, "summary")["reductions"] - inside},
+        "rest",
+        harness.count(record["stages"], "sparse products"),
+    )
 
 
 def iteration(record):
@@ -141,10 +241,19 @@ def iteration(record):
     n, its = record["state_unknowns"], cycle.get("count", 0)
     if not its:
         return None
-    return {"n": n, "ranks": record["ranks"], "iterations": its / solve["count"], "messages": solve["messages_max"] / its,
-            "bytes": solve["bytes_max"] / its, "reductions": solve["reductions"] / its, "flop": solve["flop"] / its / n,
-            "exchanges": petsc_event(record, "VecScatterBegin")["count"] / its,
-            "set-ups": petsc_event(record, "PCSetUp")["flop"] / max(1, harness.count(record["stages"], "factorisations")) / n}
+    return {
+        "n": n,
+        "ranks": record["ranks"],
+        "iterations": its / solve["count"],
+        "messages": solve["messages_max"] / its,
+        "bytes": solve["bytes_max"] / its,
+        "reductions": solve["reductions"] / its,
+        "flop": solve["flop"] / its / n,
+        "exchanges": petsc_event(record, "VecScatterBegin")["count"] / its,
+        "set-ups": petsc_event(record, "PCSetUp")["flop"]
+        / max(1, harness.count(record["stages"], "factorisations"))
+        / n,
+    }
 
 
 def fitted(iterations, dim=3):
@@ -152,9 +261,15 @@ def fitted(iterations, dim=3):
     if not several:
         return None
     one = max((i for i in iterations if i["ranks"] == 1), key=lambda i: i["n"], default=several[-1])
-    a, a_spread = scaling_model.fit([i["bytes"] / (8 * scaling_model.faces(i["ranks"], dim) * (i["n"] / i["ranks"]) ** (1 - 1 / dim))
-                                     for i in several])
-    b, b_spread = scaling_model.fit([i["messages"] / (i["exchanges"] * scaling_model.neighbours(i["ranks"], dim)) for i in several])
+    a, a_spread = scaling_model.fit(
+        [
+            i["bytes"] / (8 * scaling_model.faces(i["ranks"], dim) * (i["n"] / i["ranks"]) ** (1 - 1 / dim))
+            for i in several
+        ]
+    )
+    b, b_spread = scaling_model.fit(
+        [i["messages"] / (i["exchanges"] * scaling_model.neighbours(i["ranks"], dim)) for i in several]
+    )
     largest = max(several, key=lambda i: i["n"])
     return scaling_model.IterationModel(dim, a, b, largest["reductions"], one["flop"]), a_spread, b_spread
 
@@ -162,12 +277,33 @@ def fitted(iterations, dim=3):
 def iteration_table(iterations, model):
     rows = []
     for i in iterations:
-        row = [f"{round(i['n'] ** (1 / 3)) - 1}³, {i['ranks']}", i["iterations"], i["flop"], i["exchanges"], i["messages"]]
+        row = [
+            f"{round(i['n'] ** (1 / 3)) - 1}³, {i['ranks']}",
+            i["iterations"],
+            i["flop"],
+            i["exchanges"],
+            model.exchanges(i["n"]),
+            i["messages"],
+        ]
         row.append(None if i["ranks"] == 1 else model.messages(i["exchanges"], i["ranks"]))
         row += [i["bytes"], None if i["ranks"] == 1 else model.bytes(i["n"], i["ranks"]), i["reductions"], i["set-ups"]]
         rows.append(row)
-    return tables.table(["mesh, ranks", "iterations a solve", "flop / unknown", "exchanges", "messages (busiest rank)",
-                         "model", "bytes (busiest rank)", "model", "reductions", "set-up: flop / unknown"], rows)
+    return tables.table(
+        [
+            "mesh, ranks",
+            "iterations a solve",
+            "flop / unknown",
+            "exchanges",
+            "model",
+            "messages (busiest rank)",
+            "model",
+            "bytes (busiest rank)",
+            "model",
+            "reductions",
+            "set-up: flop / unknown",
+        ],
+        rows,
+    )
 
 
 def sweep_of(record):
@@ -182,12 +318,21 @@ def between_groups(results, side, groups):
     one, three = (results.get(c) for c in in_groups(side, groups))
     if not one or not three or not one["mpi"]:
         return None
-    return (three["mpi"]["collective"]["bytes"] - one["mpi"]["collective"]["bytes"]) / 2 / groups / (8 * one["state_unknowns"])
+    return (
+        (three["mpi"]["collective"]["bytes"] - one["mpi"]["collective"]["bytes"])
+        / 2
+        / groups
+        / (8 * one["state_unknowns"])
+    )
 
 
 # (what is done, groups, right-hand sides that share their messages, whether groups share the prior solves)
-SCENARIOS = (("as it is, one group", 1, 1, False), ("as it is, 16 groups", 16, 1, False),
-             ("16 groups that share the prior solves", 16, 1, True), ("and 64 right-hand sides at a time", 16, 64, True))
+SCENARIOS = (
+    ("as it is, one group", 1, 1, False),
+    ("as it is, 16 groups", 16, 1, False),
+    ("16 groups that share the prior solves", 16, 1, True),
+    ("and 64 right-hand sides at a time", 16, 64, True),
+)
 
 
 def prediction_table(model, solves, reductions, its, measurements, columns_between, machine):
@@ -203,12 +348,28 @@ def prediction_table(model, solves, reductions, its, measurements, columns_betwe
             memory = DRAWS_OF_A_SWEEP / groups * measurements * 8 * UNKNOWNS / in_space
             cross = 0 if groups == 1 else columns_between * 8 * UNKNOWNS / in_space / machine.bandwidth
             total = sum(terms.values()) * of_a_group * its + own + cross
-            rows.append([f"{ranks:,}".replace(",", " "), label, f"{in_space} × {groups}", of_a_group] +
-                        [t * of_a_group * its for t in terms.values()] +
-                        [cross, total, terms["arithmetic"] * of_a_group * its / total, memory / 1e9])
-    return tables.table(["ranks", "", "space × samples", "right-hand sides of a group", "arithmetic [s]", "message latency [s]",
-                         "bytes [s]", "reductions of the solver [s]", "sums over groups [s]", "a sweep [s]",
-                         "share of arithmetic", "Jacobians [GB a rank]"], rows)
+            rows.append(
+                [f"{ranks:,}".replace(",", " "), label, f"{in_space} × {groups}", of_a_group]
+                + [t * of_a_group * its for t in terms.values()]
+                + [cross, total, terms["arithmetic"] * of_a_group * its / total, memory / 1e9]
+            )
+    return tables.table(
+        [
+            "ranks",
+            "",
+            "space × samples",
+            "right-hand sides of a group",
+            "arithmetic [s]",
+            "message latency [s]",
+            "bytes [s]",
+            "reductions of the solver [s]",
+            "sums over groups [s]",
+            "a sweep [s]",
+            "share of arithmetic",
+            "Jacobians [GB a rank]",
+        ],
+        rows,
+    )
 
 
 def report(given, results, folder):
@@ -224,8 +385,11 @@ def report(given, results, folder):
         return text
     model, a_spread, b_spread = fit
     text += "\n### 3D, multigrid: one iteration of conjugate gradients\n\n" + iteration_table(iterations, model)
-    text += f"\nFitted to at most {FITTED_UP_TO} ranks: a = {model.a:.3g} (each within a factor {a_spread:.2f}), b = {model.b:.3g} " \
-        f"(within {b_spread:.2f}); measured: {model.reductions:.3g} reductions, {model.flop:.3g} flop an unknown.\n"
+    text += (
+        f"\nFitted to at most {FITTED_UP_TO} ranks: a = {model.a:.3g} (each within a factor {a_spread:.2f}), "
+        f"b = {model.b:.3g} (within {b_spread:.2f}); "
+        f"measured: {model.reductions:.3g} reductions, {model.flop:.3g} flop an unknown.\n"
+    )
     text += groups_text(given, results)
     sweep = results.get(given[-1])
     if sweep is None:
@@ -236,11 +400,15 @@ def report(given, results, folder):
     smallest = min(round(r["cells"] ** 0.5) for r in plane)
     columns = between_groups(results, smallest, 4) or between_groups(results, smallest, 2) or math.nan
     machine = scaling_model.Machine()
-    text += f"\n### Prediction: 10⁹ unknowns in 3D, one sweep of {DRAWS_OF_A_SWEEP} draws and {measurements} measurements\n\n" \
-        f"Right-hand sides of a sweep (counted at {round(sweep['cells'] ** (1 / 3))}³): " \
-        f"{', '.join(f'{v:.0f} {k}' for k, v in solves.items())}, each of {its:.0f} iterations with " \
-        f"{model.exchanges(UNKNOWNS)} exchanges; {reductions:.0f} reductions of the program; {columns:.0f} numbers an unknown between " \
-        f"groups; latency {1e6 * machine.latency:g} µs, {machine.bandwidth / 1e9:.3g} GB/s and {machine.speed / 1e9:g} Gflop/s a rank.\n\n"
+    text += (
+        f"\n### Prediction: 10⁹ unknowns in 3D, one sweep of {DRAWS_OF_A_SWEEP} draws and {measurements} measurements"
+        "\n\n"
+        f"Right-hand sides of a sweep (counted at {round(sweep['cells'] ** (1 / 3))}³): "
+        f"{', '.join(f'{v:.0f} {k}' for k, v in solves.items())}, each of {its:.0f} iterations with "
+        f"{model.exchanges(UNKNOWNS)} exchanges; {reductions:.0f} reductions of the program; "
+        f"{columns:.0f} numbers an unknown between groups; latency {1e6 * machine.latency:g} µs, "
+        f"{machine.bandwidth / 1e9:.3g} GB/s and {machine.speed / 1e9:g} Gflop/s a rank.\n\n"
+    )
     text += prediction_table(model, solves, reductions, its, measurements, columns, machine)
     draw(model, sum(solves.values()), its, machine, folder)
     return text + "\n![Predicted seconds of a sweep against the ranks](messages.png)\n"
@@ -248,27 +416,57 @@ def report(given, results, folder):
 
 def groups_text(given, results):
     smallest = min((int(dict(c.settings)["Mesh/Subdivisions"].split(",")[0]) for c in given if c.case == "ld100"))
-    values = {groups: between_groups(results, smallest, groups) for groups in (2, 4)}
-    rows = [[groups, value] for groups, value in values.items() if value is not None]
+    rows = []
+    for groups in (1, 2, 4):
+        record = results.get(in_groups(smallest, groups)[0])
+        if record is None:
+            continue
+        stage = harness.stages(record, "natural gradient")
+        rows.append(
+            [groups]
+            + [
+                harness.count(stage, kind)
+                for kind in ("factorisations", "state solves", "tangents and adjoints", "prior")
+            ]
+            + [0 if groups == 1 else between_groups(results, smallest, groups)]
+        )
     if not rows:
         return ""
-    return f"\n### Between sample groups, ld100 at {smallest}²\n\nWhat a rank sends in one sweep of {DRAWS_OF_A_SWEEP} draws:\n\n" + \
-        tables.table(["groups of one rank", "numbers of 8 bytes an unknown"], rows)
+    return (
+        f"\n### Sample groups of one rank, ld100 at {smallest}²\n\n"
+        f"Work of the first group in one sweep of {DRAWS_OF_A_SWEEP} draws, and "
+        "what a rank sends to the other groups:\n\n"
+        + tables.table(
+            [
+                "groups",
+                "factorisations",
+                "state solves",
+                "tangents and adjoints",
+                "prior solves",
+                "sent: numbers of 8 bytes an unknown",
+            ],
+            rows,
+        )
+    )
 
 
 def draw(model, solves, its, machine, folder):
     plt = tables.pyplot()
     if plt is None:
         return
-    ranks = [2 ** k for k in range(7, 21)]
+    ranks = [2**k for k in range(7, 21)]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
     for axis, columns in zip(axes, (1, 64)):
         terms = [model.seconds(UNKNOWNS, p, machine, columns) for p in ranks]
         for key in terms[0]:
             axis.plot(ranks, [solves * its * t[key] for t in terms], label=key)
         axis.plot(ranks, [solves * its * sum(t.values()) for t in terms], "k", lw=2, label="sum")
-        axis.set(xscale="log", yscale="log", xlabel="ranks in space (one group)",
-                 title=f"{columns} right-hand side{'s' if columns > 1 else ''} at a time")
+        axis.set(
+            xscale="log",
+            yscale="log",
+            xlabel="ranks in space (one group)",
+            title=f"{columns} right-hand side{'s' if columns > 1 else ''} at a time",
+        )
     axes[0].set_ylabel("seconds of a sweep")
     axes[0].legend()
     figure.suptitle("Model: 10⁹ unknowns in 3D", fontsize=10)

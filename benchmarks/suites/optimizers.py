@@ -1,27 +1,29 @@
 """`natural gradient` against `stochastic`: the cost of coming within 0.5 nat of the best ELBO.
 
-ld100 on one mesh (16² and 32²), the families `low rank` and `mean field`. Both optimisers begin at the same q: the Laplace
-approximation, with the Gauss-Newton curvature at the point where the search for the MAP point ends. That point is the MAP
-point ("from the MAP point") or, with `Inference/MAP/Maximum iterations = 0`, the prior mean ("from the prior mean"), which
-is where readers of the literature on variational inference expect a comparison to begin. The cost of the MAP point, common to both,
-is counted in and shown.
+ld100 on one mesh (16² and 32²), the families `low rank` and `mean field`. Both optimisers begin at the same q: the
+Laplace approximation, with the Gauss-Newton curvature at the point where the search for the MAP point ends. That
+point is the MAP point ("from the MAP point") or, with `Inference/MAP/Maximum iterations = 0`, the prior mean ("from
+the prior mean"), which is where readers of the literature on variational inference expect a comparison to begin. The
+cost of the MAP point, common to both, is counted in and shown.
 
-Costs are factorisations (one for every evaluation of log p(d|m)) and right-hand sides for states, tangents and adjoints; solves with the
-prior's constant matrices and the draws of the final estimate are left out. One step of `stochastic` with K draws costs K
-factorisations and 2K right-hand sides; one sweep of `natural gradient` with 16 draws costs 16 factorisations for its linearisations, 16 for each
-step that is tried, and 16 · 101 right-hand sides for the Jacobians and gradients.
+Costs are factorisations (one for every evaluation of log p(d|m)) and right-hand sides for states, tangents and
+adjoints; solves with the prior's constant matrices and the draws of the final estimate are left out. One step of
+`stochastic` with K draws costs K factorisations and 2K right-hand sides; one sweep of `natural gradient` with 16
+draws costs 16 factorisations for its linearisations, 16 for each step that is tried, and 16 · 101 right-hand sides
+for the Jacobians and gradients.
 
-Best: the largest (ELBO − its standard error) that any run of the mesh and family ended with, from either start. Reached: the start itself, if it is
-within 0.5 nat ("at the start"); else
-- `natural gradient`: runs of 1, 2, 3, … sweeps, each with its own estimate of the ELBO on fresh draws (standard error 0.1 or
-  5000 draws); the first that is within 0.5 nat. Judging draws are off.
-- `stochastic`: the first mean ELBO of a window (200 draws or more) that is within 0.5 nat, or the end of the run if its final ELBO is
-  (again on fresh draws). Windows are noisy (see their errors): that a lucky one counts is in favour of `stochastic`.
+Best: the largest (ELBO − its standard error) that any run of the mesh and family ended with, from either start.
+Reached: the start itself, if it is within 0.5 nat ("at the start"); else
+- `natural gradient`: runs of 1, 2, 3, … sweeps, each with its own estimate of the ELBO on fresh draws (standard error
+  0.1 or 5000 draws); the first that is within 0.5 nat. Judging draws are off.
+- `stochastic`: the first mean ELBO of a window (200 draws or more) that is within 0.5 nat, or the end of the run if
+  its final ELBO is (again on fresh draws). Windows are noisy (see their errors): that a lucky one counts is in favour
+  of `stochastic`.
 
-`stochastic` is tuned over step sizes 0.003, 0.01, 0.03, 0.1 and 2, 8, 32 draws, with the program's rule for the step size (reduced when a
-window does not rise) and, from the prior mean, also with constant steps (with 2 draws); at most 32 000 factorisations each. Its `low rank` keeps the directions
-that it begins with: it moves the mean and the covariance within their span, while `natural gradient` replaces the
-directions in every sweep.
+`stochastic` is tuned over step sizes 0.003, 0.01, 0.03, 0.1 and 2, 8, 32 draws, with the program's rule for the step
+size (reduced when a window does not rise) and, from the prior mean, also with constant steps (with 2 draws); at most
+32 000 factorisations each. Its `low rank` keeps the directions that it begins with: it moves the mean and the
+covariance within their span, while `natural gradient` replaces the directions in every sweep.
 """
 import harness
 import tables
@@ -29,10 +31,21 @@ from .common import ONE_MESH, square
 
 FAMILIES = ("low rank", "mean field")
 STARTS = {"MAP point": (), "prior mean": (("Inference/MAP/Maximum iterations", "0"),)}
-RULES = {"program's rule": (), "constant": (("Inference/stochastic/Step reduction", "1"), ("Inference/stochastic/Reductions", "100000"))}
+RULES = {
+    "program's rule": (),
+    "constant": (("Inference/stochastic/Step reduction", "1"), ("Inference/stochastic/Reductions", "100000")),
+}
 SIDES = {"quick": (16,), "default": (16, 32), "full": (16, 32)}
-SWEEPS = {"quick": (0, 1, 2, 3, 30), "default": (0, 1, 2, 3, 4, 5, 6, 7, 8, 30), "full": (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 30)}
-STEPS = {"quick": ("0.03",), "default": ("0.003", "0.01", "0.03", "0.1"), "full": ("0.003", "0.01", "0.03", "0.1", "0.3")}
+SWEEPS = {
+    "quick": (0, 1, 2, 3, 30),
+    "default": (0, 1, 2, 3, 4, 5, 6, 7, 8, 30),
+    "full": (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 30),
+}
+STEPS = {
+    "quick": ("0.03",),
+    "default": ("0.003", "0.01", "0.03", "0.1"),
+    "full": ("0.003", "0.01", "0.03", "0.1", "0.3"),
+}
 DRAWS = {"quick": (2,), "default": (2, 8, 32), "full": (2, 8, 32)}
 CONSTANT = {"quick": (), "default": (2,), "full": (2, 8, 32)}  # draws with which constant steps are tried
 FINAL_DRAWS = {"quick": "1000", "default": "5000", "full": "5000"}
@@ -41,24 +54,41 @@ WITHIN = 0.5
 
 
 def common(side, family, start, size):
-    return (square(side), ONE_MESH, ("Inference/Family", family), ("Inference/ELBO error", "0.1"),
-            ("Inference/Maximum draws", FINAL_DRAWS[size])) + STARTS[start]
+    return (
+        square(side),
+        ONE_MESH,
+        ("Inference/Family", family),
+        ("Inference/ELBO error", "0.1"),
+        ("Inference/Maximum draws", FINAL_DRAWS[size]),
+    ) + STARTS[start]
 
 
 def natural(base, sweeps):
     """No sweep: the start, of `stochastic` too."""
     if sweeps == 0:
         return harness.Configuration(base + (("Inference/Method", "laplace"),))
-    return harness.Configuration(base + (("Inference/Optimizer", "natural gradient"),
-                                         ("Inference/natural gradient/Judging draws", "0"),
-                                         ("Inference/natural gradient/Maximum iterations", str(sweeps))))
+    return harness.Configuration(
+        base
+        + (
+            ("Inference/Optimizer", "natural gradient"),
+            ("Inference/natural gradient/Judging draws", "0"),
+            ("Inference/natural gradient/Maximum iterations", str(sweeps)),
+        )
+    )
 
 
 def stochastic(base, step, draws, rule, most):
-    return harness.Configuration(base + (("Inference/Optimizer", "stochastic"), ("Inference/stochastic/Step size", step),
-                                         ("Inference/stochastic/Draws", str(draws)),
-                                         ("Inference/stochastic/Window", str(max(8, 200 // draws))),
-                                         ("Inference/stochastic/Maximum iterations", str(most // draws))) + RULES[rule])
+    return harness.Configuration(
+        base
+        + (
+            ("Inference/Optimizer", "stochastic"),
+            ("Inference/stochastic/Step size", step),
+            ("Inference/stochastic/Draws", str(draws)),
+            ("Inference/stochastic/Window", str(max(8, 200 // draws))),
+            ("Inference/stochastic/Maximum iterations", str(most // draws)),
+        )
+        + RULES[rule]
+    )
 
 
 def comparisons(size):
@@ -68,16 +98,24 @@ def comparisons(size):
         for family in FAMILIES:
             for start in STARTS:
                 base = common(side, family, start, size)
-                grid = {(step, draws, rule): stochastic(base, step, draws, rule, MOST_FACTORISATIONS[size])
-                        for rule in RULES for step in STEPS[size] for draws in DRAWS[size]
-                        if rule == "program's rule" or start == "prior mean" and draws in CONSTANT[size]}
+                grid = {
+                    (step, draws, rule): stochastic(base, step, draws, rule, MOST_FACTORISATIONS[size])
+                    for rule in RULES
+                    for step in STEPS[size]
+                    for draws in DRAWS[size]
+                    if rule == "program's rule" or start == "prior mean" and draws in CONSTANT[size]
+                }
                 result.setdefault((side, family), {})[start] = ([natural(base, n) for n in SWEEPS[size]], grid)
     return result
 
 
 def configurations(size):
-    return [c for starts in comparisons(size).values() for by_sweeps, grid in starts.values()
-            for c in by_sweeps + list(grid.values())]
+    return [
+        c
+        for starts in comparisons(size).values()
+        for by_sweeps, grid in starts.values()
+        for c in by_sweeps + list(grid.values())
+    ]
 
 
 def cost_at(row):
@@ -95,8 +133,10 @@ def curve(record, phase):
 
 def start_cost(record):
     stages = harness.stages(record, "set-up", "MAP", "Laplace")
-    return (harness.count(stages, "factorisations"),
-            harness.count(stages, "state solves") + harness.count(stages, "tangents and adjoints"))
+    return (
+        harness.count(stages, "factorisations"),
+        harness.count(stages, "state solves") + harness.count(stages, "tangents and adjoints"),
+    )
 
 
 def first_within(points, best):
@@ -120,7 +160,10 @@ class Comparison:
         self.start = start[0] if start else None
         self.reached = first_within(self.natural, best) if best is not None else None
         self.stochastic = {key: (start + curve(r, "stochastic"), r) for key, c in grid.items() if (r := results.get(c))}
-        self.reached_stochastic = {key: first_within(points, best) if best is not None else None for key, (points, _) in self.stochastic.items()}
+        self.reached_stochastic = {
+            key: first_within(points, best) if best is not None else None
+            for key, (points, _) in self.stochastic.items()
+        }
 
     def map_cost(self):
         if self.natural_end is None or not harness.iterations(self.natural_end, "MAP"):
@@ -140,14 +183,20 @@ def best_elbo(starts, results):
     """None as long as no run of all sweeps is there."""
     if not any(results.get(by_sweeps[-1]) for by_sweeps, _ in starts.values()):
         return None
-    values = [r["elbo"]["value"] - r["elbo"]["error"] for by_sweeps, grid in starts.values()
-              for c in by_sweeps + list(grid.values()) if (r := results.get(c))]
+    values = [
+        r["elbo"]["value"] - r["elbo"]["error"]
+        for by_sweeps, grid in starts.values()
+        for c in by_sweeps + list(grid.values())
+        if (r := results.get(c))
+    ]
     return max(values) if values else None
 
 
 def size_of(given):
     keys = {c.key() for c in given}
-    return next((size for size in ("default", "full", "quick") if keys == {c.key() for c in configurations(size)}), "default")
+    return next(
+        (size for size in ("default", "full", "quick") if keys == {c.key() for c in configurations(size)}), "default"
+    )
 
 
 def report(given, results, folder):
@@ -161,13 +210,43 @@ def report(given, results, folder):
             summary.append(summary_row(side, family, start, comparison))
             details += detail_rows(side, family, start, comparison)
     draw(panels, folder)
-    return tables.table(["mesh", "family", "from", "best ELBO", "MAP: fact. / rhs", "ELBO at the start", "natural gradient: fact. / rhs",
-                         "stochastic, tuned: fact. / rhs", "step, draws, rule", "ratio: fact. / rhs",
-                         "stochastic that reached it"], summary) + \
-        "\n![ELBO against the cost](optimizers.png)\n\nEvery run. Costs contain those of the MAP point and of the start. \"within\": when it came within " \
-        f"{WITHIN} nat of the best.\n\n" + \
-        tables.table(["mesh", "family", "from", "optimiser", "within: factorisations", "within: right-hand sides",
-                      "at the end: factorisations", "at the end: right-hand sides", "seconds", "ELBO at the end", "below the best"], details)
+    overview = tables.table(
+        [
+            "mesh",
+            "family",
+            "from",
+            "best ELBO",
+            "MAP: fact. / rhs",
+            "ELBO at the start",
+            "natural gradient: fact. / rhs",
+            "stochastic, tuned: fact. / rhs",
+            "step, draws, rule",
+            "ratio: fact. / rhs",
+            "stochastic that reached it",
+        ],
+        summary,
+    )
+    every = tables.table(
+        [
+            "mesh",
+            "family",
+            "from",
+            "optimiser",
+            "within: factorisations",
+            "within: right-hand sides",
+            "at the end: factorisations",
+            "at the end: right-hand sides",
+            "seconds",
+            "ELBO at the end",
+            "below the best",
+        ],
+        details,
+    )
+    return (
+        f"{overview}\n![ELBO against the cost](optimizers.png)\n\n"
+        f"Every run. Costs contain those of the MAP point and of "
+        f"the start. \"within\": when it came within {WITHIN} nat of the best.\n\n{every}"
+    )
 
 
 def both(cost):
@@ -187,10 +266,19 @@ def summary_row(side, family, start, c):
     elif c.reached is not None and c.stochastic and point is None:
         most = max(points[-1][0] for points, _ in c.stochastic.values())
         ratio = f"> {most / c.reached[0]:.0f} / –"
-    return [f"{side}²", family, start, None if c.best is None else f"{c.best:.2f}", both(c.map_cost()),
-            None if c.start is None else f"{c.start[2]:.2f} ± {c.start[3]:.2f}", "never" if c.reached is None and c.complete else both(c.reached),
-            "never" if point is None and c.stochastic and c.best is not None else both(point), "–" if key is None else f"{key[0]}, {key[1]}, {key[2]}", ratio,
-            f"{n_there} of {len(c.stochastic)}"]
+    return [
+        f"{side}²",
+        family,
+        start,
+        None if c.best is None else f"{c.best:.2f}",
+        both(c.map_cost()),
+        None if c.start is None else f"{c.start[2]:.2f} ± {c.start[3]:.2f}",
+        "never" if c.reached is None and c.complete else both(c.reached),
+        "never" if point is None and c.stochastic and c.best is not None else both(point),
+        "–" if key is None else f"{key[0]}, {key[1]}, {key[2]}",
+        ratio,
+        f"{n_there} of {len(c.stochastic)}",
+    ]
 
 
 def detail_rows(side, family, start, c):
@@ -198,13 +286,26 @@ def detail_rows(side, family, start, c):
     entries = []
     if c.complete:
         entries.append(("natural gradient", c.reached, c.natural[-1], c.natural_end))
-    entries += [(f"stochastic, step {key[0]}, {key[1]} draws, {key[2]}", c.reached_stochastic[key], points[-1], r)
-                for key, (points, r) in c.stochastic.items()]
+    entries += [
+        (f"stochastic, step {key[0]}, {key[1]} draws, {key[2]}", c.reached_stochastic[key], points[-1], r)
+        for key, (points, r) in c.stochastic.items()
+    ]
     for name, reached, end, r in entries:
-        rows.append([f"{side}²", family, start, name, "never" if reached is None else round(reached[0]),
-                     "never" if reached is None else round(reached[1]), round(end[0]), round(end[1]),
-                     harness.seconds(harness.stages(r, "MAP", "Laplace", "natural gradient", "stochastic")), tables.elbo_of(r),
-                     "–" if c.best is None else f"{c.best - end[2]:.2f}"])
+        rows.append(
+            [
+                f"{side}²",
+                family,
+                start,
+                name,
+                "never" if reached is None else round(reached[0]),
+                "never" if reached is None else round(reached[1]),
+                round(end[0]),
+                round(end[1]),
+                harness.seconds(harness.stages(r, "MAP", "Laplace", "natural gradient", "stochastic")),
+                tables.elbo_of(r),
+                "–" if c.best is None else f"{c.best - end[2]:.2f}",
+            ]
+        )
     return rows
 
 
@@ -217,8 +318,12 @@ def draw(panels, folder):
     for line, (side, family, start, c) in zip(axes, panels):
         for measure, axis in enumerate(line):
             draw_curves(axis, measure, c)
-            axis.set(xscale="log", yscale="log", title=f"{side}², {family}, from the {start}",
-                     xlabel=("factorisations", "right-hand sides")[measure])
+            axis.set(
+                xscale="log",
+                yscale="log",
+                title=f"{side}², {family}, from the {start}",
+                xlabel=("factorisations", "right-hand sides")[measure],
+            )
             axis.axhline(WITHIN, color="k", lw=0.6, ls=":")
         line[0].set_ylabel("best ELBO − ELBO [nat]")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=2)
@@ -228,6 +333,7 @@ def draw(panels, folder):
 
 def draw_curves(axis, measure, c):
     """Gaps to the best; those below a tenth of a nat are noise and drawn there."""
+
     def gap(points):
         return [max(c.best - p[2], 0.1) for p in points]
 
@@ -238,12 +344,23 @@ def draw_curves(axis, measure, c):
         axis.plot([p[measure] for p in points[:-1]], gap(points[:-1]), color="0.75", lw=0.7, zorder=1)
     if tuned is not None:
         points = c.stochastic[tuned][0]
-        axis.plot([p[measure] for p in points[:-1]], gap(points[:-1]), color=tables.PALETTE[1], zorder=3,
-                  label="stochastic, the fastest of the grid")
+        axis.plot(
+            [p[measure] for p in points[:-1]],
+            gap(points[:-1]),
+            color=tables.PALETTE[1],
+            zorder=3,
+            label="stochastic, the fastest of the grid",
+        )
         axis.plot([], [], color="0.75", lw=0.7, label="stochastic, the others of the grid")
     if c.natural:
-        axis.plot([p[measure] for p in c.natural], gap(c.natural), "o-", color=tables.PALETTE[0], zorder=4,
-                  label="natural gradient, by sweeps")
+        axis.plot(
+            [p[measure] for p in c.natural],
+            gap(c.natural),
+            "o-",
+            color=tables.PALETTE[0],
+            zorder=4,
+            label="natural gradient, by sweeps",
+        )
     cost = c.map_cost()
     if cost is not None:
         axis.axvline(cost[measure], color=tables.PALETTE[2], lw=0.8, ls="--", label="MAP point found")

@@ -1,8 +1,9 @@
-"""two ranks against one, in pairs of runs: by samples (ld100 at 256²) and by space (512²; in 3D, box_3d at 64³, with --full).
+"""two ranks against one, in pairs of runs: by samples (ld100 at 256²) and by space (512²; in 3D, box_3d at 64³, with
+--full).
 
-Each pair is one run on 1 rank and one on 2, one after the other, and the speed-up is their ratio: a machine whose speed drifts
-spoils single times, not ratios so easily. The table has the median pair and, in brackets, the smallest and largest. Times are the
-program's own, from the beginning of a run to its end. Take them on an idle machine.
+Each pair is one run on 1 rank and one on 2, one after the other, and the speed-up is their ratio: a machine whose
+speed drifts spoils single times, not ratios so easily. The table has the median pair and, in brackets, the smallest
+and largest. Times are the program's own, from the beginning of a run to its end. Take them on an idle machine.
 """
 import harness
 import tables
@@ -10,14 +11,21 @@ from .common import fixed_draws, square
 
 SQUARES = {"quick": (32, 64), "default": (256, 512), "full": (256, 512)}
 PAIRS = {"quick": 2, "default": 3, "full": 3}
-PHASES = (("all", ()), ("inference", harness.INFERENCE), ("draws", harness.DRAWS), ("variances, output", harness.AFTERWARDS))
+PHASES = (
+    ("all", ()),
+    ("inference", harness.INFERENCE),
+    ("draws", harness.DRAWS),
+    ("variances, output", harness.AFTERWARDS),
+)
 
 
 def comparisons(size):
     """(name, settings, case, groups on two ranks)."""
     by_samples, by_space = SQUARES[size]
-    result = [(f"samples, {by_samples}²", (square(by_samples),) + fixed_draws(64), "ld100", 2),
-              (f"space, {by_space}²", (square(by_space),) + fixed_draws(64), "ld100", 1)]
+    result = [
+        (f"samples, {by_samples}²", (square(by_samples),) + fixed_draws(64), "ld100", 2),
+        (f"space, {by_space}²", (square(by_space),) + fixed_draws(64), "ld100", 1),
+    ]
     if size == "full":
         cube = ("Mesh/Subdivisions", "64, 64, 64"), ("Linear solver/Type", "multigrid")
         result.append(("space, 64³", cube + fixed_draws(16), "box_3d", 1))
@@ -44,7 +52,9 @@ def phase_seconds(record, names):
 
 def middle(values, digits=2):
     values = sorted(values)
-    median = values[len(values) // 2] if len(values) % 2 else sum(values[len(values) // 2 - 1:len(values) // 2 + 1]) / 2
+    median = (
+        values[len(values) // 2] if len(values) % 2 else sum(values[len(values) // 2 - 1 : len(values) // 2 + 1]) / 2
+    )
     return f"{median:.{digits}f} ({values[0]:.{digits}f}–{values[-1]:.{digits}f})"
 
 
@@ -65,14 +75,24 @@ def report(given, results, folder):
             continue
         for phase, names in PHASES:
             ratios = [phase_seconds(a, names) / phase_seconds(b, names) for a, b in found]
-            rows.append([name, phase, middle([phase_seconds(a, names) for a, _ in found], 1),
-                         middle([phase_seconds(b, names) for _, b in found], 1), middle(ratios), len(found)])
+            rows.append(
+                [
+                    name,
+                    phase,
+                    middle([phase_seconds(a, names) for a, _ in found], 1),
+                    middle([phase_seconds(b, names) for _, b in found], 1),
+                    middle(ratios),
+                    len(found),
+                ]
+            )
             bars.append((f"{name}\n{phase}", ratios))
         memory = [max(r["peak_memory_mb"] for r in side) for side in zip(*found)]
         rows.append([name, "peak memory of a rank [MB]", f"{memory[0]:.0f}", f"{memory[1]:.0f}", "", len(found)])
     draw(bars, folder)
-    return tables.table(["split, mesh", "phase", "1 rank [s]", "2 ranks [s]", "speed-up", "pairs"], rows) + \
-        "\n![Speed-up by phase](ranks.png)\n"
+    return (
+        tables.table(["split, mesh", "phase", "1 rank [s]", "2 ranks [s]", "speed-up", "pairs"], rows)
+        + "\n![Speed-up by phase](ranks.png)\n"
+    )
 
 
 def draw(bars, folder):
