@@ -191,7 +191,6 @@ def direct_table(found):
         n = r["state_unknowns"]
         block, one = petsc_event(r, "MatMatSolve"), petsc_event(r, "MatSolve")
         solves = sum(harness.count(r["stages"], kind) for kind in ("state solves", "tangents and adjoints"))
-        # A prior solve is one with C = A⁻¹ M A⁻¹, or one with its square root.
         factorisations = harness.count(r["stages"], "factorisations")
         matmult = petsc_event(r, "MatMult")
         outside = None if r["mpi"] is None else r["mpi"]["point to point"]["bytes"] - petsc_event(r, "summary")["bytes"]
@@ -201,6 +200,7 @@ def direct_table(found):
                 name(r),
                 per(matmult, "messages_max", matmult.get("count")),
                 per(matmult, "bytes_max", matmult.get("count")),
+                per(block, "messages_max", block.get("count")),
                 per(block, "bytes", columns) / (8 * n),
                 per(one, "bytes", one.get("count")) / (8 * n),
                 None if outside is None else outside / factorisations / n,
@@ -212,7 +212,8 @@ def direct_table(found):
             "mesh, ranks",
             "product with a matrix: messages (busiest rank)",
             "product: bytes (busiest rank)",
-            "a column of a block solve: bytes over 8n, all ranks",
+            "a block solve: messages (busiest rank)",
+            "a column of it: bytes over 8n, all ranks",
             "a single solve: bytes over 8n, all ranks",
             "others (MUMPS): bytes / factorisation / n",
             "reductions in making vectors, a column of a product",
