@@ -8,14 +8,15 @@ cost of the MAP point, common to both, is counted in and shown.
 
 Costs are factorisations (one for every evaluation of log p(d|m)) and right-hand sides for states, tangents and
 adjoints; solves with the prior's constant matrices and the draws of the final estimate are left out. One step of
-`stochastic` with K draws costs K factorisations and 2K right-hand sides; one sweep of `natural gradient` with 16
-draws costs 16 factorisations for its linearisations, 16 for each step that is tried, and 16 · 101 right-hand sides
-for the Jacobians and gradients.
+`stochastic` with K draws costs K factorisations and 2K right-hand sides; one sweep of `natural gradient` with K
+draws costs K factorisations for its linearisations, K for each full step that is tried, and 102 K right-hand sides
+or more for states, Jacobians and gradients.
 
 Best: the largest (ELBO − its standard error) that any run of the mesh and family ended with, from either start.
 Reached: the start itself, if it is within 0.5 nat ("at the start"); else
 - `natural gradient`: runs of 1, 2, 3, … sweeps, each with its own estimate of the ELBO on fresh draws (standard error
-  0.1 or 5000 draws); the first that is within 0.5 nat. Judging draws are off.
+  0.1 or 5000 draws); the first that is within 0.5 nat. Judging draws are
+  off. Tuned over 4 and 16 draws. A first run that is within counts, even if the next is not.
 - `stochastic`: the first mean ELBO of a window (200 draws or more) that is within 0.5 nat, or the end of the run if
   its final ELBO is (again on fresh draws). Windows are noisy (see their errors): that a lucky one counts is in favour
   of `stochastic`.
@@ -36,10 +37,11 @@ RULES = {
     "constant": (("Inference/stochastic/Step reduction", "1"), ("Inference/stochastic/Reductions", "100000")),
 }
 SIDES = {"quick": (16,), "default": (16, 32), "full": (16, 32)}
+# Draws of a sweep of `natural gradient`: numbers of sweeps. 16 is the default of the program.
 SWEEPS = {
-    "quick": (0, 1, 2, 3, 30),
-    "default": (0, 1, 2, 3, 4, 5, 6, 7, 8, 30),
-    "full": (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 30),
+    "quick": {4: (2, 4, 6, 8), 16: (1, 2, 3, 30)},
+    "default": {4: (2, 4, 5, 6, 7, 8, 10, 30), 16: (1, 2, 3, 4, 5, 6, 7, 8, 30)},
+    "full": {draws: (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 30) for draws in (4, 8, 16)},
 }
 STEPS = {
     "quick": ("0.03",),
@@ -63,10 +65,12 @@ def common(side, family, start, size):
     ) + STARTS[start]
 
 
-def natural(base, sweeps):
-    """No sweep: the start, of `stochastic` too."""
-    if sweeps == 0:
-        return harness.Configuration(base + (("Inference/Method", "laplace"),))
+def at_start(base):
+    """The start of both optimisers."""
+    return harness.Configuration(base + (("Inference/Method", "laplace"),))
+
+
+def natural(base, sweeps, draws):
     return harness.Configuration(
         base
         + (
@@ -74,6 +78,7 @@ def natural(base, sweeps):
             ("Inference/natural gradient/Judging draws", "0"),
             ("Inference/natural gradient/Maximum iterations", str(sweeps)),
         )
+        + (() if draws == 16 else (("Inference/natural gradient/Draws", str(draws)),))
     )
 
 
@@ -92,7 +97,8 @@ def stochastic(base, step, draws, rule, most):
 
 
 def comparisons(size):
-    """{(side, family): {start: ([natural gradient by sweeps], {(step, draws, rule): stochastic})}}."""
+    """{(side, family): {start: (the start's configuration, {draws: [natural gradient by sweeps]},
+    {(step, draws, rule): stochastic})}}."""
     result = {}
     for side in SIDES[size]:
         for family in FAMILIES:
@@ -105,17 +111,18 @@ def comparisons(size):
                     for draws in DRAWS[size]
                     if rule == "program's rule" or start == "prior mean" and draws in CONSTANT[size]
                 }
-                result.setdefault((side, family), {})[start] = ([natural(base, n) for n in SWEEPS[size]], grid)
+                by_sweeps = {draws: [natural(base, n, draws) for n in sweeps] for draws, sweeps in SWEEPS[size].items()}
+                result.setdefault((side, family), {})[start] = (at_start(base), by_sweeps, grid)
     return result
 
 
+def all_of(entry):
+    start, by_sweeps, grid = entry
+    return [start] + [c for runs in by_sweeps.values() for c in runs] + list(grid.values())
+
+
 def configurations(size):
-    return [
-        c
-        for starts in comparisons(size).values()
-        for by_sweeps, grid in starts.values()
-        for c in by_sweeps + list(grid.values())
-    ]
+    return [c for starts in comparisons(size).values() for entry in starts.values() for c in all_of(entry)]
 
 
 def cost_at(row):
@@ -140,7 +147,7 @@ def start_cost(record):
 
 
 def first_within(points, best):
-    for point in points:
+    for point in points if best is not None else []:
         if point[2] is not None and point[2] >= best - WITHIN:
             return point
     return None
@@ -149,47 +156,41 @@ def first_within(points, best):
 class Comparison:
     """What is known of one mesh, family and start."""
 
-    def __init__(self, by_sweeps, grid, results, best):
+    def __init__(self, entry, results, best):
+        start, by_sweeps, grid = entry
         self.best = best
-        runs = [r for c in by_sweeps if (r := results.get(c))]
-        self.natural = sorted(curve(r, "natural gradient")[-1] for r in runs)
-        self.natural_end = runs[-1] if runs else None
-        self.complete = results.get(by_sweeps[-1]) is not None
-        start = results.get(by_sweeps[0])
-        start = curve(start, "natural gradient") if start else []
-        self.start = start[0] if start else None
-        self.reached = first_within(self.natural, best) if best is not None else None
-        self.stochastic = {key: (start + curve(r, "stochastic"), r) for key, c in grid.items() if (r := results.get(c))}
-        self.reached_stochastic = {
-            key: first_within(points, best) if best is not None else None
-            for key, (points, _) in self.stochastic.items()
-        }
+        record = results.get(start)
+        begin = curve(record, "natural gradient") if record else []
+        self.start = begin[0] if begin else None
+        self.map = cost_at(harness.iterations(record, "MAP")[-1]) if record else None
+        self.natural, self.stochastic = {}, {}
+        for draws, configurations_ in by_sweeps.items():
+            runs = [r for c in configurations_ if (r := results.get(c))]
+            if runs:
+                self.natural[draws] = (begin + sorted(curve(r, "natural gradient")[-1] for r in runs), runs[-1])
+        for key, configuration in grid.items():
+            if r := results.get(configuration):
+                self.stochastic[key] = (begin + curve(r, "stochastic"), r)
 
-    def map_cost(self):
-        if self.natural_end is None or not harness.iterations(self.natural_end, "MAP"):
-            return None
-        return cost_at(harness.iterations(self.natural_end, "MAP")[-1])
+    def reached(self, optimizer):
+        """{setting: the first point within the distance of the best, or None}."""
+        return {key: first_within(points, self.best) for key, (points, _) in optimizer.items()}
 
-    def tuned(self, measure):
+    def tuned(self, optimizer, measure):
         """The fastest setting in this measure, 0: factorisations, 1: right-hand sides; else that with the best end."""
-        there = {key: point for key, point in self.reached_stochastic.items() if point is not None}
+        there = {key: point for key, point in self.reached(optimizer).items() if point is not None}
         if there:
             return min(there, key=lambda key: there[key][measure])
-        ends = {key: points[-1][2] for key, (points, _) in self.stochastic.items()}
+        ends = {key: points[-1][2] for key, (points, _) in optimizer.items()}
         return max(ends, key=ends.get) if ends else None
 
 
 def best_elbo(starts, results):
     """None as long as no run of all sweeps is there."""
-    if not any(results.get(by_sweeps[-1]) for by_sweeps, _ in starts.values()):
+    if not any(results.get(runs[-1]) for _, by_sweeps, _ in starts.values() for runs in by_sweeps.values()):
         return None
-    values = [
-        r["elbo"]["value"] - r["elbo"]["error"]
-        for by_sweeps, grid in starts.values()
-        for c in by_sweeps + list(grid.values())
-        if (r := results.get(c))
-    ]
-    return max(values) if values else None
+    records = [r for entry in starts.values() for c in all_of(entry) if (r := results.get(c))]
+    return max(r["elbo"]["value"] - r["elbo"]["error"] for r in records)
 
 
 def size_of(given):
@@ -204,8 +205,8 @@ def report(given, results, folder):
     summary, details, panels = [], [], []
     for (side, family), starts in comparisons(size).items():
         best = best_elbo(starts, results)
-        for start, (by_sweeps, grid) in starts.items():
-            comparison = Comparison(by_sweeps, grid, results, best)
+        for start, entry in starts.items():
+            comparison = Comparison(entry, results, best)
             panels.append((side, family, start, comparison))
             summary.append(summary_row(side, family, start, comparison))
             details += detail_rows(side, family, start, comparison)
@@ -218,7 +219,8 @@ def report(given, results, folder):
             "best ELBO",
             "MAP: fact. / rhs",
             "ELBO at the start",
-            "natural gradient: fact. / rhs",
+            "natural gradient, tuned: fact. / rhs",
+            "draws",
             "stochastic, tuned: fact. / rhs",
             "step, draws, rule",
             "ratio: fact. / rhs",
@@ -254,42 +256,46 @@ def both(cost):
 
 
 def summary_row(side, family, start, c):
-    key = c.tuned(0)
-    at_start = c.start is not None and c.reached == c.start
-    point = c.reached_stochastic.get(key)
-    n_there = sum(p is not None for p in c.reached_stochastic.values())
-    ratio = "at the start" if at_start else "–"
-    if at_start:
-        pass
-    elif c.reached is not None and point is not None:
-        ratio = f"{point[0] / c.reached[0]:.1f} / {point[1] / c.reached[1]:.2f}"
-    elif c.reached is not None and c.stochastic and point is None:
-        most = max(points[-1][0] for points, _ in c.stochastic.values())
-        ratio = f"> {most / c.reached[0]:.0f} / –"
+    natural_key, key = c.tuned(c.natural, 0), c.tuned(c.stochastic, 0)
+    reached = c.reached(c.stochastic)
+    first, second = c.reached(c.natural).get(natural_key), reached.get(key)
+    ratio = "–"
+    if first is not None and first == c.start:
+        ratio = "at the start"
+    elif first is not None and second is not None:
+        ratio = f"{second[0] / first[0]:.1f} / {second[1] / first[1]:.2f}"
+    elif first is not None and c.stochastic:
+        ratio = f"> {max(points[-1][0] for points, _ in c.stochastic.values()) / first[0]:.0f} / –"
+
+    def cost(point, runs):
+        return "never" if point is None and runs and c.best is not None else both(point)
+
     return [
         f"{side}²",
         family,
         start,
         None if c.best is None else f"{c.best:.2f}",
-        both(c.map_cost()),
+        both(c.map),
         None if c.start is None else f"{c.start[2]:.2f} ± {c.start[3]:.2f}",
-        "never" if c.reached is None and c.complete else both(c.reached),
-        "never" if point is None and c.stochastic and c.best is not None else both(point),
+        cost(first, c.natural),
+        "–" if natural_key is None else str(natural_key),
+        cost(second, c.stochastic),
         "–" if key is None else f"{key[0]}, {key[1]}, {key[2]}",
         ratio,
-        f"{n_there} of {len(c.stochastic)}",
+        f"{sum(p is not None for p in reached.values())} of {len(c.stochastic)}",
     ]
 
 
 def detail_rows(side, family, start, c):
-    rows = []
-    entries = []
-    if c.complete:
-        entries.append(("natural gradient", c.reached, c.natural[-1], c.natural_end))
+    entries = [
+        (f"natural gradient, {draws} draws", c.reached(c.natural)[draws], points[-1], r)
+        for draws, (points, r) in c.natural.items()
+    ]
     entries += [
-        (f"stochastic, step {key[0]}, {key[1]} draws, {key[2]}", c.reached_stochastic[key], points[-1], r)
+        (f"stochastic, step {key[0]}, {key[1]} draws, {key[2]}", c.reached(c.stochastic)[key], points[-1], r)
         for key, (points, r) in c.stochastic.items()
     ]
+    rows = []
     for name, reached, end, r in entries:
         rows.append(
             [
@@ -337,11 +343,10 @@ def draw_curves(axis, measure, c):
     def gap(points):
         return [max(c.best - p[2], 0.1) for p in points]
 
-    tuned = c.tuned(0)
+    tuned = c.tuned(c.stochastic, 0)
     for key, (points, _) in c.stochastic.items():
-        if key == tuned:
-            continue
-        axis.plot([p[measure] for p in points[:-1]], gap(points[:-1]), color="0.75", lw=0.7, zorder=1)
+        if key != tuned:
+            axis.plot([p[measure] for p in points[:-1]], gap(points[:-1]), color="0.75", lw=0.7, zorder=1)
     if tuned is not None:
         points = c.stochastic[tuned][0]
         axis.plot(
@@ -352,15 +357,14 @@ def draw_curves(axis, measure, c):
             label="stochastic, the fastest of the grid",
         )
         axis.plot([], [], color="0.75", lw=0.7, label="stochastic, the others of the grid")
-    if c.natural:
+    for k, (draws, (points, _)) in enumerate(sorted(c.natural.items(), reverse=True)):
         axis.plot(
-            [p[measure] for p in c.natural],
-            gap(c.natural),
+            [p[measure] for p in points],
+            gap(points),
             "o-",
-            color=tables.PALETTE[0],
+            color=tables.PALETTE[(0, 5, 3)[k]],
             zorder=4,
-            label="natural gradient, by sweeps",
+            label=f"natural gradient, by sweeps of {draws} draws",
         )
-    cost = c.map_cost()
-    if cost is not None:
-        axis.axvline(cost[measure], color=tables.PALETTE[2], lw=0.8, ls="--", label="MAP point found")
+    if c.map is not None:
+        axis.axvline(c.map[measure], color=tables.PALETTE[2], lw=0.8, ls="--", label="MAP point found")
