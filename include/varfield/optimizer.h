@@ -12,6 +12,7 @@ namespace varfield
     unsigned int iterations = 0;  ///< so far on all meshes: each iteration has draws of its own
     unsigned int n_averaged = 0;  ///< iterations in the running average that the family is; 0: start afresh
     double noise_sum        = 0.; ///< sampling errors of the gradients of these
+    Estimate elbo;                ///< in the last iteration
   };
 
   /// Finds the member of a family with the largest ELBO.

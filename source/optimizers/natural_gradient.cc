@@ -66,6 +66,7 @@ namespace varfield
       double excess(double residual, double noise) const;
       bool is_stationary() const;
       bool is_settled(const Family &before, const Sweep &sweep);
+      bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
       bool report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
                   const std::string &note) const;
@@ -196,6 +197,15 @@ namespace varfield
       return excess(0.5 * residual.value, 0.5 * residual.noise) <= 4.;
     }
 
+    /// Whether q, settled on a coarser mesh, is clearly worse on this one: its ELBO is lower by more than a nat and
+    /// three standard errors, or the logarithms of its weights scatter much more. (Both are also large where q is far
+    /// off, whereas its residuals then drown in their sampling errors.)
+    bool Maximization::lost_on_the_way(const Estimate &elbo) const
+    {
+      const double error = std::hypot(elbo.error, memory.elbo.error);
+      return elbo.value < memory.elbo.value - 1. - 3. * error || elbo.error > 0.5 + 4. * memory.elbo.error;
+    }
+
     /// q has moved on: what was averaged so far is out of date. Where it comes from a coarser mesh it may have far to
     /// go, with full steps.
     void Maximization::forget()
@@ -265,7 +275,11 @@ namespace varfield
       {
         const Sweep sweep(density, family, draws_of(result.iterations));
         if (result.iterations == 0)
+        {
           first = sweep.elbo();
+          if (carried_over && lost_on_the_way(first.elbo))
+            forget();
+        }
         else if (!averaging)
         {
           measure_residual(sweep);
@@ -301,6 +315,7 @@ namespace varfield
       memory.iterations += result.iterations;
       memory.n_averaged = result.converged ? n_averaged : 0;
       memory.noise_sum  = noise_sum;
+      memory.elbo       = last.elbo;
       return result;
     }
 
