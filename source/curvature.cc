@@ -172,21 +172,27 @@ namespace varfield
         u.cols(), u.cols());
   }
 
-  MultiVector covariance_in_blocks(const GaussianPrior &prior, const MultiVector &dual, const Vector *last)
+  MultiVector covariance_over_groups(const SampleGroups &groups, const GaussianPrior &prior, const MultiVector &dual,
+                                     const Vector *last)
   {
     const Index n = dual.cols(), n_all = last != nullptr ? n + 1 : n, width = prior.layout().block_columns();
-    if (n_all <= width && last == nullptr)
-      return prior.covariance(dual);
-    MultiVector result(dual.rows(), n_all);
-    for (Index first = 0; first < n_all; first += width)
-    {
-      const Index count = std::min(width, n_all - first), given = std::min(count, n - first);
-      MultiVector block(dual.rows(), count);
-      block.leftCols(given) = dual.middleCols(first, given);
-      if (given < count)
-        block.col(given) = *last;
-      result.middleCols(first, count) = prior.covariance(block);
-    }
+    const Index n_groups = groups.n_groups(), group = groups.group();
+    const Index begin = n_all * group / n_groups, end = n_all * (group + 1) / n_groups;
+    MultiVector result = MultiVector::Zero(dual.rows(), n_all);
+    groups.together(
+        [&]
+        {
+          for (Index first = begin; first < end; first += width)
+          {
+            const Index count = std::min(width, end - first), given = std::min(count, n - first);
+            MultiVector block(dual.rows(), count);
+            block.leftCols(given) = dual.middleCols(first, given);
+            if (given < count)
+              block.col(given) = *last;
+            result.middleCols(first, count) = prior.covariance(block);
+          }
+        });
+    groups.sum(result);
     return result;
   }
 

@@ -128,12 +128,9 @@ namespace varfield
       s.image               = MultiVector(s.image * rotation);
     }
 
-    /// C g, the same bits in all groups.
     MultiVector covariance(const Curvature &curvature, const MultiVector &dual)
     {
-      MultiVector result = covariance_in_blocks(curvature.prior(), dual);
-      curvature.groups().broadcast(result);
-      return result;
+      return covariance_over_groups(curvature.groups(), curvature.prior(), dual);
     }
 
     Eigenpairs selected(const Curvature &curvature, const Subspace &s, const EigenOptions &options, bool exact)

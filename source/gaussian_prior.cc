@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <varfield/exceptions.h>
@@ -59,6 +60,11 @@ namespace varfield
         layout_(concatenate(comm, layouts(blocks_, false))),
         noise_layout_(concatenate(comm, layouts(blocks_, true)))
   {
+  }
+
+  bool BlockPrior::has_nested_loads() const
+  {
+    return std::all_of(blocks_.begin(), blocks_.end(), [](const auto &block) { return block->has_nested_loads(); });
   }
 
   bool BlockPrior::has_square_factor() const

@@ -21,7 +21,7 @@ namespace varfield
                                  bool keep_inverse)
     {
       const Layout &layout    = curvature.layout();
-      const MultiVector image = covariance_in_blocks(curvature.prior(), factor, &gradient);
+      const MultiVector image = covariance_over_groups(curvature.groups(), curvature.prior(), factor, &gradient);
       const Matrix gram       = layout.gram(factor, image);
       const Index n           = factor.cols();
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);

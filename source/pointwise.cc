@@ -16,49 +16,65 @@ namespace varfield
       return std::min(most_columns, fields.prior().layout().block_columns());
     }
 
-    /// Calls `variance(E, block)` for unit vectors in blocks: the block's columns are Eᵀeᵢ, the result eᵢᵀE S Eᵀeᵢ.
+    /// Calls `variance_of(block)` for unit vectors in blocks, which the groups share: the block's columns are Eᵀeᵢ, the
+    /// result eᵢᵀE S Eᵀeᵢ.
     template <int dim>
-    Vector by_unit_vectors(const FieldSet<dim> &fields, unsigned int f,
+    Vector by_unit_vectors(const FieldSet<dim> &fields, unsigned int f, const SampleGroups &groups,
                            const std::function<Vector(const MultiVector &dual)> &variance_of)
     {
       const auto &field   = fields[f];
       const MPI_Comm comm = field.space().mesh().comm();
       const int n_ranks = Utilities::MPI::n_mpi_processes(comm), rank = Utilities::MPI::this_mpi_process(comm);
       const Index n_owned = field.space().n_owned(), block_size = block_size_of(fields);
-      Vector result(n_owned);
-      for (int owner = 0; owner < n_ranks; ++owner)
-      {
-        const Index n = Utilities::MPI::broadcast(comm, n_owned, owner);
-        for (Index first = 0; first < n; first += block_size)
-        {
-          const Index count = std::min(block_size, n - first);
-          MultiVector dofs  = MultiVector::Zero(n_owned, count);
-          if (rank == owner)
-            dofs.middleRows(first, count).setIdentity();
-          MultiVector dual = MultiVector::Zero(fields.prior().layout().n_local(), count);
-          dual.middleRows(fields.offset(f), field.n_local()) = field.restrict(dofs);
-          const Vector values                                = variance_of(dual);
-          if (rank == owner)
-            result.segment(first, count) = values;
-        }
-      }
+      Vector result       = Vector::Zero(n_owned);
+      unsigned int number = 0; // of the block
+      groups.together(
+          [&]
+          {
+            for (int owner = 0; owner < n_ranks; ++owner)
+            {
+              const Index n = Utilities::MPI::broadcast(comm, n_owned, owner);
+              for (Index first = 0; first < n; first += block_size)
+              {
+                if (number++ % groups.n_groups() != groups.group())
+                  continue;
+                const Index count = std::min(block_size, n - first);
+                MultiVector dofs  = MultiVector::Zero(n_owned, count);
+                if (rank == owner)
+                  dofs.middleRows(first, count).setIdentity();
+                MultiVector dual = MultiVector::Zero(fields.prior().layout().n_local(), count);
+                dual.middleRows(fields.offset(f), field.n_local()) = field.restrict(dofs);
+                const Vector values                                = variance_of(dual);
+                if (rank == owner)
+                  result.segment(first, count) = values;
+              }
+            }
+          });
+      groups.sum(result);
       return result;
     }
 
+    /// Mean squares of draws, which the groups share by blocks.
     template <int dim>
-    Vector by_draws(const FieldSet<dim> &fields, unsigned int f, unsigned int n_draws,
-                    const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations, std::uint64_t seed)
+    Vector by_draws(const FieldSet<dim> &fields, unsigned int f, const SampleGroups &groups,
+                    const VarianceSettings &settings,
+                    const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations)
     {
-      const unsigned int block_size = static_cast<unsigned int>(block_size_of(fields));
-      Vector sum                    = Vector::Zero(fields[f].space().n_owned());
-      for (unsigned int first = 0; first < n_draws; first += block_size)
-      {
-        std::vector<DrawKey> keys;
-        for (unsigned int k = first; k < std::min(n_draws, first + block_size); ++k)
-          keys.push_back({seed, Stream::probing, k, 1.});
-        sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
-      }
-      return sum / n_draws;
+      const auto width = static_cast<unsigned int>(block_size_of(fields)), n = settings.n_draws;
+      Vector sum = Vector::Zero(fields[f].space().n_owned());
+      groups.together(
+          [&]
+          {
+            for (unsigned int first = groups.group() * width; first < n; first += groups.n_groups() * width)
+            {
+              std::vector<DrawKey> keys;
+              for (unsigned int k = first; k < std::min(n, first + width); ++k)
+                keys.push_back({settings.seed, Stream::probing, k, 1.});
+              sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
+            }
+          });
+      groups.sum(sum);
+      return sum / n;
     }
 
     /// Σᵢ weightᵢ uᵢ² at the degrees of freedom of a field, a few columns uᵢ at a time.
@@ -79,73 +95,64 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  PointwiseVariance prior_variance(const FieldSet<dim> &fields, unsigned int field, unsigned int exact_limit,
-                                   unsigned int n_draws, std::uint64_t seed)
+  FieldVariances pointwise_variances(const FieldSet<dim> &fields, unsigned int field, const SampleGroups &groups,
+                                     const Family *family, const VarianceSettings &settings)
   {
-    const auto &prior = fields.prior();
-    if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
-      return {by_unit_vectors<dim>(fields, field,
-                                   [&](const MultiVector &dual)
-                                   {
-                                     const MultiVector noise = prior.apply_factor_transpose(dual);
-                                     return prior.noise_layout().column_dots(noise, noise);
-                                   }),
-              0.};
-    return {by_draws<dim>(
-                fields, field, n_draws, [&](const auto &keys) { return prior.draws(keys); }, seed),
-            std::sqrt(2. / n_draws)};
-  }
-
-  template <int dim>
-  PointwiseVariance posterior_variance(const FieldSet<dim> &fields, unsigned int field, const Family &family,
-                                       const PointwiseVariance &prior, unsigned int exact_limit, unsigned int n_draws,
-                                       std::uint64_t seed)
-  {
-    if (const auto correction = family.low_rank_correction())
+    const auto &prior     = fields.prior();
+    const bool exact      = fields[field].space().dof_handler().n_dofs() <= settings.exact_limit;
+    const double error    = std::sqrt(2. / settings.n_draws);
+    const auto correction = family != nullptr ? family->low_rank_correction() : std::nullopt;
+    const auto squares    = [&](const Vector &weights)
+    { return weighted_squares(fields, field, correction->modes, weights); };
+    if (!exact && correction)
     {
-      const auto squares = [&](const Vector &weights)
-      { return weighted_squares(fields, field, correction->modes, weights); };
-      if (prior.relative_error == 0.)
-        return {(prior.values - squares(correction->shrinkage)).cwiseMax(0.), 0.};
-      // The prior's estimate less the correction would be noise where the posterior is narrow. Draws of the prior's
-      // complement z − U(Vᵀz) see only what the correction leaves alone.
-      const Layout &layout    = fields.prior().layout();
-      const Vector complement = by_draws<dim>(
-          fields, field, n_draws,
-          [&](const auto &keys)
-          {
-            const MultiVector z = fields.prior().draws(keys);
-            return MultiVector(z - product(correction->modes, layout.gram(correction->dual, z)));
-          },
-          seed);
-      return {complement + squares((1. - correction->shrinkage.array()).matrix()), std::sqrt(2. / n_draws)};
+      // z − U(Vᵀz) sees only what the correction leaves alone. (The prior's estimate less the correction would be noise
+      // where the posterior is narrow.)
+      const Vector complement =
+          by_draws<dim>(fields, field, groups, settings,
+                        [&](const auto &keys)
+                        {
+                          const MultiVector z = prior.draws(keys);
+                          return MultiVector(z - product(correction->modes, prior.layout().gram(correction->dual, z)));
+                        });
+      const Vector ones = Vector::Ones(correction->shrinkage.size());
+      return {{complement + squares(ones), error}, {complement + squares(ones - correction->shrinkage), error}};
     }
-    if (fields[field].space().dof_handler().n_dofs() <= exact_limit)
-      return {by_unit_vectors<dim>(fields, field,
-                                   [&](const MultiVector &dual)
-                                   { return fields.prior().layout().column_dots(dual, family.covariance(dual)); }),
-              0.};
-    return {by_draws<dim>(
-                fields, field, n_draws,
-                [&](const auto &keys)
-                {
-                  MultiVector result(family.mean().size(), keys.size());
-                  for (std::size_t k = 0; k < keys.size(); ++k)
-                    result.col(static_cast<Index>(k)) = family.sample(keys[k]).m - family.mean();
-                  return result;
-                },
-                seed),
-            std::sqrt(2. / n_draws)};
+    FieldVariances result;
+    if (exact)
+      result.prior.values = by_unit_vectors<dim>(fields, field, groups,
+                                                 [&](const MultiVector &dual)
+                                                 {
+                                                   const MultiVector noise = prior.apply_factor_transpose(dual);
+                                                   return prior.noise_layout().column_dots(noise, noise);
+                                                 });
+    else
+      result.prior = {
+          by_draws<dim>(fields, field, groups, settings, [&](const auto &keys) { return prior.draws(keys); }), error};
+    if (family == nullptr)
+      result.posterior = result.prior;
+    else if (correction)
+      result.posterior.values = (result.prior.values - squares(correction->shrinkage)).cwiseMax(0.);
+    else if (exact)
+      result.posterior.values = by_unit_vectors<dim>(
+          fields, field, groups,
+          [&](const MultiVector &dual) { return prior.layout().column_dots(dual, family->covariance(dual)); });
+    else
+      result.posterior = {by_draws<dim>(fields, field, groups, settings,
+                                        [&](const auto &keys)
+                                        {
+                                          MultiVector deviations(family->mean().size(), keys.size());
+                                          for (std::size_t k = 0; k < keys.size(); ++k)
+                                            deviations.col(static_cast<Index>(k)) =
+                                                family->sample(keys[k]).m - family->mean();
+                                          return deviations;
+                                        }),
+                          error};
+    return result;
   }
 
-  template PointwiseVariance prior_variance<2>(const FieldSet<2> &, unsigned int, unsigned int, unsigned int,
-                                               std::uint64_t);
-  template PointwiseVariance prior_variance<3>(const FieldSet<3> &, unsigned int, unsigned int, unsigned int,
-                                               std::uint64_t);
-  template PointwiseVariance posterior_variance<2>(const FieldSet<2> &, unsigned int, const Family &,
-                                                   const PointwiseVariance &, unsigned int, unsigned int,
-                                                   std::uint64_t);
-  template PointwiseVariance posterior_variance<3>(const FieldSet<3> &, unsigned int, const Family &,
-                                                   const PointwiseVariance &, unsigned int, unsigned int,
-                                                   std::uint64_t);
+  template FieldVariances pointwise_variances<2>(const FieldSet<2> &, unsigned int, const SampleGroups &,
+                                                 const Family *, const VarianceSettings &);
+  template FieldVariances pointwise_variances<3>(const FieldSet<3> &, unsigned int, const SampleGroups &,
+                                                 const Family *, const VarianceSettings &);
 } // namespace varfield

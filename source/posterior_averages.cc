@@ -202,13 +202,18 @@ namespace varfield
     private:
       const SampleGroups &groups() const { return meshes_.back()->groups(); }
       std::size_t base() const { return levels_.size() - 1; }
+      unsigned int n_pilot() const { return std::min(pilot, settings_.maximum_draws + settings_.maximum_draws % 2); }
       bool is_paired(std::size_t l) const { return l < base(); }
 
-      /// Of one draw in unknowns: its solves, and its white noise on the finest mesh.
+      /// The mesh on which the white noise of draws on mesh l is made.
+      std::size_t noise_level(std::size_t l) const { return levels_[0].prior().has_nested_loads() ? l : 0; }
+
+      /// Of one draw in unknowns: its solves, and its white noise.
       double cost(std::size_t l, bool paired) const
       {
         constexpr double noise = 0.05;
-        return levels_[l].unknowns() + (paired ? levels_[l + 1].unknowns() : 0.) + noise * levels_[0].unknowns();
+        return levels_[l].unknowns() + (paired ? levels_[l + 1].unknowns() : 0.) +
+               noise * levels_[noise_level(l)].unknowns();
       }
 
       /// Adds coarser meshes as long as the cost predicted with them falls.
@@ -224,7 +229,7 @@ namespace varfield
           collected_.emplace_back();
           try
           {
-            draw(l, pilot, true);
+            draw(l, n_pilot(), true);
           }
           catch (const ComputationError &)
           {
@@ -240,7 +245,7 @@ namespace varfield
           }
         }
         if (collected_.back().n() == 0)
-          draw(base(), pilot, false);
+          draw(base(), n_pilot(), false);
       }
 
       void drop_base()
@@ -268,7 +273,7 @@ namespace varfield
         {
           const double square      = std::max(1e-300, settings_.elbo_error * settings_.elbo_error);
           const double wanted      = std::min(roots * std::sqrt(variances[l] / costs[l]) / square, 1e9);
-          const unsigned int least = l == coarsest ? settings_.minimum_draws : std::min(pilot, settings_.maximum_draws);
+          const unsigned int least = l == coarsest ? settings_.minimum_draws : n_pilot();
           const auto n =
               std::min(std::max(least, static_cast<unsigned int>(std::ceil(wanted))), settings_.maximum_draws);
           result.push_back(n + n % 2);
@@ -324,7 +329,8 @@ namespace varfield
         range.count                = count;
         range.most_failed          = 0.5; // of a batch; all of them are judged together
         Matrix of_partner          = Matrix::Zero(count, 2);
-        const GaussianPrior &prior = levels_[0].prior();
+        const std::size_t top      = noise_level(l);
+        const GaussianPrior &prior = levels_[top].prior();
         collected.own.add(
             average_over_draws(groups(), family_, range,
                                [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
@@ -332,7 +338,7 @@ namespace varfield
                                  Vector load;
                                  if (level.takes_loads())
                                    load = prior.random_load(standard_normal(prior.noise_layout(), key));
-                                 for (std::size_t coarser = 1; coarser <= l; ++coarser)
+                                 for (std::size_t coarser = top + 1; coarser <= l; ++coarser)
                                    load = levels_[coarser].fields_up().restrict_load(load);
                                  const auto own = level.solve(load, key);
                                  if (!own)

@@ -269,12 +269,13 @@ namespace varfield
       void collect_fields()
       {
         const Stage stage("pointwise variances");
-        OutputSettings output = problem_->output();
+        const OutputSettings &output = problem_->output();
+        VarianceSettings variances{output.exact_variance_limit, output.variance_probes, problem_->seed()};
         if (results_.interrupted)
         {
           // Whoever stopped the run waits for its end: coarse variances will do.
-          output.exact_variance_limit = 0;
-          output.variance_probes      = std::min(output.variance_probes, 64u);
+          variances.exact_limit = 0;
+          variances.n_draws     = std::min(variances.n_draws, 64u);
         }
         const auto &fields    = problem_->fields();
         const bool has_spread = results_.has_spread;
@@ -293,12 +294,10 @@ namespace varfield
           const auto &field = fields[f];
           result.mean       = fields.values(has_spread ? family().mean() : map_, f);
           result.map        = fields.values(map_, f);
-          result.prior_variance =
-              prior_variance(fields, f, output.exact_variance_limit, output.variance_probes, problem_->seed());
-          result.variance = result.prior_variance;
-          if (has_spread)
-            result.variance = posterior_variance(fields, f, family(), result.prior_variance,
-                                                 output.exact_variance_limit, output.variance_probes, problem_->seed());
+          FieldVariances found =
+              pointwise_variances(fields, f, problem_->groups(), has_spread ? &family() : nullptr, variances);
+          result.prior_variance = std::move(found.prior);
+          result.variance       = std::move(found.posterior);
           if (correction)
             result.modes = field.expand(
                 fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));

@@ -104,11 +104,10 @@ namespace
     const auto at = problem->density().linearize(family->mean());
     BOOST_REQUIRE(at);
     family->natural_step(Curvature(problem->density(), *at), 1.);
-    const auto prior    = prior_variance(fields, 0, 20000, 1, 1);
-    const auto exact    = posterior_variance(fields, 0, *family, prior, 20000, 1, 1);
-    const auto rough    = prior_variance(fields, 0, 0, 500, 1);
-    const auto estimate = posterior_variance(fields, 0, *family, rough, 0, 500, 1);
-    const auto worst_of = [&](const Vector &a, const Vector &b)
+    const auto &groups           = problem->groups();
+    const auto [prior, exact]    = pointwise_variances<2>(fields, 0, groups, family.get(), {20000, 1, 1});
+    const auto [rough, estimate] = pointwise_variances<2>(fields, 0, groups, family.get(), {0, 500, 1});
+    const auto worst_of          = [&](const Vector &a, const Vector &b)
     { return dealii::Utilities::MPI::max((a.array() / b.array() - 1.).abs().maxCoeff(), MPI_COMM_WORLD); };
     BOOST_TEST(prior.relative_error == 0.);
     BOOST_TEST(std::abs(estimate.relative_error - std::sqrt(2. / 500.)) < 1e-12);

@@ -72,8 +72,10 @@ namespace varfield
     Vector old_values_;
   };
 
-  /// C G for many columns, a few at a time. With `last`, C of that vector is one column more.
-  MultiVector covariance_in_blocks(const GaussianPrior &prior, const MultiVector &dual, const Vector *last = nullptr);
+  /// C G for the same G in all groups, which share the columns, a few at a time; the same bits in all of them. With
+  /// `last`, C of that vector is one column more. Collective over the world.
+  MultiVector covariance_over_groups(const SampleGroups &groups, const GaussianPrior &prior, const MultiVector &dual,
+                                     const Vector *last = nullptr);
 
   struct SymmetricEigen
   {

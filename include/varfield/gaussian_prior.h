@@ -59,6 +59,9 @@ namespace varfield
     virtual MultiVector load(const MultiVector &primal) const { return precision(primal); }
     virtual MultiVector from_load(const MultiVector &load) const { return covariance(load); }
     virtual MultiVector random_load(const MultiVector &xi) const { return precision(apply_factor(xi)); }
+    /// Whether a random load of the same prior on a finer mesh, restricted to this one, has the distribution of one
+    /// made here, as with the consistent mass.
+    virtual bool has_nested_loads() const { return true; }
     /// s = A⁻¹C⁻¹m from the dual vector C⁻¹m, and m = A⁻¹Ms with C⁻¹m from s.
     MultiVector source(const MultiVector &dual) const { return from_load(dual); }
     virtual PrimalDual from_source(const MultiVector &source) const { return {source, precision(source)}; }
@@ -93,6 +96,7 @@ namespace varfield
     MultiVector load(const MultiVector &primal) const override;
     MultiVector from_load(const MultiVector &load) const override;
     MultiVector random_load(const MultiVector &xi) const override;
+    bool has_nested_loads() const override;
     PrimalDual from_source(const MultiVector &source) const override;
     double log_determinant() const override;
     Vector precision_diagonal() const override;

@@ -13,21 +13,28 @@ namespace varfield
     double relative_error = 0; ///< bound on the standard error of each value relative to it; 0: exact
   };
 
-  /// diag(E C Eᵀ) = column norms of LᵀEᵀ: one solve for every degree of freedom where there are at most `exact_limit`,
-  /// else the mean of (E L ξ)² over `n_draws` draws, unbiased, with relative standard error sqrt(2/n_draws).
-  /// Collective.
-  template <int dim>
-  PointwiseVariance prior_variance(const FieldSet<dim> &fields, unsigned int field, unsigned int exact_limit,
-                                   unsigned int n_draws, std::uint64_t seed);
+  struct FieldVariances
+  {
+    PointwiseVariance prior, posterior;
+  };
 
-  /// The same for the covariance S of a variational posterior. Where S is a low-rank correction of C, the exact
-  /// variance of the prior is corrected exactly; if it is not known, diag(E(C − UUᵀ)Eᵀ) is estimated by draws and the
-  /// exact diag(EU(I − shrinkage)UᵀEᵀ) added, so that the relative error is at most sqrt(2/n_draws) however narrow the
-  /// posterior is. Else by solves or draws as above. Collective.
+  /// How pointwise variances are found.
+  struct VarianceSettings
+  {
+    unsigned int exact_limit = 6000; ///< one solve for every degree of freedom where there are at most so many
+    unsigned int n_draws     = 1000; ///< of the estimate otherwise
+    std::uint64_t seed       = 0;
+  };
+
+  /// diag(E C Eᵀ) of the prior and, unless `family` is nullptr, diag(E S Eᵀ) of the posterior.
+  ///
+  /// Exact: column norms of LᵀEᵀ, one solve for each. Else means of squares over draws, unbiased, with relative
+  /// standard error of at most sqrt(2/n_draws). Where S = C − U diag(s) Uᵀ, the draws are those of the prior's
+  /// complement, C − UUᵀ, and diag(EUUᵀEᵀ), diag(EU(I − s)UᵀEᵀ) are added exactly: the same error however narrow the
+  /// posterior is. The sample groups share the work. Collective over the world.
   template <int dim>
-  PointwiseVariance posterior_variance(const FieldSet<dim> &fields, unsigned int field, const Family &family,
-                                       const PointwiseVariance &prior, unsigned int exact_limit, unsigned int n_draws,
-                                       std::uint64_t seed);
+  FieldVariances pointwise_variances(const FieldSet<dim> &fields, unsigned int field, const SampleGroups &groups,
+                                     const Family *family, const VarianceSettings &settings);
 } // namespace varfield
 
 #endif

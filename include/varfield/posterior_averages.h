@@ -36,7 +36,7 @@ namespace varfield
   ///
   ///     E[Y_L] = E[Y_b] + Σ_{l>b} E[Y_l − Y_{l−1}],
   ///
-  /// each mean from draws of its own. The draw on mesh l is the one on the finest mesh, its white noise, mean and
+  /// each mean from draws of its own. The draw on mesh l − 1 is the one on mesh l, its white noise, mean and
   /// directions carried down as loads, so that Y_l − Y_{l−1} is small and its mean free of bias whatever the meshes. A
   /// few draws of each difference tell the variances V_l; the coarsest mesh b is chosen by the cost that they predict,
   /// N_l ∝ sqrt(V_l / cost_l). Cost is counted in unknowns, not in seconds: all runs choose alike. One mesh where the

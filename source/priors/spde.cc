@@ -49,6 +49,7 @@ namespace varfield
       MultiVector load(const MultiVector &primal) const override;
       MultiVector from_load(const MultiVector &load) const override;
       MultiVector random_load(const MultiVector &xi) const override;
+      bool has_nested_loads() const override { return !lumped_; }
       PrimalDual from_source(const MultiVector &source) const override;
       double log_determinant() const override;
       Vector precision_diagonal() const override;
