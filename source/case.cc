@@ -223,7 +223,7 @@ namespace varfield
                       "” cannot take the curvature at the MAP point, which “Method = laplace” asks for. Use another "
                       "family, such as “low rank”.");
     if (adaptive_refinement_.cycles > 0 && adaptive_refinement_.indicator->needs_posterior() &&
-        (inference_.method == "map" || !inference_.family->has_natural_step()))
+        (inference_.method == "map" || !inference_.family->low_rank_correction()))
       throw UserError("Mesh/Adaptive refinement/Indicator: “" + adaptive_refinement_.indicator.name() +
                       "” needs a posterior with a low-rank correction of the prior, which the method “" +
                       inference_.method + "” with the family “" + inference_.family.name() +

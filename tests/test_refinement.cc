@@ -161,9 +161,17 @@ namespace
 
   BOOST_AUTO_TEST_CASE(an_indicator_without_its_posterior_is_refused)
   {
-    BOOST_CHECK_THROW(shipped_case<2>("ld100/ld100", {"Inference/Method=map", "Mesh/Adaptive refinement/Cycles=1",
-                                                      "Mesh/Adaptive refinement/Indicator=posterior information"}),
-                      UserError);
+    for (const std::string setting :
+         {"Method=map", "Family=nodal mean field", "Family=white noise mean field", "Family=factor"})
+      BOOST_CHECK_THROW(
+          shipped_case<2>("ld100/ld100", {"Inference/" + setting, "Inference/Optimizer=stochastic",
+                                          "Fields/log k/spde/Mass=lumped", "Mesh/Adaptive refinement/Cycles=1",
+                                          "Mesh/Adaptive refinement/Indicator=posterior information"}),
+          UserError);
+    for (const std::string family : {"low rank", "mean field"})
+      BOOST_CHECK_NO_THROW(shipped_case<2>(
+          "ld100/ld100", {"Inference/Family=" + family, "Mesh/Subdivisions=8, 8", "Mesh/Adaptive refinement/Cycles=1",
+                          "Mesh/Adaptive refinement/Indicator=posterior information"}));
   }
 } // namespace
 
