@@ -80,15 +80,16 @@ namespace varfield
     class Level
     {
     public:
-      /// The posterior itself, drawn as a family where its covariance is not of low rank.
-      Level(const Case<dim> &problem, const Family &family, bool as_correction) : problem_(problem), family_(&family)
+      /// The posterior itself. Draws are made from loads if `from_loads` and the covariance is a low-rank correction.
+      Level(const Case<dim> &problem, const Family &family, bool from_loads) : problem_(problem), family_(&family)
       {
         mean_ = family.mean();
-        if (as_correction)
-        {
-          family_ = nullptr;
-          set_basis(*family.low_rank_correction());
-        }
+        if (from_loads)
+          if (auto correction = family.low_rank_correction())
+          {
+            family_ = nullptr;
+            set_basis(std::move(*correction));
+          }
       }
 
       /// The posterior on the next finer mesh, carried down.
@@ -174,8 +175,7 @@ namespace varfield
       Averaging(const std::vector<const Case<dim> *> &meshes, const Family &family, Report &report)
           : meshes_(meshes), family_(family), report_(report), settings_(meshes.back()->inference())
       {
-        const bool multilevel = meshes.size() > 1 && family.low_rank_correction().has_value();
-        levels_.emplace_back(*meshes.back(), family, multilevel);
+        levels_.emplace_back(*meshes.back(), family, /* from_loads */ meshes.size() > 1);
         collected_.emplace_back();
         if (!levels_[0].solve_at_mean())
           throw ComputationError("The model cannot be solved at the mean of the posterior.");
