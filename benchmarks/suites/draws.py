@@ -5,32 +5,20 @@ tolerance. ld100 at 32² (16² with --quick), one mesh, family `low rank`.
 """
 import harness
 import tables
-from .common import ONE_MESH, square
+from .common import found, series
 
+KEY = "Inference/natural gradient/Draws"
 DRAWS = {"quick": [8, 16], "default": [4, 8, 16, 32, 64], "full": [4, 8, 16, 32, 64, 128]}
 
 
 def configurations(size):
-    side = 16 if size == "quick" else 32
-    return [
-        harness.Configuration(
-            (
-                square(side),
-                ONE_MESH,
-                ("Inference/natural gradient/Draws", str(n)),
-                ("Inference/natural gradient/Maximum iterations", "100"),
-                ("Inference/ELBO error", "0.05"),
-                ("Inference/Maximum draws", "2000"),
-            )
-        )
-        for n in DRAWS[size]
-    ]
+    return series(KEY, DRAWS[size], size, ("Inference/natural gradient/Maximum iterations", "100"))
 
 
 def report(given, results, folder):
-    found = [(dict(c.settings)["Inference/natural gradient/Draws"], r) for c in given if (r := results.get(c))]
+    runs = found(KEY, given, results)
     rows = []
-    for n, r in found:
+    for n, r in runs:
         stage = harness.stages(r, "natural gradient")
         rows.append(
             [
@@ -45,7 +33,7 @@ def report(given, results, folder):
                 "yes" if r["inference"]["termination"]["converged"] else "no",
             ]
         )
-    draw(found, folder)
+    draw(runs, folder)
     return (
         tables.table(
             [
@@ -65,19 +53,19 @@ def report(given, results, folder):
     )
 
 
-def draw(found, folder):
+def draw(runs, folder):
     plt = tables.pyplot()
-    if plt is None or not found:
+    if plt is None or not runs:
         return
     figure, axes = plt.subplots(1, 2, figsize=(8, 3))
-    draws = [int(n) for n, _ in found]
-    stages = [harness.stages(r, "natural gradient") for _, r in found]
+    draws = [int(n) for n, _ in runs]
+    stages = [harness.stages(r, "natural gradient") for _, r in runs]
     axes[0].plot(draws, [harness.count(s, "factorisations") for s in stages], "o-", label="factorisations")
-    axes[0].plot(draws, [r["inference"]["termination"]["iterations"] for _, r in found], "s-", label="iterations")
+    axes[0].plot(draws, [r["inference"]["termination"]["iterations"] for _, r in runs], "s-", label="iterations")
     axes[0].set(xscale="log", yscale="log", title="cost of the optimisation", xlabel="draws in an iteration")
     axes[0].legend()
     axes[1].errorbar(
-        draws, [r["elbo"]["value"] for _, r in found], [2 * r["elbo"]["error"] for _, r in found], fmt="o-"
+        draws, [r["elbo"]["value"] for _, r in runs], [2 * r["elbo"]["error"] for _, r in runs], fmt="o-"
     )
     axes[1].set(xscale="log", title="ELBO at the end ± 2 errors", xlabel="draws in an iteration", ylabel="nat")
     for axis in axes:

@@ -5,31 +5,20 @@ The family is cut at so many directions; the first eigenvalue left out says how 
 """
 import harness
 import tables
-from .common import ONE_MESH, square
+from .common import found, series
 
+KEY = "Inference/low rank/Rank"
 RANKS = {"quick": [10, 40], "default": [5, 10, 20, 30, 40, 60, 80, 100], "full": [5, 10, 20, 30, 40, 60, 80, 100]}
 
 
 def configurations(size):
-    side = 16 if size == "quick" else 32
-    return [
-        harness.Configuration(
-            (
-                square(side),
-                ONE_MESH,
-                ("Inference/low rank/Rank", str(n)),
-                ("Inference/ELBO error", "0.05"),
-                ("Inference/Maximum draws", "2000"),
-            )
-        )
-        for n in RANKS[size]
-    ]
+    return series(KEY, RANKS[size], size)
 
 
 def report(given, results, folder):
-    found = [(dict(c.settings)["Inference/low rank/Rank"], r) for c in given if (r := results.get(c))]
+    runs = found(KEY, given, results)
     rows = []
-    for n, r in found:
+    for n, r in runs:
         stage = harness.stages(r, "natural gradient")
         rows.append(
             [
@@ -44,7 +33,7 @@ def report(given, results, folder):
                 r["peak_memory_mb"],
             ]
         )
-    draw(found, folder)
+    draw(runs, folder)
     return (
         tables.table(
             [
@@ -64,18 +53,18 @@ def report(given, results, folder):
     )
 
 
-def draw(found, folder):
+def draw(runs, folder):
     plt = tables.pyplot()
-    if plt is None or not found:
+    if plt is None or not runs:
         return
     figure, axes = plt.subplots(1, 2, figsize=(8, 3))
-    ranks = [int(n) for n, _ in found]
-    best = max(r["elbo"]["value"] for _, r in found)
+    ranks = [int(n) for n, _ in runs]
+    best = max(r["elbo"]["value"] for _, r in runs)
     axes[0].errorbar(
-        ranks, [best - r["elbo"]["value"] + 0.01 for _, r in found], [r["elbo"]["error"] for _, r in found], fmt="o-"
+        ranks, [best - r["elbo"]["value"] + 0.01 for _, r in runs], [r["elbo"]["error"] for _, r in runs], fmt="o-"
     )
     axes[0].set(yscale="log", title="ELBO below the best (+ 0.01)", xlabel="largest rank", ylabel="nat")
-    axes[1].plot(ranks, [harness.seconds(harness.stages(r, "natural gradient")) for _, r in found], "o-")
+    axes[1].plot(ranks, [harness.seconds(harness.stages(r, "natural gradient")) for _, r in runs], "o-")
     axes[1].set(title="optimisation", xlabel="largest rank", ylabel="seconds", ylim=(0, None))
     figure.tight_layout()
     tables.save(figure, folder / "rank.png")
