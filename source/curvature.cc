@@ -42,7 +42,7 @@ namespace varfield
     return sketch_ != nullptr ? sketch_->n_draws() : n_total_;
   }
 
-  Curvature Curvature::blended(double rho, const MultiVector &dual, const Vector &lambda) const
+  Curvature Curvature::blended(double rho, const SharedBlock &dual, const Vector &lambda) const
   {
     Curvature result   = *this;
     result.rho_        = rho;
@@ -110,7 +110,7 @@ namespace varfield
     if (has_old)
     {
       result.conservativeResize(Eigen::NoChange, n_new + n_old);
-      result.rightCols(n_old) = old_dual_ * ((1. - rho_) * old_values_).cwiseSqrt().asDiagonal();
+      result.rightCols(n_old) = *old_dual_ * ((1. - rho_) * old_values_).cwiseSqrt().asDiagonal();
     }
     return result;
   }

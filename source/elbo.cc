@@ -129,10 +129,7 @@ namespace varfield
     for (unsigned int k = 0; k < draws.count; ++k)
       if (draws.group(draws.first + k, groups.n_groups()) == groups.group())
         solve_draw(draws, k, solver, record);
-    groups.sum(record.numbers);
-    // Decisions hang on these numbers: the same to the last bit on all ranks.
-    groups.broadcast(record.numbers);
-    family.prior().layout().broadcast(record.numbers.data(), static_cast<std::size_t>(record.numbers.size()));
+    agreed_sum(groups, family.prior().layout(), record.numbers);
     refuse_failures(record.count(record.failed()), draws.count, draws.most_failed, record.count(record.lost()));
 
     ElboEstimate result;

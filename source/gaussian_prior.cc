@@ -55,6 +55,22 @@ namespace varfield
     return apply_factor(xi);
   }
 
+  PrimalDual Transfer::prolongate(const MultiVector &coarse_dual) const
+  {
+    return fine().from_source(interpolate(coarse().source(coarse_dual)));
+  }
+
+  MultiVector Transfer::prolongate_dual(const MultiVector &coarse_dual) const
+  {
+    // C⁻¹ A⁻¹ M s = A s: the load of s, were it a parameter vector.
+    return fine().load(interpolate(coarse().source(coarse_dual)));
+  }
+
+  MultiVector Transfer::restrict_primal(const MultiVector &fine_primal) const
+  {
+    return coarse().from_load(restrict_load(fine().load(fine_primal)));
+  }
+
   BlockPrior::BlockPrior(MPI_Comm comm, std::vector<std::shared_ptr<const GaussianPrior>> blocks)
       : blocks_(std::move(blocks)),
         layout_(concatenate(comm, layouts(blocks_, false))),

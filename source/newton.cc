@@ -118,8 +118,8 @@ namespace varfield
   {
     MultiVector result = prior.covariance(dual);
     if (approximation && approximation->modes.cols() > 0)
-      result -= approximation->modes *
-                (approximation->shrinkage.asDiagonal() * prior.layout().gram(approximation->modes, dual));
+      result -= product(approximation->modes,
+                        approximation->shrinkage.asDiagonal() * prior.layout().gram(approximation->modes, dual));
     return result;
   }
 } // namespace varfield

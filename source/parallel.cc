@@ -77,4 +77,11 @@ namespace varfield
           message = text;
     throw ComputationError(message);
   }
+
+  void agreed_sum(const SampleGroups &groups, const Layout &layout, Matrix &numbers)
+  {
+    groups.sum(numbers);
+    groups.broadcast(numbers);
+    layout.broadcast(numbers.data(), static_cast<std::size_t>(numbers.size()));
+  }
 } // namespace varfield

@@ -81,35 +81,24 @@ namespace varfield
     {
     public:
       /// The posterior itself. Draws are made from loads if `from_loads` and the covariance is a low-rank correction.
-      Level(const Case<dim> &problem, const Family &family, bool from_loads) : problem_(problem), family_(&family)
+      Level(const Case<dim> &problem, const Family &family, bool from_loads)
+          : problem_(problem), family_(family), mean_(family.mean())
       {
-        mean_ = family.mean();
         if (from_loads)
           if (auto correction = family.low_rank_correction())
-          {
-            family_ = nullptr;
-            set_basis(std::move(*correction));
-          }
+            frozen_.emplace(prior(), mean_, std::move(*correction));
       }
 
       /// The posterior on the next finer mesh, carried down.
       Level(const Case<dim> &problem, const Level &fine)
           : problem_(problem),
+            family_(fine.family_),
             fields_up_(std::make_unique<FieldTransfer<dim>>(problem.fields(), fine.problem_.fields())),
             states_up_(std::make_unique<Interpolation<dim>>(problem.model().space().dof_handler(), problem.mesh(),
-                                                            fine.problem_.model().space().dof_handler()))
+                                                            fine.problem_.model().space().dof_handler())),
+            frozen_(fine.frozen_->restricted(*fields_up_)),
+            mean_(frozen_->mean())
       {
-        const Index r = fine.modes_.cols();
-        MultiVector primal(fine.mean_.size(), r + 1);
-        primal << fine.modes_, fine.mean_;
-        primal     = prior().from_load(fields_up_->restrict_load(fine.prior().load(primal)));
-        mean_      = primal.col(r);
-        modes_     = primal.leftCols(r);
-        dual_      = prior().precision(primal);
-        mean_dual_ = dual_.col(r);
-        dual_.conservativeResize(Eigen::NoChange, r);
-        factor_  = fine.factor_;
-        log_det_ = fine.log_det_;
       }
 
       const Case<dim> &problem() const { return problem_; }
@@ -133,39 +122,24 @@ namespace varfield
       }
 
       /// Whether draws are made from loads.
-      bool takes_loads() const { return family_ == nullptr; }
+      bool takes_loads() const { return frozen_.has_value(); }
 
       /// The draw of a load (of a key, for a family) and Φ there.
       std::optional<DrawValue> solve(const Vector &load, const DrawKey &key) const
       {
-        const Draw draw      = family_ != nullptr
-                                   ? family_->sample(key)
-                                   : SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_}.draw(
-                                         prior().layout(), prior().from_load(load));
+        const Draw draw      = frozen_ ? frozen_->draw(load) : family_.sample(key);
         const auto potential = problem_.density().potential(draw.m);
         return potential ? std::optional(DrawValue{draw.log_ratio, *potential}) : std::nullopt;
       }
 
     private:
-      void set_basis(LowRankCorrection correction)
-      {
-        mean_dual_        = prior().precision(mean_);
-        modes_            = std::move(correction.modes);
-        dual_             = std::move(correction.dual);
-        const Vector root = (1. - correction.shrinkage.array()).sqrt();
-        factor_           = root.asDiagonal();
-        log_det_          = root.array().log().sum();
-      }
-
       const Case<dim> &problem_;
-      const Family *family_ = nullptr;
-      Vector mean_, mean_dual_;
-      MultiVector modes_, dual_;
-      Matrix factor_;
-      double log_det_ = 0.;
+      const Family &family_; ///< on the finest mesh
       std::unique_ptr<ModelState<dim>> reference_;
       std::unique_ptr<FieldTransfer<dim>> fields_up_; ///< to the next finer mesh
       std::unique_ptr<Interpolation<dim>> states_up_;
+      std::optional<FrozenGaussian> frozen_;
+      Vector mean_;
     };
 
     template <int dim>
@@ -361,9 +335,7 @@ namespace varfield
             true);
         if (!paired)
           return;
-        groups().sum(of_partner);
-        groups().broadcast(of_partner);
-        prior.layout().broadcast(of_partner.data(), static_cast<std::size_t>(of_partner.size()));
+        agreed_sum(groups(), prior.layout(), of_partner);
         for (Index k = 0; k < of_partner.rows(); ++k)
         {
           collected.partner.log_weights.push_back(of_partner(k, 0));

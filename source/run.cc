@@ -111,12 +111,12 @@ namespace varfield
         mesh_name_             = std::to_string(problem.mesh().triangulation().n_global_active_cells()) + " cells";
         if (!coarser_.empty() || adaptive.cycles > 0)
           report_.mesh(mesh_name_);
-        std::optional<FieldTransfer<dim>> transfer;
+        std::shared_ptr<const FieldTransfer<dim>> transfer;
         Vector carried_map = problem.start();
         if (previous_)
         {
           const Stage stage("transfer, " + mesh_name_);
-          transfer.emplace(previous_->fields(), problem.fields());
+          transfer    = std::make_shared<FieldTransfer<dim>>(previous_->fields(), problem.fields());
           carried_map = carry(*transfer);
         }
         map_ = carried_map;
@@ -136,13 +136,19 @@ namespace varfield
             const Stage stage("transfer, " + mesh_name_);
             family.prolongate(*previous_->inference().family, *transfer);
             family.set_mean(family.mean() + map_ - carried_map);
+            optimizer_memory_.coarse = CoarsePosterior::create(previous_->density(), *previous_->inference().family,
+                                                               transfer, optimizer_memory_.elbo);
           }
           else
             start_from_laplace(problem);
           if (!optimizes)
             results_.optimization = results_.map;
           else if (!results_.interrupted)
+          {
+            optimizer_memory_.more_to_come = !is_last;
             optimize(problem);
+            optimizer_memory_.coarse = nullptr;
+          }
         }
         previous_ = &problem;
       }
@@ -159,11 +165,11 @@ namespace varfield
         LowRankCorrection &inverse = *map_memory_.inverse;
         const Index r              = inverse.dual.cols();
         MultiVector block(dual.size(), r + 1);
-        block << inverse.dual, dual;
+        block << *inverse.dual, dual;
         PrimalDual fine = transfer.prolongate(block);
         const Vector m  = fine.primal.col(r);
-        inverse.modes   = fine.primal.leftCols(r);
-        inverse.dual    = fine.dual.leftCols(r);
+        inverse.modes   = MultiVector(fine.primal.leftCols(r));
+        inverse.dual    = MultiVector(fine.dual.leftCols(r));
         return m;
       }
 
@@ -252,8 +258,8 @@ namespace varfield
         std::iota(order.begin(), order.end(), Index(0));
         std::stable_sort(order.begin(), order.end(),
                          [&](Index a, Index b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
-        correction.modes     = MultiVector(correction.modes(Eigen::all, order));
-        correction.dual      = MultiVector(correction.dual(Eigen::all, order));
+        correction.modes     = MultiVector((*correction.modes)(Eigen::all, order));
+        correction.dual      = MultiVector((*correction.dual)(Eigen::all, order));
         correction.shrinkage = Vector(correction.shrinkage(order));
         return lambda(order);
       }
@@ -300,7 +306,7 @@ namespace varfield
           result.variance       = std::move(found.posterior);
           if (correction)
             result.modes = field.expand(
-                fields.part(correction->modes.leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
+                fields.part(correction->modes->leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
           result.draws = field.expand(fields.part(draws, f));
           result.draws.colwise() += field.mean();
           if (const auto truth = problem_->truth(f))

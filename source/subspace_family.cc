@@ -12,6 +12,45 @@ namespace varfield
     return {mean + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det};
   }
 
+  FrozenGaussian::FrozenGaussian(const GaussianPrior &prior, Vector mean, LowRankCorrection correction)
+      : prior_(&prior),
+        mean_(std::move(mean)),
+        mean_dual_(prior.precision(mean_)),
+        modes_(std::move(correction.modes)),
+        dual_(std::move(correction.dual)),
+        factor_((1. - correction.shrinkage.array()).sqrt().matrix().asDiagonal())
+  {
+  }
+
+  FrozenGaussian FrozenGaussian::restricted(const Transfer &transfer) const
+  {
+    const Index r = modes_.cols();
+    MultiVector primal(mean_.size(), r + 1);
+    primal << *modes_, mean_;
+    primal                 = transfer.restrict_primal(primal);
+    FrozenGaussian coarse  = *this;
+    coarse.prior_          = &transfer.coarse();
+    coarse.mean_           = primal.col(r);
+    coarse.modes_          = MultiVector(primal.leftCols(r));
+    const MultiVector dual = transfer.coarse().precision(primal);
+    coarse.mean_dual_      = dual.col(r);
+    coarse.dual_           = MultiVector(dual.leftCols(r));
+    return coarse;
+  }
+
+  Draw FrozenGaussian::draw(const Vector &load) const
+  {
+    const double log_det = factor_.diagonal().array().log().sum();
+    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det}.draw(prior().layout(),
+                                                                                     prior().from_load(load));
+  }
+
+  MultiVector FrozenGaussian::added_precision(const MultiVector &primal) const
+  {
+    const Vector lambda = factor_.diagonal().array().square().inverse() - 1.;
+    return product(dual_, lambda.asDiagonal() * prior().layout().gram(dual_, primal));
+  }
+
   void SubspaceFamily::set_mean(const Vector &mean)
   {
     mean_        = mean;
@@ -36,8 +75,8 @@ namespace varfield
   void SubspaceFamily::prolongate_all(const SubspaceFamily &coarse, const Transfer &transfer)
   {
     const Index r = coarse.modes_.cols();
-    MultiVector dual(coarse.dual_.rows(), r + 1);
-    dual << coarse.dual_, coarse.mean_dual_;
+    MultiVector dual(coarse.dual_->rows(), r + 1);
+    dual << *coarse.dual_, coarse.mean_dual_;
     const PrimalDual fine = transfer.prolongate(dual);
     mean_                 = fine.primal.col(r);
     mean_dual_            = fine.dual.col(r);
@@ -58,7 +97,7 @@ namespace varfield
                    Matrix(factor.asDiagonal()));
   }
 
-  void SubspaceFamily::set_covariance(MultiVector modes, MultiVector dual, Matrix factor)
+  void SubspaceFamily::set_covariance(SharedBlock modes, SharedBlock dual, Matrix factor)
   {
     modes_ = std::move(modes);
     dual_  = std::move(dual);
@@ -139,7 +178,7 @@ namespace varfield
     if (factor_.isDiagonal(0.))
       return LowRankCorrection{modes_, dual_, 1. - factor_.diagonal().array().square()};
     const Eigen::SelfAdjointEigenSolver<Matrix> eigen(factor_ * factor_.transpose());
-    return LowRankCorrection{modes_ * eigen.eigenvectors(), dual_ * eigen.eigenvectors(),
+    return LowRankCorrection{product(modes_, eigen.eigenvectors()), product(dual_, eigen.eigenvectors()),
                              1. - eigen.eigenvalues().array()};
   }
 

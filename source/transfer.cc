@@ -4,7 +4,7 @@ namespace varfield
 {
   template <int dim>
   FieldTransfer<dim>::FieldTransfer(const FieldSet<dim> &coarse, const FieldSet<dim> &fine)
-      : coarse_(coarse), fine_(fine)
+      : Transfer(coarse.prior(), fine.prior()), coarse_(coarse), fine_(fine)
   {
     for (unsigned int f = 0; f < fine.size(); ++f)
       interpolations_.push_back(fine[f].space().is_nodal()
@@ -15,9 +15,8 @@ namespace varfield
   }
 
   template <int dim>
-  PrimalDual FieldTransfer<dim>::prolongate(const MultiVector &coarse_dual) const
+  MultiVector FieldTransfer<dim>::interpolate(const MultiVector &sources) const
   {
-    const MultiVector sources = coarse_.prior().source(coarse_dual);
     MultiVector fine(fine_.prior().layout().n_local(), sources.cols());
     for (unsigned int f = 0; f < fine_.size(); ++f)
     {
@@ -30,7 +29,7 @@ namespace varfield
                              : inner;
       fine.middleRows(fine_.offset(f) + n_fine, n_trend) = part.bottomRows(n_trend);
     }
-    return fine_.prior().from_source(fine);
+    return fine;
   }
 
   template <int dim>

@@ -38,7 +38,7 @@ namespace varfield
     unsigned int n_draws() const;
 
     /// The blend with V diag(λ) Vᵀ of weight 1−ρ; `dual` = V.
-    Curvature blended(double rho, const MultiVector &dual, const Vector &lambda) const;
+    Curvature blended(double rho, const SharedBlock &dual, const Vector &lambda) const;
 
     /// H X, dual from primal.
     MultiVector apply(const MultiVector &directions) const;
@@ -68,7 +68,7 @@ namespace varfield
     unsigned int n_total_;
     bool antithetic_ = false, shared_ = false;
     double rho_ = 1.;
-    MultiVector old_dual_;
+    SharedBlock old_dual_;
     Vector old_values_;
   };
 

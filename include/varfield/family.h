@@ -16,8 +16,8 @@ namespace varfield
   /// A covariance of the form S = C − U diag(shrinkage) Uᵀ, UᵀC⁻¹U = I.
   struct LowRankCorrection
   {
-    MultiVector modes; ///< U, primal
-    MultiVector dual;  ///< C⁻¹U
+    SharedBlock modes; ///< U, primal
+    SharedBlock dual;  ///< C⁻¹U
     Vector shrinkage;  ///< λ/(1+λ); below 1; negative where the posterior is wider than the prior
   };
 

@@ -14,19 +14,6 @@ namespace varfield
     MultiVector primal, dual;
   };
 
-  /// Carries parameter vectors between a problem on a coarse mesh and the same problem on a finer one. Members are
-  /// collective over the mesh's communicator.
-  class Transfer
-  {
-  public:
-    virtual ~Transfer() = default;
-    /// From dual vectors C⁻¹m on the coarse mesh to m on the fine one.
-    virtual PrimalDual prolongate(const MultiVector &coarse_dual) const = 0;
-    /// Loads (see GaussianPrior::load()) on the coarse mesh from loads on the fine one, tested with the coarse
-    /// functions: where the fine load is white noise of covariance M the coarse one is so with the coarse M.
-    virtual MultiVector restrict_load(const MultiVector &fine_load) const = 0;
-  };
-
   /// The Gaussian prior N(0, C) of the parameter vector m, the deviation of the unknown fields from their prior means.
   ///
   /// Two kinds of vectors occur. *Primal* ones are parameter vectors; *dual* ones are gradients. C maps dual to primal,
@@ -77,6 +64,38 @@ namespace varfield
     Vector draw(const DrawKey &key) const;
     /// One such draw for every key.
     MultiVector draws(const std::vector<DrawKey> &keys) const;
+  };
+
+  /// Carries parameter vectors between a problem on a coarse mesh and the same problem on a finer one. Members are
+  /// collective over the mesh's communicator.
+  class Transfer
+  {
+  public:
+    /// Both priors must outlive the object.
+    Transfer(const GaussianPrior &coarse, const GaussianPrior &fine) : coarse_(&coarse), fine_(&fine) {}
+    virtual ~Transfer() = default;
+
+    const GaussianPrior &coarse() const { return *coarse_; }
+    const GaussianPrior &fine() const { return *fine_; }
+
+    /// From dual vectors C⁻¹m on the coarse mesh to m on the fine one, by their sources.
+    PrimalDual prolongate(const MultiVector &coarse_dual) const;
+    /// The dual part of prolongate() alone: D = A P A⁻¹ with A of the fine and of the coarse mesh and P =
+    /// interpolate().
+    MultiVector prolongate_dual(const MultiVector &coarse_dual) const;
+    /// m on the coarse mesh from m on the fine one, by their loads: Dᵀ. For a function Φ on the coarse mesh D∇Φ(Dᵀm) is
+    /// the gradient of Φ(Dᵀm).
+    MultiVector restrict_primal(const MultiVector &fine_primal) const;
+    /// Loads (see GaussianPrior::load()) on the coarse mesh from loads on the fine one, tested with the coarse
+    /// functions, Pᵀ: where the fine load is white noise of covariance M the coarse one is so with the coarse M.
+    virtual MultiVector restrict_load(const MultiVector &fine_load) const = 0;
+
+  protected:
+    /// P: the same functions on the fine mesh.
+    virtual MultiVector interpolate(const MultiVector &coarse_source) const = 0;
+
+  private:
+    const GaussianPrior *coarse_, *fine_;
   };
 
   /// Independent priors of several blocks of one parameter vector, in the order of concatenate(). Blocks are shared

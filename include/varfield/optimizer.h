@@ -1,7 +1,7 @@
 #ifndef varfield_optimizer_h
 #define varfield_optimizer_h
 
-#include <varfield/elbo.h>
+#include <varfield/coarse_posterior.h>
 #include <varfield/monitor.h>
 
 namespace varfield
@@ -9,10 +9,13 @@ namespace varfield
   /// What an optimiser on one mesh leaves to the same on the next.
   struct OptimizerMemory
   {
-    unsigned int iterations = 0;  ///< so far on all meshes: each iteration has draws of its own
+    unsigned int draws      = 0;  ///< so far on all meshes: each iteration has draws of its own
     unsigned int n_averaged = 0;  ///< iterations in the running average that the family is; 0: start afresh
     double noise_sum        = 0.; ///< sampling errors of the gradients of these
-    Estimate elbo;                ///< in the last iteration
+    double loss             = 0.; ///< ELBO that sampling has cost the family [nat]
+    ElboEstimate elbo;            ///< in the last iteration
+    bool more_to_come = false;    ///< whether there is a finer mesh after this one
+    std::shared_ptr<const CoarsePosterior> coarse; ///< the family where it settled on the mesh before, or nothing
   };
 
   /// Finds the member of a family with the largest ELBO.

@@ -53,6 +53,10 @@ namespace varfield
     MPI_Comm world_ = MPI_COMM_SELF, space_ = MPI_COMM_SELF, cross_ = MPI_COMM_SELF;
     unsigned int n_groups_ = 1, group_ = 0;
   };
+
+  /// Sums over the groups, in place, the same to the last bit on all ranks: for numbers of which every entry is set by
+  /// one group, alike on all its ranks, and on which decisions hang. Collective over the world.
+  void agreed_sum(const SampleGroups &groups, const Layout &layout, Matrix &numbers);
 } // namespace varfield
 
 #endif

@@ -16,6 +16,31 @@ namespace varfield
     Draw draw(const Layout &layout, const Vector &z) const;
   };
 
+  /// N(mean, C − U diag(shrinkage) Uᵀ), a posterior as it is at one moment, and the same on coarser meshes.
+  class FrozenGaussian
+  {
+  public:
+    /// `prior` must outlive the object. Collective over its communicator, as are all members.
+    FrozenGaussian(const GaussianPrior &prior, Vector mean, LowRankCorrection correction);
+    /// On the coarse mesh of `transfer`, of which this belongs to the fine one: mean and U by their loads.
+    FrozenGaussian restricted(const Transfer &transfer) const;
+
+    const GaussianPrior &prior() const { return *prior_; }
+    const Vector &mean() const { return mean_; }
+    /// C⁻¹mean.
+    const Vector &mean_dual() const { return mean_dual_; }
+    /// The draw made from the prior's draw with this load, and its log ratio.
+    Draw draw(const Vector &load) const;
+    /// (S⁻¹ − C⁻¹) x, dual from primal.
+    MultiVector added_precision(const MultiVector &primal) const;
+
+  private:
+    const GaussianPrior *prior_;
+    Vector mean_, mean_dual_;
+    SharedBlock modes_, dual_;
+    Matrix factor_; ///< diagonal
+  };
+
   /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span
   /// of r columns U with UᵀC⁻¹U = I only. With V = C⁻¹U and an r × r factor T
   ///
@@ -49,13 +74,13 @@ namespace varfield
     /// Whether gradient methods vary the diagonal of T only.
     virtual bool diagonal_factor() const = 0;
     /// Takes U, V and T and makes them the origin of the coordinates η. Collective.
-    void set_covariance(MultiVector modes, MultiVector dual, Matrix factor);
+    void set_covariance(SharedBlock modes, SharedBlock dual, Matrix factor);
     /// The prior itself.
     void start_from_prior(const GaussianPrior &prior);
     /// max_i and sampling loss from UᵀHU, H = `fresh`, for the precision I + `precision` in the span of U.
     static CovarianceResidual matrix_residual(const Spread &fresh, const Matrix &old_curvature);
 
-    MultiVector modes_, dual_; ///< U, V
+    SharedBlock modes_, dual_; ///< U, V
     Matrix factor_, inverse_;  ///< T, T⁻¹
     double log_det_ = 0.;      ///< log |det T|
     Vector mean_dual_;         ///< C⁻¹ mean

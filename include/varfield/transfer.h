@@ -15,10 +15,11 @@ namespace varfield
   public:
     /// Both sets must outlive the object. Collective.
     FieldTransfer(const FieldSet<dim> &coarse, const FieldSet<dim> &fine);
-    PrimalDual prolongate(const MultiVector &coarse_dual) const override;
     MultiVector restrict_load(const MultiVector &fine_load) const override;
 
   private:
+    MultiVector interpolate(const MultiVector &sources) const override;
+
     const FieldSet<dim> &coarse_, &fine_;
     std::vector<std::unique_ptr<Interpolation<dim>>> interpolations_; ///< of nodal fields
   };

@@ -3,6 +3,7 @@
 
 #include <Eigen/Dense>
 #include <cstdint>
+#include <memory>
 #include <mpi.h>
 #include <vector>
 
@@ -68,6 +69,21 @@ namespace varfield
 
   /// A B for small B, and for ranks that own no rows of A (for which BLAS is not to be asked).
   MultiVector product(const MultiVector &a, const Matrix &b);
+
+  /// A block of columns that is never changed once it is made: copies share it.
+  class SharedBlock
+  {
+  public:
+    SharedBlock() : SharedBlock(MultiVector()) {}
+    SharedBlock(MultiVector columns) : columns_(std::make_shared<const MultiVector>(std::move(columns))) {}
+    const MultiVector &operator*() const { return *columns_; }
+    const MultiVector *operator->() const { return columns_.get(); }
+    operator const MultiVector &() const { return *columns_; }
+    Index cols() const { return columns_->cols(); }
+
+  private:
+    std::shared_ptr<const MultiVector> columns_;
+  };
 
   /// The layouts of several blocks one after the other: on every rank the local entries of the first block, then those
   /// of the second, and so on. Keys are shifted by the key bounds of the blocks before, which keeps them apart.

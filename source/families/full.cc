@@ -43,7 +43,7 @@ namespace varfield
         if (rho == 1.)
           return fresh;
         const Eigen::SelfAdjointEigenSolver<Matrix> eigen(curvature_);
-        return fresh.blended(rho, dual_ * eigen.eigenvectors(), eigen.eigenvalues());
+        return fresh.blended(rho, product(dual_, eigen.eigenvectors()), eigen.eigenvalues());
       }
 
       void natural_step(const Curvature &curvature, double rho) override

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 #include <varfield/exceptions.h>
 #include <varfield/newton.h>
 #include <varfield/optimizer.h>
@@ -12,7 +13,7 @@ namespace varfield
   {
     struct Settings
     {
-      unsigned int n_draws = 16, max_iterations = 30, judging_draws = 64;
+      unsigned int n_draws = 16, n_coupled_draws = 4, max_iterations = 30, judging_draws = 64;
       double tolerance = 0.05;
     };
 
@@ -26,6 +27,10 @@ namespace varfield
     /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ +
     /// E_q[H]. In the first phase full steps, checked on the draws they were made from. When fresh draws see no gain
     /// any more the second phase begins: weights 1/k, so that the sampling errors of all its draws average out.
+    ///
+    /// Where q settled on a coarser mesh before, that posterior serves as control variate for as long as it takes most
+    /// of the sampling error away. Then a few draws are an average: steps are full ones until the gradient has
+    /// vanished but for sampling error, and are averaged from there on.
     class Maximization
     {
     public:
@@ -38,10 +43,9 @@ namespace varfield
             monitor(monitor),
             memory(memory),
             carried_over(memory.n_averaged > 0),
-            averaging(carried_over),
-            n_averaged(std::max(1u, memory.n_averaged)),
-            noise_sum(memory.noise_sum)
+            coupled(carried_over && memory.coarse)
       {
+        start_average();
       }
 
       Termination run();
@@ -50,12 +54,15 @@ namespace varfield
     private:
       const SampleGroups &groups() const { return density.groups(); }
       const Layout &layout() const { return density.prior().layout(); }
-      DrawRange draws_of(unsigned int iteration) const
+      DrawRange next_draws()
       {
-        return {seed, Stream::optimization, (memory.iterations + iteration) * settings.n_draws, settings.n_draws, true};
+        const unsigned int n = coupled ? settings.n_coupled_draws : settings.n_draws;
+        return {seed, Stream::optimization, std::exchange(memory.draws, memory.draws + n), n, true};
       }
+      void start_average();
       NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
       void update_approximation(const Curvature &blended);
+      void update_approximation_from_family() { approximation = family.low_rank_correction(); }
       void measure_residual(const Sweep &sweep)
       {
         residual = sweep.residual(approximation ? &*approximation : nullptr);
@@ -65,6 +72,9 @@ namespace varfield
       void averaging_step(const Sweep &sweep);
       double excess(double residual, double noise) const;
       bool is_stationary() const;
+      bool is_far() const;
+      double tolerated_loss() const;
+      bool coupling_pays();
       bool is_settled(const Family &before, const Sweep &sweep);
       bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
@@ -81,11 +91,14 @@ namespace varfield
 
       MeanResidual residual; ///< at the last measurement
       bool carried_over;     ///< the running average began on a coarser mesh, where it settled
-      bool averaging;
-      unsigned int n_averaged;    ///< sweeps in the running average
-      unsigned int n_settled = 0; ///< of these, those that found nothing left to correct
-      double noise_sum;           ///< of the residuals of these
-      double step_length = 1.;
+      bool coupled;          ///< to the posterior there
+      bool averaging          = false;
+      unsigned int n_averaged = 1; ///< sweeps in the running average
+      unsigned int n_settled  = 0; ///< of these, those that found nothing left to correct
+      unsigned int n_noises   = 0;
+      double noise_sum        = 0.; ///< of the residuals of so many
+      double loss             = 0.; ///< ELBO lost through sampling, once it is known
+      double step_length      = 1.;
       std::string note;
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
       bool own_approximation_is_poor = true;
@@ -96,10 +109,7 @@ namespace varfield
     void Maximization::update_approximation(const Curvature &blended)
     {
       if (family.follows_curvature())
-      {
-        approximation = family.low_rank_correction();
-        return;
-      }
+        return update_approximation_from_family();
       if (!own_approximation_is_poor)
         return;
       EigenOptions options;
@@ -107,7 +117,7 @@ namespace varfield
       options.cutoff    = 0.05;
       options.seed      = seed;
       const Eigenpairs pairs =
-          eigenpairs(blended, options, approximation ? approximation->modes : MultiVector(layout().n_local(), 0));
+          eigenpairs(blended, options, approximation ? *approximation->modes : MultiVector(layout().n_local(), 0));
       const Vector values       = pairs.values.cwiseMax(-0.5);
       approximation             = LowRankCorrection{pairs.modes, pairs.dual, values.array() / (1. + values.array())};
       own_approximation_is_poor = false;
@@ -116,7 +126,10 @@ namespace varfield
     NewtonStep Maximization::newton_step(const Curvature &blended, const Vector &gradient, double tolerance)
     {
       NewtonOptions options;
-      options.tolerance     = tolerance;
+      options.tolerance = tolerance;
+      // A few iterations with the family's covariance cost less than the exact inverse, unless it is to be exact.
+      if (approximation && family.follows_curvature() && tolerance > 1e-8)
+        options.max_data_columns = 0;
       const NewtonStep step = solve_newton(blended, gradient, options, approximation ? &*approximation : nullptr);
       if (step.iterations > 25)
         own_approximation_is_poor = true;
@@ -182,7 +195,7 @@ namespace varfield
       const NewtonStep step = newton_step(blended, sweep.gradient(), 1e-3);
       family.set_mean(mean + weight * step.primal);
       step_length = weight;
-      note        = "averaging over " + std::to_string(n_averaged + 1) + " sweeps";
+      note        = "averaging over " + std::to_string(n_averaged + 1) + (n_averaged == 0 ? " sweep" : " sweeps");
     }
 
     /// A squared residual, in ELBO, over its mean if it is pure sampling error; 0 below the tolerance. In the worst
@@ -197,24 +210,59 @@ namespace varfield
       return excess(0.5 * residual.value, 0.5 * residual.noise) <= 4.;
     }
 
+    /// Three standard errors.
+    bool Maximization::is_far() const
+    {
+      return excess(0.5 * residual.value, 0.5 * residual.noise) > 9.;
+    }
+
+    /// Half of the tolerance that is left, where a finer mesh is to come: its own sampling errors add to these.
+    double Maximization::tolerated_loss() const
+    {
+      return memory.loss + (settings.tolerance - memory.loss) * (memory.more_to_come ? 0.5 : 1.);
+    }
+
+    /// Without history, or with the running average of the mesh before.
+    void Maximization::start_average()
+    {
+      averaging  = carried_over;
+      n_averaged = coupled ? 0 : std::max(1u, memory.n_averaged);
+      n_noises   = coupled ? 0 : n_averaged - 1;
+      noise_sum  = coupled ? 0. : memory.noise_sum;
+      if (!coupled)
+        memory.loss = 0.;
+    }
+
+    /// Whether the posterior on the mesh before takes half of the sampling error away, in its square. If not it is
+    /// given up.
+    bool Maximization::coupling_pays()
+    {
+      if (residual.noise <= 0.5 * residual.uncoupled_noise)
+        return true;
+      coupled = false;
+      start_average();
+      return false;
+    }
+
     /// Whether q, settled on a coarser mesh, is clearly worse on this one: its ELBO is lower by more than a nat and
     /// three standard errors, or the logarithms of its weights scatter much more. (Both are also large where q is far
     /// off, whereas its residuals then drown in their sampling errors.)
     bool Maximization::lost_on_the_way(const Estimate &elbo) const
     {
-      const double error = std::hypot(elbo.error, memory.elbo.error);
-      return elbo.value < memory.elbo.value - 1. - 3. * error || elbo.error > 0.5 + 4. * memory.elbo.error;
+      const Estimate &before = memory.elbo.elbo;
+      return elbo.value < before.value - 1. - 3. * std::hypot(elbo.error, before.error) ||
+             elbo.error > 0.5 + 4. * before.error;
     }
 
     /// q has moved on: what was averaged so far is out of date. Where it comes from a coarser mesh it may have far to
     /// go, with full steps.
     void Maximization::forget()
     {
-      averaging    = averaging && !carried_over;
-      n_averaged   = 1;
-      noise_sum    = 0.;
-      n_settled    = 0;
-      carried_over = false;
+      averaging  = coupled || (averaging && !carried_over);
+      n_averaged = coupled ? 0 : 1;
+      noise_sum  = 0.;
+      n_noises = n_settled = 0;
+      carried_over         = carried_over && coupled;
     }
 
     /// After an averaging step from q = `before`: whether both residuals are settled and the ELBO that the sampling
@@ -222,29 +270,29 @@ namespace varfield
     /// tolerance.
     bool Maximization::is_settled(const Family &before, const Sweep &sweep)
     {
-      constexpr double clearly = 9.; // three standard errors
-      if (excess(0.5 * residual.value, 0.5 * residual.noise) > clearly)
+      if (is_far())
       {
         forget();
         return false;
       }
       noise_sum += residual.noise;
+      ++n_noises;
       ++n_averaged;
-      const double mean_loss = 0.5 * noise_sum / (n_averaged - 1.) / n_averaged;
-      if (mean_loss > settings.tolerance)
+      const double mean_loss = memory.loss + 0.5 * noise_sum / n_noises / n_averaged;
+      if (mean_loss > tolerated_loss())
         return false;
       const CovarianceResidual covariance = before.covariance_residual(sweep.curvature());
-      const double loss                   = mean_loss + covariance.sampling_loss / n_averaged;
+      loss                                = groups().broadcast(mean_loss + covariance.sampling_loss / n_averaged);
       note += ", loss through sampling " + two_digits(loss);
       const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
-      if (covariance_excess > clearly)
+      if (covariance_excess > 9.)
       {
         forget();
         return false;
       }
       // One sweep may miss a slow drift: ask several.
       n_settled = is_stationary() && covariance_excess <= 4. ? n_settled + 1 : 0;
-      return n_settled >= (carried_over ? 1u : 3u) && groups().broadcast(loss) <= settings.tolerance;
+      return n_settled >= (carried_over ? 1u : 3u) && loss <= tolerated_loss();
     }
 
     bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
@@ -271,13 +319,24 @@ namespace varfield
       const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
       Termination result;
       ElboEstimate first, last;
+      bool last_is_known = false;
       while (result.iterations < settings.max_iterations && result.reason.empty())
       {
-        const Sweep sweep(density, family, draws_of(result.iterations));
+        const Sweep sweep(density, family, next_draws(), coupled ? memory.coarse.get() : nullptr);
         if (result.iterations == 0)
-        {
           first = sweep.elbo();
-          if (carried_over && lost_on_the_way(first.elbo))
+        bool done = false, far = false;
+        if (coupled)
+        {
+          update_approximation_from_family();
+          measure_residual(sweep);
+          if (result.iterations == 0 && !coupling_pays())
+            continue;
+          far = is_far() && residual.value > 2.;
+        }
+        else if (!last_is_known)
+        {
+          if (carried_over && lost_on_the_way(sweep.elbo().elbo))
             forget();
         }
         else if (!averaging)
@@ -285,10 +344,14 @@ namespace varfield
           measure_residual(sweep);
           averaging = on_plateau(sweep, last);
         }
-        last      = sweep.elbo();
-        bool done = false;
-        if (!averaging)
+        last          = sweep.elbo();
+        last_is_known = true;
+        if (!averaging || far)
+        {
           full_step(sweep);
+          if (coupled)
+            forget();
+        }
         else
         {
           // Measured before the step, in which q changes: these draws are new to it.
@@ -312,10 +375,15 @@ namespace varfield
         result.reason = "the maximum number of iterations was reached";
       if (memory.n_averaged == 0)
         judge(*start, first, last, result);
-      memory.iterations += result.iterations;
-      memory.n_averaged = result.converged ? n_averaged : 0;
-      memory.noise_sum  = noise_sum;
-      memory.elbo       = last.elbo;
+      if (!coupled)
+      {
+        memory.n_averaged = n_averaged;
+        memory.noise_sum  = noise_sum;
+      }
+      if (!result.converged)
+        memory.n_averaged = 0;
+      memory.loss = loss;
+      memory.elbo = last;
       return result;
     }
 
@@ -369,7 +437,7 @@ namespace varfield
       result.converged   = norm <= 1e-6 * (1. + first_norm);
       result.reason      = result.converged ? "the log density is quadratic: the optimum is exact"
                                             : "the linear systems could not be solved accurately";
-      result.interrupted = report(result.iterations, estimate_elbo(density, family, draws_of(0)), norm, 1., "exact");
+      result.interrupted = report(result.iterations, estimate_elbo(density, family, next_draws()), norm, 1., "exact");
       return result;
     }
 
@@ -381,6 +449,10 @@ namespace varfield
       {
         using namespace dealii::Patterns;
         prm.add_parameter("Draws", settings.n_draws, "Draws in an iteration, in antithetic pairs.", Integer(4));
+        prm.add_parameter("Draws with coarse posterior", settings.n_coupled_draws,
+                          "Draws in an iteration on a mesh after the first, where the posterior on the mesh before is "
+                          "the control variate of averages, in antithetic pairs.",
+                          Integer(4));
         prm.add_parameter("Maximum iterations", settings.max_iterations, "Iterations, at most.", Integer(1));
         prm.add_parameter("Tolerance", settings.tolerance,
                           "Stop when the ELBO still to be gained, and lost through sampling, is below. [nat]",
@@ -395,9 +467,11 @@ namespace varfield
         if (!family.has_natural_step())
           throw UserError("Inference/Optimizer: “natural gradient” needs a family with a natural step, which the one "
                           "chosen has not. Use the optimizer “stochastic” with it.");
-        if (settings.n_draws % 2 != 0)
-          throw UserError("Inference/natural gradient/Draws: draws come in pairs, an even number is needed; " +
-                          std::to_string(settings.n_draws) + " was given.");
+        for (const auto &[key, n] :
+             {std::pair("Draws", settings.n_draws), std::pair("Draws with coarse posterior", settings.n_coupled_draws)})
+          if (n % 2 != 0)
+            throw UserError("Inference/natural gradient/" + std::string(key) +
+                            ": draws come in pairs, an even number is needed; " + std::to_string(n) + " was given.");
       }
 
       Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed, const Monitor &monitor,
