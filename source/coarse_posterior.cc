@@ -26,7 +26,7 @@ namespace varfield
   {
     const Draw draw = posterior_.draw(transfer_->restrict_load(fine_load));
     Value value;
-    value.at = density_.linearize(draw.m);
+    value.at = density_.linearize(draw.m, {1e-5, false});
     if (!value.at)
       return {};
     value.log_weight = draw.log_ratio - value.at->potential;

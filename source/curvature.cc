@@ -79,14 +79,14 @@ namespace varfield
     return result;
   }
 
-  MultiVector Curvature::factor(unsigned int max_columns) const
+  SharedBlock Curvature::factor(unsigned int max_columns) const
   {
     // Columns of all groups side by side, those of the old average last.
     const bool has_old = old_dual_.cols() > 0 && rho_ != 1.;
     double n_missing   = has_old && old_values_.minCoeff() < 0. ? 1. : 0.;
     Vector columns     = Vector::Zero(groups().n_groups());
     for (const Linearization *at : local_)
-      if (const MultiVector *g = at->curvature_factor())
+      if (const SharedBlock *g = at->curvature_factor())
         columns[groups().group()] += static_cast<double>(g->cols());
       else
         n_missing += 1.;
@@ -97,12 +97,15 @@ namespace varfield
     if (groups().sum(n_missing) > 0. || n_new + n_old > static_cast<Index>(max_columns))
       return MultiVector(layout().n_local(), 0);
 
+    // That of one linearisation as it is, rather than a copy.
+    if (n_total_ == 1 && rho_ == 1. && groups().n_groups() == 1)
+      return *local_[0]->curvature_factor();
     MultiVector result = MultiVector::Zero(layout().n_local(), n_new);
     Index column       = static_cast<Index>(columns.head(groups().group()).sum());
     if (!shared_ || groups().group() == 0)
       for (const Linearization *at : local_)
       {
-        const MultiVector &g                = *at->curvature_factor();
+        const MultiVector &g                = **at->curvature_factor();
         result.middleCols(column, g.cols()) = std::sqrt(rho_ / n_total_) * g;
         column += g.cols();
       }
@@ -147,7 +150,7 @@ namespace varfield
     return spread(
         [&](const Linearization &at) -> Matrix
         {
-          if (const MultiVector *g = at.curvature_factor())
+          if (const SharedBlock *g = at.curvature_factor())
             return layout().gram(*g, u).colwise().squaredNorm().transpose();
           return layout().column_dots(u, at.apply_curvature(u));
         },
@@ -161,7 +164,7 @@ namespace varfield
     return spread(
         [&](const Linearization &at) -> Matrix
         {
-          if (const MultiVector *g = at.curvature_factor())
+          if (const SharedBlock *g = at.curvature_factor())
           {
             const Matrix gu = layout().gram(*g, u);
             return gu.transpose() * gu;
@@ -200,7 +203,7 @@ namespace varfield
   {
     const auto to_coordinates = [&](const MultiVector &dual)
     { return whitened ? prior().apply_factor_transpose(dual) : dual; };
-    if (const MultiVector *g = at.curvature_factor())
+    if (const SharedBlock *g = at.curvature_factor())
       return to_coordinates(*g).rowwise().squaredNorm();
     const MultiVector directions = whitened ? prior().apply_factor(probes) : probes;
     return probes.cwiseProduct(to_coordinates(at.apply_curvature(directions))).rowwise().sum();

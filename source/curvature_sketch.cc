@@ -112,9 +112,10 @@ namespace varfield
     const double smallest = middle.values.size() > 0 ? middle.values[0] : 0.;
     const Index n         = (middle.values.array() > std::max(1e-13 * largest, std::max(0., -2. * smallest))).count();
     const Matrix root     = middle.vectors.rightCols(n) * middle.values.tail(n).cwiseSqrt().cwiseInverse().asDiagonal();
-    factor_               = product(image_, metric.matrixU().solve(root));
+    MultiVector factor    = product(image_, metric.matrixU().solve(root));
     image_.resize(0, 0);
-    groups.broadcast(factor_);
+    groups.broadcast(factor);
+    factor_ = std::move(factor);
   }
 
   /// E[H]Ω += D (E[H'] − Σ H'/n) DᵀΩ, and the same for UᵀE[H]U (where the mean of the draws has the latter already).

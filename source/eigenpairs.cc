@@ -276,7 +276,7 @@ namespace varfield
   Eigenpairs eigenpairs(const Curvature &curvature, const EigenOptions &options, const MultiVector &start)
   {
     const Layout &layout     = curvature.layout();
-    const MultiVector factor = curvature.factor(4 * (options.rank + options.oversampling));
+    const SharedBlock factor = curvature.factor(4 * (options.rank + options.oversampling));
     // Entries of a factor from which on memory counts more than the last digits.
     constexpr double large = 2e7;
     if (static_cast<double>(layout.n_global()) * static_cast<double>(factor.cols()) > large)
@@ -285,7 +285,7 @@ namespace varfield
     if (factor.cols() > 0)
       return in_invariant_space(curvature, options,
                                 orthonormalize(curvature.groups(), layout, covariance(curvature, factor), factor),
-                                &factor);
+                                &*factor);
     if (layout.n_global() <= static_cast<Index>(options.dense_size))
     {
       OrthonormalBlock basis = complete_basis(curvature.prior());

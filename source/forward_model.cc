@@ -103,19 +103,44 @@ namespace varfield
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_states(const Workspace &work, MultiVector &x) const
+  bool ForwardModel<dim>::solve_states(const Workspace &work, MultiVector &x, double tolerance) const
   {
     const Timed timed(Work::state_solves, static_cast<double>(x.cols()));
     cost_.state_solves += x.cols();
-    return work.solver->solve(x);
+    return work.solver->solve(x, false, tolerance);
+  }
+
+  /// K x = b as a correction of `start`, as accurate as without.
+  template <int dim>
+  bool ForwardModel<dim>::solve_states_from(const MultiVector &start, const Workspace &work, MultiVector &x) const
+  {
+    MultiVector correction = x - multiply(work.state, start);
+    double ratio           = 1. / settings_.tolerance;
+    for (Index e = 0; e < x.cols(); ++e)
+      ratio = std::min(ratio, norm(x.col(e)) / norm(correction.col(e)));
+    // Not where the start is no better than zero (or not finite).
+    if (!(ratio > 1.))
+      return solve_states(work, x);
+    if (!solve_states(work, correction, std::min(0.5, settings_.tolerance * ratio)))
+      return false;
+    x = start + correction;
+    return true;
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_linearized(const Workspace &work, MultiVector &x, bool transpose) const
+  bool ForwardModel<dim>::solves_iteratively() const
+  {
+    const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
+    return !LinearSolver::is_direct(settings_, kind, space_->dof_handler().n_dofs(), dim);
+  }
+
+  template <int dim>
+  bool ForwardModel<dim>::solve_linearized(const Workspace &work, MultiVector &x, bool transpose,
+                                           double tolerance) const
   {
     const Timed timed(Work::linear_solves, static_cast<double>(x.cols()));
     cost_.linear_solves += x.cols();
-    return work.solver->solve(x, transpose);
+    return work.solver->solve(x, transpose, tolerance);
   }
 
   template <int dim>
@@ -133,9 +158,10 @@ namespace varfield
       solved = solve_linear(*state, fields);
     else
       for (unsigned int e = 0; e < n && solved; ++e)
-        solved = solve_newton(*state, fields, e);
+        solved = solve_nonlinear(*state, fields, e);
     if (!solved || !std::isfinite(norm(state->states.reshaped())))
       return nullptr;
+    last_ = state->states;
     predict(*state);
     return state;
   }
@@ -175,7 +201,8 @@ namespace varfield
     for (const unsigned int node : dirichlet_nodes_)
       rhs.row(node) = u.row(node);
     u = rhs;
-    if (!solve_states(work, u))
+    if (!(start_.size() > 0 && work.solver->is_iterative() ? solve_states_from(start_, work, u)
+                                                           : solve_states(work, u)))
       return false;
     // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
     if (!(norm((multiply(work.state, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
@@ -202,16 +229,35 @@ namespace varfield
     return r;
   }
 
+  /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
+  template <int dim>
+  bool ForwardModel<dim>::solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                                          unsigned int experiment) const
+  {
+    MultiVector cold = state.states.col(experiment);
+    space_->distribute(cold);
+    const double size   = norm(assemble_newton(fields, cold, experiment, nullptr));
+    const double target = newton_tolerance_ * std::max(size, norm(loads_.col(experiment)));
+    if (start_.size() > 0)
+    {
+      MultiVector warm = start_.col(experiment);
+      for (const unsigned int node : dirichlet_nodes_)
+        warm.row(node) = cold.row(node);
+      space_->distribute(warm);
+      if (norm(assemble_newton(fields, warm, experiment, nullptr)) < size &&
+          solve_newton(state, fields, experiment, std::move(warm), target))
+        return true;
+    }
+    return solve_newton(state, fields, experiment, std::move(cold), target);
+  }
+
   template <int dim>
   bool ForwardModel<dim>::solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
-                                       unsigned int experiment) const
+                                       unsigned int experiment, MultiVector u, double target) const
   {
     Workspace &work = *state.work[experiment];
-    MultiVector u   = state.states.col(experiment);
-    space_->distribute(u);
-    Vector r            = assemble_newton(fields, u, experiment, &work);
-    double size         = norm(r);
-    const double target = newton_tolerance_ * std::max(size, norm(loads_.col(experiment)));
+    Vector r        = assemble_newton(fields, u, experiment, &work);
+    double size     = norm(r);
     for (unsigned int iteration = 0; iteration < max_newton_; ++iteration)
     {
       if (!std::isfinite(size) || !factorise(work))
@@ -260,14 +306,14 @@ namespace varfield
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks,
-                                       bool transpose) const
+  bool ForwardModel<dim>::solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks, bool transpose,
+                                       double tolerance) const
   {
     if (!physics_->is_linear())
     {
       bool solved = true;
       for (unsigned int e = 0; e < blocks.size(); ++e)
-        solved = solve_linearized(*state.work[e], blocks[e], transpose) && solved;
+        solved = solve_linearized(*state.work[e], blocks[e], transpose, tolerance) && solved;
       return solved;
     }
     Index columns = 0;
@@ -280,7 +326,7 @@ namespace varfield
       all.middleCols(first, block.cols()) = block;
       first += block.cols();
     }
-    const bool solved = solve_linearized(*state.work[0], all, transpose);
+    const bool solved = solve_linearized(*state.work[0], all, transpose, tolerance);
     first             = 0;
     for (auto &block : blocks)
     {
@@ -291,7 +337,8 @@ namespace varfield
   }
 
   template <int dim>
-  bool ForwardModel<dim>::tangent(const ModelState<dim> &state, const MultiVector &directions, Matrix &result) const
+  bool ForwardModel<dim>::tangent(const ModelState<dim> &state, const MultiVector &directions, Matrix &result,
+                                  double tolerance) const
   {
     std::vector<MultiVector> expanded(fields_->size());
     for (unsigned int f = 0; f < fields_->size(); ++f)
@@ -318,7 +365,7 @@ namespace varfield
       }
       blocks.push_back(rhs);
     }
-    const bool solved = solve_blocks(state, blocks, false);
+    const bool solved = solve_blocks(state, blocks, false, tolerance);
     result            = Matrix::Zero(measurements_->size(), directions.cols());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       result += observation_[e] * blocks[e];
@@ -327,7 +374,8 @@ namespace varfield
   }
 
   template <int dim>
-  bool ForwardModel<dim>::adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result) const
+  bool ForwardModel<dim>::adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result,
+                                  double tolerance) const
   {
     // Only columns with a weight in an experiment are solved for: a measurement belongs to one experiment.
     const auto &experiment_of = measurements_->experiments();
@@ -345,7 +393,7 @@ namespace varfield
     std::vector<MultiVector> blocks;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       blocks.push_back(observation_[e].transpose() * weights(Eigen::all, columns[e]));
-    const bool solved = solve_blocks(state, blocks, true);
+    const bool solved = solve_blocks(state, blocks, true, tolerance);
 
     std::vector<MultiVector> gradients(fields_->size());
     for (unsigned int f = 0; f < fields_->size(); ++f)

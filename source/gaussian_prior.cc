@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <varfield/exceptions.h>
 #include <varfield/gaussian_prior.h>
@@ -9,11 +10,11 @@ namespace varfield
 {
   namespace
   {
-    using BlockAction = MultiVector (GaussianPrior::*)(const MultiVector &) const;
+    using BlockAction = std::function<MultiVector(const GaussianPrior &, const MultiVector &)>;
     using Blocks      = std::vector<std::shared_ptr<const GaussianPrior>>;
 
     /// One action of every block on its rows of x; rows are counted by the layouts named.
-    MultiVector blockwise(const Blocks &blocks, BlockAction action, const MultiVector &x, bool from_noise,
+    MultiVector blockwise(const Blocks &blocks, const BlockAction &action, const MultiVector &x, bool from_noise,
                           bool to_noise)
     {
       const auto rows = [](const GaussianPrior &prior, bool noise)
@@ -26,7 +27,7 @@ namespace varfield
       for (const auto &block : blocks)
       {
         const Index n_from = rows(*block, from_noise), n_to = rows(*block, to_noise);
-        result.middleRows(to, n_to) = ((*block).*action)(x.middleRows(from, n_from));
+        result.middleRows(to, n_to) = action(*block, x.middleRows(from, n_from));
         from += n_from;
         to += n_to;
       }
@@ -47,12 +48,12 @@ namespace varfield
     return draws({key}).col(0);
   }
 
-  MultiVector GaussianPrior::draws(const std::vector<DrawKey> &keys) const
+  MultiVector GaussianPrior::draws(const std::vector<DrawKey> &keys, double tolerance) const
   {
     MultiVector xi(noise_layout().n_local(), keys.size());
     for (std::size_t k = 0; k < keys.size(); ++k)
       xi.col(static_cast<Index>(k)) = standard_normal(noise_layout(), keys[k]);
-    return apply_factor(xi);
+    return apply_factor(xi, tolerance);
   }
 
   PrimalDual Transfer::prolongate(const MultiVector &coarse_dual) const
@@ -91,9 +92,11 @@ namespace varfield
     return true;
   }
 
-  MultiVector BlockPrior::apply_factor(const MultiVector &xi) const
+  MultiVector BlockPrior::apply_factor(const MultiVector &xi, double tolerance) const
   {
-    return blockwise(blocks_, &GaussianPrior::apply_factor, xi, true, false);
+    const auto apply = [tolerance](const GaussianPrior &block, const MultiVector &part)
+    { return block.apply_factor(part, tolerance); };
+    return blockwise(blocks_, apply, xi, true, false);
   }
 
   MultiVector BlockPrior::apply_factor_transpose(const MultiVector &dual) const
@@ -219,7 +222,7 @@ namespace varfield
       throw UserError(origin + ": the covariance matrix is not positive definite.");
   }
 
-  MultiVector DensePrior::apply_factor(const MultiVector &xi) const
+  MultiVector DensePrior::apply_factor(const MultiVector &xi, double) const
   {
     return xi.rows() == 0 ? xi : MultiVector(cholesky_.matrixL() * xi);
   }

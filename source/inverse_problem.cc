@@ -16,11 +16,11 @@ namespace varfield
       {
         return product(factor_, layout_.gram(factor_, directions));
       }
-      const MultiVector *curvature_factor() const override { return &factor_; }
+      const SharedBlock *curvature_factor() const override { return &factor_; }
 
     private:
       const Layout &layout_;
-      const MultiVector factor_;
+      const SharedBlock factor_;
     };
 
     /// H V = Jᵀ(W(J V)) by a tangent and an adjoint solve for every direction.
@@ -29,8 +29,8 @@ namespace varfield
     {
     public:
       ParameterSpaceLinearization(const ForwardModel<dim> &model, std::unique_ptr<ModelState<dim>> state,
-                                  Vector weights)
-          : model_(model), state_(std::move(state)), weights_(std::move(weights))
+                                  Vector weights, double tolerance)
+          : model_(model), state_(std::move(state)), weights_(std::move(weights)), tolerance_(tolerance)
       {
       }
 
@@ -38,8 +38,8 @@ namespace varfield
       {
         Matrix tangents;
         MultiVector result;
-        if (!model_.tangent(*state_, directions, tangents) ||
-            !model_.adjoint(*state_, weights_.asDiagonal() * tangents, result))
+        if (!model_.tangent(*state_, directions, tangents, tolerance_) ||
+            !model_.adjoint(*state_, weights_.asDiagonal() * tangents, result, tolerance_))
           throw ComputationError("A tangent or adjoint solve did not converge where the state did: loosen “Linear "
                                  "solver/Tolerance”, or set “Linear solver/Type” to “direct”.");
         return result;
@@ -49,6 +49,7 @@ namespace varfield
       const ForwardModel<dim> &model_;
       const std::unique_ptr<ModelState<dim>> state_;
       const Vector weights_;
+      const double tolerance_;
     };
   } // namespace
 
@@ -135,62 +136,83 @@ namespace varfield
     return std::make_pair(*value, Vector(gradient.col(0)));
   }
 
-  /// Jᵀ times many columns, a few at a time: what a solve holds beside the result is several times as wide.
+  /// Jᵀ times many columns, a few at a time: what a solve holds beside the result is several times as wide. Together
+  /// each group takes its share of the columns.
   template <int dim>
-  bool InverseProblem<dim>::adjoint_in_blocks(const Matrix &weights, MultiVector &result) const
+  bool InverseProblem<dim>::jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const
   {
-    const Index width = prior().layout().block_columns(), n = weights.cols();
-    if (n <= width)
-      return model_.adjoint(*last_, weights, result);
-    result.resize(prior().layout().n_local(), n);
+    const Index n = weights.cols(), n_shares = effort.together ? groups_.n_groups() : 1,
+                share = effort.together ? groups_.group() : 0;
+    const Index begin = n * share / n_shares, end = n * (share + 1) / n_shares,
+                width = prior().layout().block_columns();
+    result            = MultiVector::Zero(prior().layout().n_local(), n);
+    bool solved       = true;
     MultiVector part;
-    for (Index first = 0; first < n; first += width)
+    for (Index first = begin; first < end && solved; first += width)
     {
-      const Index count = std::min(width, n - first);
-      if (!model_.adjoint(*last_, weights.middleCols(first, count), part))
-        return false;
-      result.middleCols(first, count) = part;
+      const Index count = std::min(width, end - first);
+      solved            = model_.adjoint(*last_, weights.middleCols(first, count), part, effort.tolerance);
+      if (solved)
+        result.middleCols(first, count) = part;
     }
-    return true;
+    if (effort.together)
+    {
+      solved = groups_.sum(solved ? 0. : 1.) == 0.;
+      groups_.sum(result);
+    }
+    return solved;
   }
 
   template <int dim>
-  std::unique_ptr<Linearization> InverseProblem<dim>::linearize(const Vector &m) const
+  std::unique_ptr<Linearization> InverseProblem<dim>::in_data_space(const Vector &gradient, const Vector &weights,
+                                                                    const Effort &effort) const
   {
-    const auto value = potential(m);
-    if (!value)
+    std::vector<Index> used;
+    for (Index i = 0; i < measurements_.size(); ++i)
+      if (measurements_.used()[i])
+        used.push_back(i);
+    const Vector root = weights(used).cwiseSqrt();
+    if (!(root.array() > 0.).all())
+      throw ComputationError("The curvature of the noise vanishes at a measurement, which the data space cannot "
+                             "represent: set Inference/Curvature/Route to “parameter space”.");
+    const Matrix roots = weights.cwiseSqrt().asDiagonal();
+    MultiVector factor, own;
+    const bool is_loose = effort.tolerance > 0. && model_.solves_iteratively();
+    bool solved         = jacobian(roots(Eigen::all, used), effort, factor);
+    if (is_loose)
+      solved = model_.adjoint(*last_, gradient, own) && solved;
+    if (!solved)
+      return nullptr;
+    // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own unless these are loose.
+    Vector full      = is_loose ? Vector(own.col(0)) : Vector(product(factor, gradient(used).cwiseQuotient(root)));
+    auto result      = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(factor));
+    result->gradient = std::move(full);
+    return result;
+  }
+
+  template <int dim>
+  std::unique_ptr<Linearization> InverseProblem<dim>::linearize(const Vector &m, const Effort &effort) const
+  {
+    const auto value  = potential(m);
+    const bool solved = effort.together ? groups_.sum(value ? 0. : 1.) == 0. : value.has_value();
+    if (!solved)
       return nullptr;
     model_.linearize(*last_);
     const Vector gradient = measurements_.gradient(last_->predictions);
     const Vector weights  = measurements_.weights(last_->predictions);
     std::unique_ptr<Linearization> result;
-    MultiVector adjoint;
     if (plan_.data_space)
-    {
-      std::vector<Index> used;
-      for (Index i = 0; i < measurements_.size(); ++i)
-        if (measurements_.used()[i])
-          used.push_back(i);
-      const Matrix roots = weights.cwiseSqrt().asDiagonal();
-      if (!adjoint_in_blocks(roots(Eigen::all, used), adjoint))
-        return nullptr;
-      // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own.
-      const Vector root = weights(used).cwiseSqrt();
-      if (!(root.array() > 0.).all())
-        throw ComputationError("The curvature of the noise vanishes at a measurement, which the data space cannot "
-                               "represent: set Inference/Curvature/Route to “parameter space”.");
-      const Vector full = product(adjoint, Vector(gradient(used).cwiseQuotient(root)));
-      result            = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(adjoint));
-      result->gradient  = full;
-    }
+      result = in_data_space(gradient, weights, effort);
     else
     {
+      MultiVector adjoint;
       if (!model_.adjoint(*last_, gradient, adjoint))
         return nullptr;
-      result           = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights);
+      result = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights, effort.tolerance);
       result->gradient = adjoint.col(0);
     }
-    result->potential = *value;
+    if (result)
+      result->potential = *value;
     return result;
   }
 

@@ -99,7 +99,9 @@ namespace varfield
         return infog(factor_, 1) >= 0 && std::isfinite(log_determinant_) && !(symmetric_ && infog(factor_, 12) > 0);
       }
 
-      bool solve(MultiVector &x, bool transpose) const override
+      bool is_iterative() const override { return false; }
+
+      bool solve(MultiVector &x, bool transpose, double) const override
       {
         if (x.cols() == 0)
           return true;
@@ -179,8 +181,10 @@ namespace varfield
         return failed == PC_NOERROR;
       }
 
-      bool solve(MultiVector &x, bool transpose) const override
+      bool solve(MultiVector &x, bool transpose, double tolerance) const override
       {
+        KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : settings_.tolerance, 1e-300, PETSC_DEFAULT,
+                         settings_.max_iterations);
         bool converged    = true;
         iterations_       = 0;
         MultiVector b     = x;
@@ -212,7 +216,6 @@ namespace varfield
         if (kind_ == MatrixKind::general)
           KSPSetPCSide(ksp_, PC_RIGHT);
         KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
-        KSPSetTolerances(ksp_, settings_.tolerance, 1e-300, PETSC_DEFAULT, settings_.max_iterations);
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
         PCSetType(pc, kind_ == MatrixKind::mass ? PCJACOBI : PCGAMG);
@@ -258,7 +261,7 @@ namespace varfield
         return PCSetUp(pc_) == 0;
       }
 
-      bool solve(MultiVector &x, bool) const override
+      bool solve(MultiVector &x, bool, double) const override
       {
         const MultiVector b = x;
         const MPI_Comm comm = PetscObjectComm(reinterpret_cast<PetscObject>(pc_));

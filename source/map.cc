@@ -45,6 +45,7 @@ namespace varfield
       double agreed(double x) const { return density.agreed(x); }
       double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
 
+      Effort effort() const;
       bool linearize(Iterate &point, bool gradient_only) const;
       bool evaluate(Iterate &point) const;
       Iterate shifted(const NewtonStep &step, double t) const;
@@ -63,6 +64,14 @@ namespace varfield
       bool inverse_serves = false;              ///< the last step lowered the gradient enough
     };
 
+    /// The solves that the curvature is made from need not be better than the step: an error ε of the Jacobian leaves
+    /// about ε sqrt(λ₁) of the gradient.
+    Effort Minimization::effort() const
+    {
+      const double fall = first_gradient_norm > 0. ? current.gradient_norm / first_gradient_norm : 1.;
+      return {density.is_quadratic() ? 0. : std::min(1e-4, 1e-2 * std::sqrt(fall)), true};
+    }
+
     /// Potential and gradient at the point, and unless `gradient_only` what its curvature needs; false where the model
     /// cannot be solved or a number overflows.
     bool Minimization::linearize(Iterate &point, bool gradient_only) const
@@ -70,7 +79,7 @@ namespace varfield
       std::optional<std::pair<double, Vector>> value;
       if (gradient_only)
         value = density.potential_and_gradient(point.m);
-      else if ((point.at = density.linearize(point.m)))
+      else if ((point.at = density.linearize(point.m, effort())))
         value = std::make_pair(point.at->potential, point.at->gradient);
       const bool finite = value && std::isfinite(value->first) &&
                           std::isfinite(density.prior().layout().dot(value->second, value->second));
@@ -142,8 +151,9 @@ namespace varfield
         last_step_was_full = halving == 0;
         step_length        = t;
         inverse_serves =
-            inverse && halving == 0 && trial.gradient_norm < (inverse_serves ? 0.25 : 0.1) * current.gradient_norm;
+            inverse && halving == 0 && trial.gradient_norm < (inverse_serves ? 0.5 : 0.1) * current.gradient_norm;
         current = std::move(trial);
+        density.start_from_last();
         return true;
       }
       return false;
@@ -197,6 +207,7 @@ namespace varfield
       current.regularization = 0.5 * dot(current.m, current.dual);
       if (!linearize(current, inverse.has_value()))
         throw ComputationError("The model could not be solved at the point where the search for the MAP point starts.");
+      density.start_from_last();
       if (memory.reference_gradient == 0.)
         memory.reference_gradient = current.gradient_norm;
       first_gradient_norm = memory.reference_gradient;

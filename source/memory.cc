@@ -252,9 +252,9 @@ namespace varfield
       /// Columns of a block where there are many, and what a solve for them holds.
       double block() const { return std::max(8., 1.6e7 / n_); }
       double temporary() const { return 6. * std::min(block(), std::max(1., jacobian_)); }
-      /// Two Jacobians (one of them scaled) and the image of one, the inverse curvature before and after.
-      double newton() const { return 10. + 3. * jacobian_ + 4. * rank(1.) + temporary(); }
-      double pointwise() const { return 8. * (rank(size_.draws) + std::min(block(), 64.)); }
+      /// The Jacobian and its image, the inverse curvature before and after.
+      double newton() const { return 10. + 2. * jacobian_ + 4. * rank(1.) + temporary(); }
+      double pointwise() const { return 4. * rank(size_.draws) + 8. * std::min(block(), 64.); }
       /// From a factor of so many columns, 0: none.
       double eigenpairs(double columns, double draws) const
       {
@@ -262,15 +262,15 @@ namespace varfield
           return std::min(13. * (size_.rank + 20.), 13. * n_); // subspaces of several passes
         return columns * n_ < 2e7 ? 7. * columns : 2. * columns + 3. * rank(draws);
       }
-      /// The family with copies from before the step and from the start, its inverse, and the curvature it remembers.
+      /// The family's basis before and after a step, the curvature that it remembers, and a sweep.
       double sweep() const
       {
         const double draws = std::ceil(size_.draws / 2. / size_.groups) * 2., r = rank(size_.draws);
+        if (size_.keeps_linearizations)
+          return 4. * r + draws * (jacobian_ + 2.) + eigenpairs(size_.draws * jacobian_, size_.draws);
         const double probes = std::max(80., r + 20.);
-        return 9. * r + (size_.keeps_linearizations
-                             ? draws * (jacobian_ + 2.) + eigenpairs(size_.draws * jacobian_, size_.draws)
-                             : draws + std::max(jacobian_ + 3. * probes + temporary(),
-                                                probes + eigenpairs(probes + r, size_.draws)));
+        return 2. * r + draws +
+               std::max(jacobian_ + 3. * probes + temporary(), probes + eigenpairs(probes + r, size_.draws));
       }
 
       const ProblemSize &size_;

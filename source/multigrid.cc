@@ -159,14 +159,14 @@ namespace varfield
       {
       }
 
-      /// Columns from `first` on; false where one of them did not converge.
-      bool solve(MultiVector &block, Index first)
+      /// Columns from `first` on, to this tolerance; false where one of them did not converge.
+      bool solve(MultiVector &block, Index first, double tolerance)
       {
         load(block, first, r_, cycle_.order());
         std::fill(x_.begin(), x_.end(), N{});
         const N square = sum(dot(n_, r_.data(), r_.data()), comm_);
         for (int j = 0; j < n_lanes<N>; ++j)
-          target_[j] = settings_.tolerance * std::sqrt(lane(square, j));
+          target_[j] = tolerance * std::sqrt(lane(square, j));
         iterations_    = 0;
         bool converged = mark_active(square, 0.);
         // The recurrence for the residual drifts from the true one by rounding: look, and go on from there if needed.
@@ -253,17 +253,19 @@ namespace varfield
         return cycle_.set_matrix(a);
       }
 
-      bool solve(MultiVector &x, bool) const override
+      bool solve(MultiVector &x, bool, double tolerance) const override
       {
         iterations_ = 0;
-        return x.cols() == 1 ? solve_columns<double>(x) : solve_columns<Pack>(x);
+        if (!(tolerance > 0.))
+          tolerance = settings_.tolerance;
+        return x.cols() == 1 ? solve_columns<double>(x, tolerance) : solve_columns<Pack>(x, tolerance);
       }
 
       unsigned int iterations() const override { return iterations_; }
 
     private:
       template <class N>
-      bool solve_columns(MultiVector &x) const
+      bool solve_columns(MultiVector &x, double tolerance) const
       {
         if (x.cols() == 0)
           return true;
@@ -271,7 +273,7 @@ namespace varfield
         bool converged = true;
         for (Index first = 0; first < x.cols(); first += n_lanes<N>)
         {
-          converged   = cg.solve(x, first) && converged;
+          converged   = cg.solve(x, first, tolerance) && converged;
           iterations_ = std::max(iterations_, cg.iterations());
         }
         return converged;
@@ -316,10 +318,12 @@ namespace varfield
         return KSPSetUp(ksp_) == 0;
       }
 
-      bool solve(MultiVector &x, bool transpose) const override
+      bool solve(MultiVector &x, bool transpose, double tolerance) const override
       {
         if (transpose)
-          return solve_transposed(x);
+          return solve_transposed(x, tolerance);
+        KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : settings_.tolerance, 1e-300, PETSC_DEFAULT,
+                         settings_.max_iterations);
         bool converged = true;
         MultiVector b  = x;
         iterations_    = 0;
@@ -343,7 +347,7 @@ namespace varfield
 
     private:
       /// A V-cycle cannot be applied transposed: Aᵀ gets one of its own, when it is needed.
-      bool solve_transposed(MultiVector &x) const
+      bool solve_transposed(MultiVector &x, double tolerance) const
       {
         if (!has_transposed_)
         {
@@ -355,7 +359,7 @@ namespace varfield
           if (!has_transposed_)
             return false;
         }
-        const bool converged = transposed_->solve(x, false);
+        const bool converged = transposed_->solve(x, false, tolerance);
         iterations_          = transposed_->iterations();
         return converged;
       }
@@ -366,7 +370,6 @@ namespace varfield
         KSPSetType(ksp_, KSPGMRES);
         KSPSetPCSide(ksp_, PC_RIGHT);
         KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
-        KSPSetTolerances(ksp_, settings_.tolerance, 1e-300, PETSC_DEFAULT, settings_.max_iterations);
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
         PCSetType(pc, PCSHELL);

@@ -5,7 +5,8 @@ namespace varfield
 {
   namespace
   {
-    /// C − CG (I + GᵀCG)⁻¹ GᵀC in the directions that the data inform, eigenvectors of the matrix in the middle.
+    /// C − CG (I + GᵀCG)⁻¹ GᵀC in the directions that the data inform, eigenvectors of the matrix in the middle;
+    /// `image` = CG and one column more.
     LowRankCorrection inverse_from(const Matrix &middle, const MultiVector &factor, const MultiVector &image)
     {
       constexpr double informed = 0.05; // what is left out makes steps wrong by no more than that
@@ -13,7 +14,9 @@ namespace varfield
       const Vector lambda = eigen.eigenvalues().array() - 1.;
       const Index r       = (lambda.array() > informed).count();
       const Matrix root   = eigen.eigenvectors().rightCols(r) * lambda.tail(r).cwiseSqrt().cwiseInverse().asDiagonal();
-      return {product(image, root), product(factor, root), lambda.tail(r).array() / (1. + lambda.tail(r).array())};
+      Matrix with_last    = Matrix::Zero(root.rows() + 1, r);
+      with_last.topRows(root.rows()) = root;
+      return {product(image, with_last), product(factor, root), lambda.tail(r).array() / (1. + lambda.tail(r).array())};
     }
 
     /// δ = −(Cg − CG y), (I + GᵀCG) y = GᵀCg.
@@ -25,12 +28,13 @@ namespace varfield
       const Matrix gram       = layout.gram(factor, image);
       const Index n           = factor.cols();
       const Matrix small      = 0.5 * (gram.leftCols(n) + gram.leftCols(n).transpose()) + Matrix::Identity(n, n);
-      const Vector y          = small.llt().solve(gram.col(n));
+      Vector y(n + 1);
+      y << small.llt().solve(gram.col(n)), -1.;
       NewtonStep step;
       if (keep_inverse)
-        step.inverse = inverse_from(small, factor, image.leftCols(n));
-      step.primal = product(image.leftCols(n), y) - image.col(n);
-      step.dual   = product(factor, y) - gradient;
+        step.inverse = inverse_from(small, factor, image);
+      step.primal = product(image, y);
+      step.dual   = product(factor, y.head(n)) - gradient;
       return step;
     }
 
@@ -94,7 +98,7 @@ namespace varfield
   NewtonStep solve_newton(const Curvature &curvature, const Vector &gradient, const NewtonOptions &options,
                           const LowRankCorrection *approximation)
   {
-    const MultiVector factor = curvature.factor(options.max_data_columns);
+    const SharedBlock factor = curvature.factor(options.max_data_columns);
     NewtonStep step          = factor.cols() > 0 ? solve_by_woodbury(curvature, factor, gradient, options.keep_inverse)
                                                  : solve_by_conjugate_gradients(curvature, gradient, options, approximation);
     curvature.groups().broadcast(step.primal);

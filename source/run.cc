@@ -190,6 +190,8 @@ namespace varfield
         results_.map         = solver.minimize(problem.density(), map_, monitor, &map_memory_);
         results_.interrupted = results_.map.interrupted;
         report_.line("  " + results_.map.reason);
+        if (is_finest(problem))
+          map_memory_ = {};
       }
 
       void start_from_laplace(Case<dim> &problem)
@@ -199,7 +201,7 @@ namespace varfield
         family.set_mean(map_);
         if (!family.has_natural_step())
           return;
-        const auto at_map = problem.density().linearize(map_);
+        const auto at_map = problem.density().linearize(map_, {0., true});
         if (!at_map)
           throw ComputationError("The model cannot be linearised at the MAP point.");
         family.natural_step(Curvature(problem.density(), *at_map), 1.);

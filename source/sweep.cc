@@ -5,6 +5,12 @@
 
 namespace varfield
 {
+  namespace
+  {
+    /// An average over draws is not worth more digits than its sampling error leaves.
+    constexpr Effort curvature_of_a_draw{1e-5, false};
+  } // namespace
+
   Sweep::Sweep(const LogDensity &density, const Family &family, const DrawRange &draws, const CoarsePosterior *coarse)
       : density_(density),
         coarse_(coarse),
@@ -29,7 +35,7 @@ namespace varfield
                                                     [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
                                                     {
                                  const Draw draw = family.sample(key);
-                                 Solved solved{k, key, {}, density_.linearize(draw.m), {}, {}};
+                                 Solved solved{k, key, {}, density_.linearize(draw.m, curvature_of_a_draw), {}, {}};
                                  if (!solved.at)
                                    return {};
                                  const double potential = solved.at->potential;

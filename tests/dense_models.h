@@ -65,7 +65,10 @@ namespace varfield::tests
     const Layout &layout() const override { return layout_; }
     const Layout &noise_layout() const override { return noise_layout_; }
     bool has_square_factor() const override { return l.rows() == l.cols(); }
-    MultiVector apply_factor(const MultiVector &xi) const override { return apply(l, noise_layout_, layout_, xi); }
+    MultiVector apply_factor(const MultiVector &xi, double = 0.) const override
+    {
+      return apply(l, noise_layout_, layout_, xi);
+    }
     MultiVector apply_factor_transpose(const MultiVector &dual) const override
     {
       return apply(l.transpose(), layout_, noise_layout_, dual);
@@ -134,7 +137,7 @@ namespace varfield::tests
       const double result = function_(prior_.layout().gather(m)).potential;
       return std::isfinite(result) ? std::optional<double>(result) : std::nullopt;
     }
-    std::unique_ptr<Linearization> linearize(const Vector &m) const override
+    std::unique_ptr<Linearization> linearize(const Vector &m, const Effort & = {}) const override
     {
       ++n_linearizations;
       const DenseValues values = function_(prior_.layout().gather(m));
@@ -146,7 +149,7 @@ namespace varfield::tests
       result->potential = values.potential;
       result->gradient  = local_rows(prior_.layout(), values.gradient);
       if (factor.cols() > 0)
-        result->factor = local_rows(prior_.layout(), factor);
+        result->factor = MultiVector(local_rows(prior_.layout(), factor));
       return result;
     }
 
@@ -161,10 +164,10 @@ namespace varfield::tests
       {
         return local_rows(*layout, hessian * layout->gather(directions));
       }
-      const MultiVector *curvature_factor() const override { return factor.cols() > 0 ? &factor : nullptr; }
+      const SharedBlock *curvature_factor() const override { return factor.cols() > 0 ? &factor : nullptr; }
       const Layout *layout;
       Matrix hessian;
-      MultiVector factor;
+      SharedBlock factor;
     };
 
     const SampleGroups &groups_;

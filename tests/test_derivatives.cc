@@ -323,6 +323,68 @@ namespace
       BOOST_TEST(record.find("Name=\"" + name + "\"") != std::string::npos, name);
   }
 
+  /// The same states from a start nearby, in fewer iterations.
+  BOOST_AUTO_TEST_CASE(states_are_found_from_a_start)
+  {
+    for (const std::string equation : {"nonlinear", "diffusion"})
+      BOOST_TEST_CONTEXT(equation)
+      {
+        Words<2> words;
+        words.n            = 16;
+        words.mesh         = "set Global refinements = 1";
+        const auto problem = case_from_text<2>(words.text(equation), {"Linear solver/Type=multigrid"});
+        const auto &model  = problem->model();
+        const auto &prior  = problem->density().prior();
+        const Vector m     = prior.draw({3, Stream::verification, 0, 0.5});
+        const Vector near  = m + 0.01 * prior.draw({3, Stream::verification, 1, 1.});
+        const auto count   = [&](const Vector &at, MultiVector &states)
+        {
+          const Cost before = model.cost();
+          const auto state  = model.solve(at);
+          BOOST_REQUIRE(state);
+          states = state->states;
+          return (model.cost() - before).state_solves;
+        };
+        MultiVector cold, warm, other;
+        const double n_cold = count(near, cold);
+        count(m, other);
+        model.start_from_last();
+        const double n_warm = count(near, warm);
+        const auto size     = [&](const MultiVector &x)
+        { return std::sqrt(dealii::Utilities::MPI::sum(x.squaredNorm(), MPI_COMM_WORLD)); };
+        BOOST_TEST(size(warm - cold) < 1e-7 * size(cold));
+        if (equation == "nonlinear")
+          BOOST_TEST(n_warm < n_cold);
+      }
+  }
+
+  /// With loose solves potential and gradient are as before, the curvature is as accurate as asked for.
+  BOOST_AUTO_TEST_CASE(loose_linearizations)
+  {
+    for (const std::string name : {"data space", "parameter space"})
+      BOOST_TEST_CONTEXT(name)
+      {
+        Words<2> words;
+        words.n            = 16;
+        words.mesh         = "set Global refinements = 1";
+        words.extra        = route(name);
+        const auto problem = case_from_text<2>(words.text("diffusion"), {"Linear solver/Type=multigrid"});
+        const auto &prior  = problem->density().prior();
+        const Vector m     = prior.draw({3, Stream::verification, 0, 0.5});
+        const auto exact = problem->density().linearize(m), loose = problem->density().linearize(m, {1e-4, false});
+        BOOST_REQUIRE((exact && loose));
+        BOOST_TEST(exact->potential == loose->potential, boost::test_tools::tolerance(1e-8));
+        const auto &layout = prior.layout();
+        BOOST_TEST(relative_difference(layout.gather(loose->gradient), layout.gather(exact->gradient)) < 1e-7);
+        const MultiVector v = prior.draws({{4, Stream::verification, 0, 1.}, {4, Stream::verification, 1, 1.}});
+        const double error =
+            relative_difference(layout.gather(loose->apply_curvature(v)), layout.gather(exact->apply_curvature(v)));
+        BOOST_TEST_MESSAGE(name << ": error of the curvature " << error);
+        BOOST_TEST(error < 1e-2);
+        BOOST_TEST(error > 1e-9);
+      }
+  }
+
   BOOST_AUTO_TEST_CASE(observed_orders)
   {
     const auto order = [](const std::function<double(double)> &error)

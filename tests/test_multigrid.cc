@@ -214,6 +214,29 @@ BOOST_AUTO_TEST_CASE(new_values_keep_the_pattern)
   BOOST_TEST(!solver->set_matrix(system.matrix)); // no longer positive definite, and it shows on the diagonal
 }
 
+BOOST_AUTO_TEST_CASE(a_solve_is_as_accurate_as_asked_for)
+{
+  for (const MatrixKind kind : {MatrixKind::spd, MatrixKind::general})
+    for (const bool transpose : {false, true})
+    {
+      const System<2> system(32, 1, kind == MatrixKind::spd ? 0. : 20.);
+      const auto solver   = system.solver("multigrid", kind);
+      const MultiVector b = system.loads(2);
+      MultiVector fine = b, rough = b;
+      BOOST_TEST(solver->solve(fine, transpose));
+      const unsigned int iterations = solver->iterations();
+      BOOST_TEST(solver->solve(rough, transpose, 1e-3));
+      BOOST_TEST(solver->iterations() < iterations);
+      const MultiVector residual =
+          b - (transpose ? multiply_transpose(system.matrix, rough) : multiply(system.matrix, rough));
+      for (Index j = 0; j < b.cols(); ++j)
+      {
+        BOOST_TEST(system.norm(residual.col(j)) < 1.02e-3 * system.norm(b.col(j)));
+        BOOST_TEST(system.norm(residual.col(j)) > 1e-7 * system.norm(b.col(j)));
+      }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(unconverged_solves_are_told)
 {
   const System<2> system(16, 1, 0.);

@@ -44,7 +44,7 @@ namespace varfield
     MultiVector apply(const MultiVector &directions) const;
     /// G with H = G Gᵀ where all linearisations hold theirs and there are at most `max_columns` columns over all
     /// groups; else a matrix without columns.
-    MultiVector factor(unsigned int max_columns) const;
+    SharedBlock factor(unsigned int max_columns) const;
 
     /// uᵢᵀHuᵢ for the columns, as column vectors. Of the average alone, without the blend.
     Spread forms(const MultiVector &directions) const;

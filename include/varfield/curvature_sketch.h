@@ -33,7 +33,7 @@ namespace varfield
     unsigned int n_draws() const { return n_draws_; }
     MultiVector apply_curvature(const MultiVector &directions) const override;
     /// F, the same in all groups.
-    const MultiVector *curvature_factor() const override { return &factor_; }
+    const SharedBlock *curvature_factor() const override { return &factor_; }
     /// Whether these are the directions U. Collective in the group.
     bool knows(const MultiVector &directions) const;
     /// UᵀHU.
@@ -50,7 +50,7 @@ namespace varfield
     Matrix metric_;            ///< ΩᵀC⁻¹Ω
     MultiVector image_;        ///< Σ HΩ over the draws so far
     MultiVector coarse_image_; ///< Σ H'DᵀΩ
-    MultiVector factor_;       ///< F
+    SharedBlock factor_;       ///< F
     Vector fingerprint_;       ///< sum of the columns of U
     Matrix pending_;           ///< UᵀHU of the first of a pair
     Matrix sum_, squares_;

@@ -69,12 +69,19 @@ namespace varfield
 
     /// The states and predictions, or nullptr where the model cannot be solved (on all ranks together).
     std::unique_ptr<ModelState<dim>> solve(const Vector &parameters) const;
+    /// The last states solved for are where iterations begin from now on, of linear solvers and of Newton's method:
+    /// near them fewer are needed.
+    void start_from_last() const { start_ = last_; }
+    /// Whether linear solves end at a tolerance.
+    bool solves_iteratively() const;
     /// Assembles what tangent() and adjoint() need.
     void linearize(ModelState<dim> &state) const;
-    /// J V: predictions × directions, on every rank. False if a linear solve failed.
-    bool tangent(const ModelState<dim> &state, const MultiVector &directions, Matrix &result) const;
+    /// J V: predictions × directions, on every rank. False if a linear solve failed. `tolerance`: of iterative solves,
+    /// 0: that of the settings.
+    bool tangent(const ModelState<dim> &state, const MultiVector &directions, Matrix &result,
+                 double tolerance = 0.) const;
     /// Jᵀ W: dual parameter vectors from weights of the predictions (the same on every rank). False if a solve failed.
-    bool adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result) const;
+    bool adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result, double tolerance = 0.) const;
 
     Cost cost() const { return cost_; }
 
@@ -101,14 +108,19 @@ namespace varfield
     std::vector<GhostedVector> ghosted_fields(const Vector &parameters) const;
     bool factorise(Workspace &work) const;
     MultiVector dirichlet_values(ModelState<dim> &state) const;
-    bool solve_states(const Workspace &work, MultiVector &x) const;
-    bool solve_linearized(const Workspace &work, MultiVector &x, bool transpose) const;
+    bool solve_states(const Workspace &work, MultiVector &x, double tolerance = 0.) const;
+    bool solve_states_from(const MultiVector &start, const Workspace &work, MultiVector &x) const;
+    bool solve_linearized(const Workspace &work, MultiVector &x, bool transpose, double tolerance) const;
     bool solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const;
-    bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, unsigned int experiment) const;
+    bool solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                         unsigned int experiment) const;
+    bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, unsigned int experiment,
+                      MultiVector u, double target) const;
     Vector assemble_newton(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,
                            Workspace *work) const;
     /// Solves with the state matrix of each experiment; all experiments in one block where they share it.
-    bool solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks, bool transpose) const;
+    bool solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks, bool transpose,
+                      double tolerance) const;
     const Workspace &matrices_of(const ModelState<dim> &state, unsigned int experiment) const
     {
       return *state.work[physics_->is_linear() ? 0 : experiment];
@@ -141,6 +153,7 @@ namespace varfield
     bool is_affine_ = false, constant_matrix_ = false;
     mutable std::shared_ptr<const Hierarchy> hierarchy_; ///< of the state matrix, if a solver asked for it
     mutable std::vector<std::unique_ptr<Workspace>> pool_;
+    mutable MultiVector last_, start_; ///< states: of the last solve, and where iterations begin (if not empty)
     mutable Cost cost_;
   };
 } // namespace varfield

@@ -32,8 +32,8 @@ namespace varfield
     /// Whether L is square, hence ξ a coordinate: what the whitened diagonal families need. Then L⁻¹ = LᵀC⁻¹.
     virtual bool has_square_factor() const = 0;
 
-    /// L ξ.
-    virtual MultiVector apply_factor(const MultiVector &xi) const = 0;
+    /// L ξ. `tolerance`: of iterative solves, 0: that of all others.
+    virtual MultiVector apply_factor(const MultiVector &xi, double tolerance = 0.) const = 0;
     /// Lᵀ g for dual g. For any factor LᵀC⁻¹m is the ξ of least norm with Lξ = m.
     virtual MultiVector apply_factor_transpose(const MultiVector &dual) const = 0;
     /// C g, primal from dual.
@@ -62,8 +62,8 @@ namespace varfield
 
     /// A draw Lξ with ξ = sign · standard_normal(noise_layout(), key).
     Vector draw(const DrawKey &key) const;
-    /// One such draw for every key.
-    MultiVector draws(const std::vector<DrawKey> &keys) const;
+    /// One such draw for every key. `tolerance` as of apply_factor().
+    MultiVector draws(const std::vector<DrawKey> &keys, double tolerance = 0.) const;
   };
 
   /// Carries parameter vectors between a problem on a coarse mesh and the same problem on a finer one. Members are
@@ -108,7 +108,7 @@ namespace varfield
     const Layout &layout() const override { return layout_; }
     const Layout &noise_layout() const override { return noise_layout_; }
     bool has_square_factor() const override;
-    MultiVector apply_factor(const MultiVector &xi) const override;
+    MultiVector apply_factor(const MultiVector &xi, double tolerance = 0.) const override;
     MultiVector apply_factor_transpose(const MultiVector &dual) const override;
     MultiVector covariance(const MultiVector &dual) const override;
     MultiVector precision(const MultiVector &primal) const override;
@@ -139,7 +139,7 @@ namespace varfield
     const Layout &layout() const override { return layout_; }
     const Layout &noise_layout() const override { return layout_; }
     bool has_square_factor() const override { return true; }
-    MultiVector apply_factor(const MultiVector &xi) const override;
+    MultiVector apply_factor(const MultiVector &xi, double tolerance = 0.) const override;
     MultiVector apply_factor_transpose(const MultiVector &dual) const override;
     MultiVector covariance(const MultiVector &dual) const override;
     MultiVector precision(const MultiVector &primal) const override;

@@ -56,7 +56,8 @@ namespace varfield
     const GaussianPrior &prior() const override { return fields_.prior(); }
     std::optional<double> potential(const Vector &m) const override;
     std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const override;
-    std::unique_ptr<Linearization> linearize(const Vector &m) const override;
+    std::unique_ptr<Linearization> linearize(const Vector &m, const Effort &effort = {}) const override;
+    void start_from_last() const override { model_.start_from_last(); }
     bool is_quadratic() const override { return model_.is_affine() && measurements_.is_gaussian(); }
     Cost cost() const override { return model_.cost(); }
     const SampleGroups &groups() const override { return groups_; }
@@ -69,7 +70,9 @@ namespace varfield
     const ModelState<dim> *last() const { return last_.get(); }
 
   private:
-    bool adjoint_in_blocks(const Matrix &weights, MultiVector &result) const;
+    bool jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const;
+    std::unique_ptr<Linearization> in_data_space(const Vector &gradient, const Vector &weights,
+                                                 const Effort &effort) const;
 
     const ForwardModel<dim> &model_;
     const Measurements<dim> &measurements_;

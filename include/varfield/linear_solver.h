@@ -78,13 +78,16 @@ namespace varfield
     /// symbolic work is done once. The matrix must outlive the solves. False if the matrix is singular, not finite, or
     /// (kind spd) indefinite. Collective.
     virtual bool set_matrix(Mat a) = 0;
-    /// X = A⁻¹ B or, transposed, A⁻ᵀ B, B given in x. False if not solved to tolerance. Collective.
-    virtual bool solve(MultiVector &x, bool transpose = false) const = 0;
+    /// X = A⁻¹ B or, transposed, A⁻ᵀ B, B given in x. `tolerance`: of the residual relative to B in iterative solvers,
+    /// 0: that of the settings. False if not solved to tolerance. Collective.
+    virtual bool solve(MultiVector &x, bool transpose = false, double tolerance = 0.) const = 0;
     /// log |det A|. Throws ComputationError where there is no factorisation.
     virtual double log_determinant() const;
 
     /// The most iterations that a right-hand side of the last block took; 0 for direct solvers.
     virtual unsigned int iterations() const { return 0; }
+    /// Whether solves end at a tolerance.
+    virtual bool is_iterative() const { return true; }
 
     /// Whether create() chooses a factorisation.
     static bool is_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global, unsigned int dim);

@@ -23,6 +23,16 @@ namespace varfield
     double solves() const { return state_solves + linear_solves; }
   };
 
+  /// How a linearisation is made.
+  struct Effort
+  {
+    /// Of the iterative solves that the curvature is made from, relative to their right-hand sides; 0: that of all
+    /// other solves. Potential and gradient are as accurate as ever.
+    double tolerance = 0.;
+    /// All groups ask for the same m and share the work. The call is then collective over the world.
+    bool together = false;
+  };
+
   /// The potential Φ = −log p(d|m) (all constants included) at one m, its gradient and its curvature.
   class Linearization
   {
@@ -36,7 +46,7 @@ namespace varfield
     /// Collective over the layout's communicator.
     virtual MultiVector apply_curvature(const MultiVector &directions) const = 0;
     /// G with H = G Gᵀ (one column for every measurement, dual) where it is held explicitly, else nullptr.
-    virtual const MultiVector *curvature_factor() const { return nullptr; }
+    virtual const SharedBlock *curvature_factor() const { return nullptr; }
   };
 
   /// The posterior density p(m|d) ∝ exp(−Φ(m)) N(m; 0, C), all that families, objectives and optimisers know of a
@@ -54,9 +64,12 @@ namespace varfield
     /// Φ(m), finite, or nothing.
     virtual std::optional<double> potential(const Vector &m) const = 0;
     /// Φ, gradient and curvature at m, or nullptr. The object may be kept while others are made.
-    virtual std::unique_ptr<Linearization> linearize(const Vector &m) const = 0;
+    virtual std::unique_ptr<Linearization> linearize(const Vector &m, const Effort &effort = {}) const = 0;
     /// Φ and its gradient only: cheaper than linearize() where the curvature is not wanted.
     virtual std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const;
+    /// The last model solved is where iterative solves begin from now on. Not collective; to be called alike in all
+    /// groups, where all of them solved the same.
+    virtual void start_from_last() const {}
     /// Whether Φ is quadratic, so that its curvature is the same everywhere.
     virtual bool is_quadratic() const { return false; }
     /// Whether the linearisations at so many draws may be held at the same time. Where not, an average of curvatures is

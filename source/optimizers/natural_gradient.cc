@@ -43,7 +43,8 @@ namespace varfield
             monitor(monitor),
             memory(memory),
             carried_over(memory.n_averaged > 0),
-            coupled(carried_over && memory.coarse)
+            coupled(carried_over && memory.coarse),
+            n_coupled_draws(settings.n_coupled_draws)
       {
         start_average();
       }
@@ -56,7 +57,7 @@ namespace varfield
       const Layout &layout() const { return density.prior().layout(); }
       DrawRange next_draws()
       {
-        const unsigned int n = coupled ? settings.n_coupled_draws : settings.n_draws;
+        const unsigned int n = coupled ? n_coupled_draws : settings.n_draws;
         return {seed, Stream::optimization, std::exchange(memory.draws, memory.draws + n), n, true};
       }
       void start_average();
@@ -74,7 +75,7 @@ namespace varfield
       bool is_stationary() const;
       bool is_far() const;
       double tolerated_loss() const;
-      bool coupling_pays();
+      bool judge_coupling();
       bool is_settled(const Family &before, const Sweep &sweep);
       bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
@@ -92,6 +93,7 @@ namespace varfield
       MeanResidual residual; ///< at the last measurement
       bool carried_over;     ///< the running average began on a coarser mesh, where it settled
       bool coupled;          ///< to the posterior there
+      unsigned int n_coupled_draws;
       bool averaging          = false;
       unsigned int n_averaged = 1; ///< sweeps in the running average
       unsigned int n_settled  = 0; ///< of these, those that found nothing left to correct
@@ -191,11 +193,14 @@ namespace varfield
       const Curvature blended = family.remembered(fresh, weight);
       family.natural_step(fresh, weight);
       update_approximation(blended);
-      measure_residual(sweep);
+      // With a coarse posterior it was measured before: a metric that a few draws dominate would hide their outliers.
+      if (!coupled)
+        measure_residual(sweep);
       const NewtonStep step = newton_step(blended, sweep.gradient(), 1e-3);
       family.set_mean(mean + weight * step.primal);
       step_length = weight;
-      note        = "averaging over " + std::to_string(n_averaged + 1) + (n_averaged == 0 ? " sweep" : " sweeps");
+      note        = "averaging over " + std::to_string(n_averaged + 1) + (n_averaged == 0 ? " sweep" : " sweeps") +
+             (coupled ? " of " + std::to_string(n_coupled_draws) + " draws" : "");
     }
 
     /// A squared residual, in ELBO, over its mean if it is pure sampling error; 0 below the tolerance. In the worst
@@ -210,10 +215,10 @@ namespace varfield
       return excess(0.5 * residual.value, 0.5 * residual.noise) <= 4.;
     }
 
-    /// Three standard errors.
+    /// Three standard errors; two where sweeps are short, for a running average forgets slowly where it began.
     bool Maximization::is_far() const
     {
-      return excess(0.5 * residual.value, 0.5 * residual.noise) > 9.;
+      return excess(0.5 * residual.value, 0.5 * residual.noise) > (coupled ? 4. : 9.);
     }
 
     /// Half of the tolerance that is left, where a finer mesh is to come: its own sampling errors add to these.
@@ -233,15 +238,23 @@ namespace varfield
         memory.loss = 0.;
     }
 
-    /// Whether the posterior on the mesh before takes half of the sampling error away, in its square. If not it is
-    /// given up.
-    bool Maximization::coupling_pays()
+    /// From the first few draws with the posterior on the mesh before: given up unless it takes nine tenths of the
+    /// squared sampling error away (differences between meshes that are far apart have heavy tails, which a few draws
+    /// do not show); and as many draws a sweep as bring the ELBO that this error costs down to the
+    /// tolerance, up to as many as without it. Whether these draws are enough for a step.
+    bool Maximization::judge_coupling()
     {
-      if (residual.noise <= 0.5 * residual.uncoupled_noise)
-        return true;
-      coupled = false;
-      start_average();
-      return false;
+      if (residual.noise > 0.1 * residual.uncoupled_noise)
+      {
+        coupled = false;
+        start_average();
+        return false;
+      }
+      const double wanted = n_coupled_draws * 0.5 * residual.noise / std::max(1e-300, settings.tolerance);
+      const auto n        = static_cast<unsigned int>(std::min<double>(settings.n_draws, std::ceil(wanted)));
+      const bool enough   = n <= n_coupled_draws;
+      n_coupled_draws     = std::max(n_coupled_draws, n + n % 2);
+      return enough;
     }
 
     /// Whether q, settled on a coarser mesh, is clearly worse on this one: its ELBO is lower by more than a nat and
@@ -319,7 +332,7 @@ namespace varfield
       const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
       Termination result;
       ElboEstimate first, last;
-      bool last_is_known = false;
+      bool last_is_known = false, is_judged = false;
       while (result.iterations < settings.max_iterations && result.reason.empty())
       {
         const Sweep sweep(density, family, next_draws(), coupled ? memory.coarse.get() : nullptr);
@@ -330,8 +343,12 @@ namespace varfield
         {
           update_approximation_from_family();
           measure_residual(sweep);
-          if (result.iterations == 0 && !coupling_pays())
-            continue;
+          if (result.iterations == 0 && !is_judged)
+          {
+            is_judged = true;
+            if (!judge_coupling())
+              continue;
+          }
           far = is_far() && residual.value > 2.;
         }
         else if (!last_is_known)
@@ -417,7 +434,7 @@ namespace varfield
       double norm = 0., first_norm = 0.;
       for (; result.iterations < 4; ++result.iterations)
       {
-        const auto at = density.linearize(family.mean());
+        const auto at = density.linearize(family.mean(), {0., true});
         if (groups().sum(at ? 0. : 1.) > 0.)
           throw ComputationError("The model could not be solved at the mean of the posterior.");
         const Curvature exact(density, *at);

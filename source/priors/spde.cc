@@ -42,7 +42,7 @@ namespace varfield
       const Layout &layout() const override { return space_.layout(); }
       const Layout &noise_layout() const override { return lumped_ ? space_.layout() : noise_layout_; }
       bool has_square_factor() const override { return lumped_; }
-      MultiVector apply_factor(const MultiVector &xi) const override;
+      MultiVector apply_factor(const MultiVector &xi, double tolerance = 0.) const override;
       MultiVector apply_factor_transpose(const MultiVector &dual) const override;
       MultiVector covariance(const MultiVector &dual) const override;
       MultiVector precision(const MultiVector &primal) const override;
@@ -59,7 +59,7 @@ namespace varfield
       void assemble(const SpdeCoefficients<dim> &coefficients);
       void assemble_boundary(const SpdeCoefficients<dim> &coefficients);
       void assemble_noise_factor();
-      MultiVector solve(MultiVector dofs) const;
+      MultiVector solve(MultiVector dofs, double tolerance = 0.) const;
       MultiVector apply_mass(const MultiVector &dofs) const;
 
       const FieldSpace<dim> &space_;
@@ -236,10 +236,10 @@ namespace varfield
     }
 
     template <int dim>
-    MultiVector SpdePrior<dim>::solve(MultiVector dofs) const
+    MultiVector SpdePrior<dim>::solve(MultiVector dofs, double tolerance) const
     {
       const Timed timed(Work::prior, static_cast<double>(dofs.cols()));
-      if (!solver_->solve(dofs))
+      if (!solver_->solve(dofs, false, tolerance))
         throw ComputationError(
             "A linear solve of a prior did not converge: raise “Linear solver/Maximum iterations”, or "
             "set “Linear solver/Type” to “direct”.");
@@ -272,9 +272,9 @@ namespace varfield
     }
 
     template <int dim>
-    MultiVector SpdePrior<dim>::apply_factor(const MultiVector &xi) const
+    MultiVector SpdePrior<dim>::apply_factor(const MultiVector &xi, double tolerance) const
     {
-      return from_load(random_load(xi));
+      return space_.extract(solve(space_.embed(random_load(xi)), tolerance));
     }
 
     template <int dim>
