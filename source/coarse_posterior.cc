@@ -12,7 +12,10 @@ namespace varfield
                                                                  std::shared_ptr<const Transfer> transfer,
                                                                  const ElboEstimate &elbo)
   {
-    if (!family.follows_curvature() || !transfer->coarse().has_nested_loads())
+    // A step that takes a direction of curvature λ for one of none overshoots by the factor λ.
+    constexpr double negligible = 0.3;
+    if (!family.follows_curvature() || !transfer->coarse().has_nested_loads() ||
+        density.groups().broadcast(family.first_dropped()) > negligible)
       return nullptr;
     auto correction = family.low_rank_correction();
     if (!correction)
@@ -26,7 +29,7 @@ namespace varfield
   {
     const Draw draw = posterior_.draw(transfer_->restrict_load(fine_load));
     Value value;
-    value.at = density_.linearize(draw.m, {1e-5, false});
+    value.at = density_.linearize(draw.m, {tolerance_for_averages, false});
     if (!value.at)
       return {};
     value.log_weight = draw.log_ratio - value.at->potential;

@@ -110,6 +110,7 @@ namespace varfield
     omega_.resize(0, 0);
     const double largest  = middle.values.size() > 0 ? middle.values[middle.values.size() - 1] : 0.;
     const double smallest = middle.values.size() > 0 ? middle.values[0] : 0.;
+    unresolved_           = coarse_ != nullptr ? std::max(0., -2. * smallest) : 0.;
     const Index n         = (middle.values.array() > std::max(1e-13 * largest, std::max(0., -2. * smallest))).count();
     const Matrix root     = middle.vectors.rightCols(n) * middle.values.tail(n).cwiseSqrt().cwiseInverse().asDiagonal();
     MultiVector factor    = product(image_, metric.matrixU().solve(root));

@@ -161,7 +161,8 @@ namespace varfield
         solved = solve_nonlinear(*state, fields, e);
     if (!solved || !std::isfinite(norm(state->states.reshaped())))
       return nullptr;
-    last_ = state->states;
+    if (!physics_->is_linear())
+      last_ = state->states;
     predict(*state);
     return state;
   }
@@ -207,6 +208,7 @@ namespace varfield
     // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
     if (!(norm((multiply(work.state, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
       return false;
+    last_ = u; // zero at hanging nodes, as in the linear system
     space_->distribute(u);
     return true;
   }

@@ -183,8 +183,7 @@ namespace varfield
 
       bool solve(MultiVector &x, bool transpose, double tolerance) const override
       {
-        KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : settings_.tolerance, 1e-300, PETSC_DEFAULT,
-                         settings_.max_iterations);
+        KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : tolerance_, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT);
         bool converged    = true;
         iterations_       = 0;
         MultiVector b     = x;
@@ -216,6 +215,7 @@ namespace varfield
         if (kind_ == MatrixKind::general)
           KSPSetPCSide(ksp_, PC_RIGHT);
         KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
+        KSPSetTolerances(ksp_, settings_.tolerance, 1e-300, PETSC_DEFAULT, settings_.max_iterations);
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
         PCSetType(pc, kind_ == MatrixKind::mass ? PCJACOBI : PCGAMG);
@@ -225,6 +225,7 @@ namespace varfield
         if (kind_ == MatrixKind::spd)
           set_default(prefix, "mg_levels_ksp_max_it", "1");
         KSPSetFromOptions(ksp_);
+        KSPGetTolerances(ksp_, &tolerance_, nullptr, nullptr, nullptr);
       }
 
       static void set_default(const std::string &prefix, const std::string &option, const char *value)
@@ -239,6 +240,7 @@ namespace varfield
       const SolverSettings settings_;
       const MatrixKind kind_;
       KSP ksp_                         = nullptr;
+      double tolerance_                = 0.; ///< also where PETSc's options say so
       mutable unsigned int iterations_ = 0;
     };
 

@@ -62,6 +62,7 @@ namespace varfield
       bool last_step_was_full = false;
       std::optional<LowRankCorrection> inverse; ///< of C⁻¹ + H at some earlier point
       bool inverse_serves = false;              ///< the last step lowered the gradient enough
+      double tightening   = 1.;                 ///< of solves for Jacobians, where they were too loose
     };
 
     /// The solves that the curvature is made from need not be better than the step: an error ε of the Jacobian leaves
@@ -69,7 +70,7 @@ namespace varfield
     Effort Minimization::effort() const
     {
       const double fall = first_gradient_norm > 0. ? current.gradient_norm / first_gradient_norm : 1.;
-      return {density.is_quadratic() ? 0. : std::min(1e-4, 1e-2 * std::sqrt(fall)), true};
+      return {density.is_quadratic() ? 0. : tightening * std::min(1e-4, 1e-2 * std::sqrt(fall)), true};
     }
 
     /// Potential and gradient at the point, and unless `gradient_only` what its curvature needs; false where the model
@@ -133,7 +134,7 @@ namespace varfield
     bool Minimization::advance(const NewtonStep &step)
     {
       const double slope = dot(current.gradient, step.primal);
-      const double noise = 1e-13 * (std::abs(current.objective()) + 1.);
+      const double noise = density.potential_error() * (std::abs(current.objective()) + 1.);
       if (!(slope < 0.))
         return false;
       double t = 1.;
@@ -193,8 +194,12 @@ namespace varfield
         if (step.negative_curvature)
           note = "negative curvature";
       }
-      slope = dot(current.gradient, step.primal);
-      return advance(step);
+      slope               = dot(current.gradient, step.primal);
+      const double before = current.gradient_norm;
+      const bool advanced = advance(step);
+      if (!inverse_at_hand && !(advanced && current.gradient_norm < 0.5 * before))
+        tightening *= 0.01;
+      return advanced;
     }
 
     Termination Minimization::run(Vector &m, MapMemory &memory)

@@ -262,15 +262,19 @@ namespace varfield
           return std::min(13. * (size_.rank + 20.), 13. * n_); // subspaces of several passes
         return columns * n_ < 2e7 ? 7. * columns : 2. * columns + 3. * rank(draws);
       }
-      /// The family's basis before and after a step, the curvature that it remembers, and a sweep.
+      /// The family's basis at the start, before and after a step, the curvature that it remembers, and a sweep, with
+      /// its share of the coarser mesh.
       double sweep() const
       {
         const double draws = std::ceil(size_.draws / 2. / size_.groups) * 2., r = rank(size_.draws);
+        const double kept = 2. * r * (size_.coarse_to_fine ? 1. : 2.);
         if (size_.keeps_linearizations)
-          return 4. * r + draws * (jacobian_ + 2.) + eigenpairs(size_.draws * jacobian_, size_.draws);
+          return kept + 2. * r + draws * (jacobian_ + 2.) + eigenpairs(size_.draws * jacobian_, size_.draws);
         const double probes = std::max(80., r + 20.);
-        return 2. * r + draws +
-               std::max(jacobian_ + 3. * probes + temporary(), probes + eigenpairs(probes + r, size_.draws));
+        const double coarse = size_.coarse_to_fine ? std::pow(0.5, size_.dim) : 0.;
+        return kept + 2. * draws +
+               std::max((1. + coarse) * (jacobian_ + 3. * probes) + temporary(),
+                        probes + eigenpairs(probes + r, size_.draws));
       }
 
       const ProblemSize &size_;

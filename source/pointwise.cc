@@ -9,7 +9,6 @@ namespace varfield
   namespace
   {
     constexpr Index most_columns = 64;
-    constexpr double loose       = 1e-4; ///< tolerance of solves for estimates with an error of 2 %
 
     template <int dim>
     Index block_size_of(const FieldSet<dim> &fields)
@@ -113,7 +112,7 @@ namespace varfield
           by_draws<dim>(fields, field, groups, settings,
                         [&](const auto &keys)
                         {
-                          const MultiVector z = prior.draws(keys, loose);
+                          const MultiVector z = prior.draws(keys, tolerance_for_averages);
                           return MultiVector(z - product(correction->modes, prior.layout().gram(correction->dual, z)));
                         });
       const Vector ones = Vector::Ones(correction->shrinkage.size());
@@ -128,9 +127,9 @@ namespace varfield
                                                    return prior.noise_layout().column_dots(noise, noise);
                                                  });
     else
-      result.prior = {
-          by_draws<dim>(fields, field, groups, settings, [&](const auto &keys) { return prior.draws(keys, loose); }),
-          error};
+      result.prior = {by_draws<dim>(fields, field, groups, settings,
+                                    [&](const auto &keys) { return prior.draws(keys, tolerance_for_averages); }),
+                      error};
     if (family == nullptr)
       result.posterior = result.prior;
     else if (correction)

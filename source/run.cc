@@ -136,8 +136,6 @@ namespace varfield
             const Stage stage("transfer, " + mesh_name_);
             family.prolongate(*previous_->inference().family, *transfer);
             family.set_mean(family.mean() + map_ - carried_map);
-            optimizer_memory_.coarse = CoarsePosterior::create(previous_->density(), *previous_->inference().family,
-                                                               transfer, optimizer_memory_.elbo);
           }
           else
             start_from_laplace(problem);
@@ -146,6 +144,9 @@ namespace varfield
           else if (!results_.interrupted)
           {
             optimizer_memory_.more_to_come = !is_last;
+            if (carries_family && optimizer_memory_.n_averaged > 0)
+              optimizer_memory_.coarse = CoarsePosterior::create(previous_->density(), *previous_->inference().family,
+                                                                 transfer, optimizer_memory_.elbo);
             optimize(problem);
             optimizer_memory_.coarse = nullptr;
           }

@@ -5,12 +5,6 @@
 
 namespace varfield
 {
-  namespace
-  {
-    /// An average over draws is not worth more digits than its sampling error leaves.
-    constexpr Effort curvature_of_a_draw{1e-5, false};
-  } // namespace
-
   Sweep::Sweep(const LogDensity &density, const Family &family, const DrawRange &draws, const CoarsePosterior *coarse)
       : density_(density),
         coarse_(coarse),
@@ -31,34 +25,34 @@ namespace varfield
   {
     const GaussianPrior &prior = density_.prior();
     Matrix on_coarse_mesh      = Matrix::Zero(n_draws_, 2); // log weight and potential
-    elbo_                      = average_over_draws(density_.groups(), family, draws,
-                                                    [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
-                                                    {
-                                 const Draw draw = family.sample(key);
-                                 Solved solved{k, key, {}, density_.linearize(draw.m, curvature_of_a_draw), {}, {}};
-                                 if (!solved.at)
-                                   return {};
-                                 const double potential = solved.at->potential;
-                                 solved.gradient        = std::move(solved.at->gradient);
-                                 std::optional<CoarsePosterior::Value> partner;
-                                 if (coarse_ != nullptr)
-                                 {
-                                   partner = coarse_->linearize(
-                                                            prior.random_load(standard_normal(prior.noise_layout(), key)));
-                                   if (!partner)
-                                     return {};
-                                   on_coarse_mesh.row(k) << partner->log_weight, partner->at->potential;
-                                   solved.uncoupled = solved.gradient;
-                                   solved.coarse    = partner->at->gradient;
-                                 }
-                                 if (sketch_)
-                                 {
-                                   sketch_->add(*solved.at, partner ? partner->at.get() : nullptr);
-                                   solved.at.reset();
-                                 }
-                                 solved_.push_back(std::move(solved));
-                                 return DrawValue{draw.log_ratio, potential};
-                               });
+    elbo_                      = average_over_draws(
+                             density_.groups(), family, draws,
+                             [&](unsigned int k, const DrawKey &key) -> std::optional<DrawValue>
+                             {
+          const Draw draw = family.sample(key);
+          Solved solved{k, key, {}, density_.linearize(draw.m, {tolerance_for_averages, false}), {}, {}};
+          if (!solved.at)
+            return {};
+          const double potential = solved.at->potential;
+          solved.gradient        = std::move(solved.at->gradient);
+          std::optional<CoarsePosterior::Value> partner;
+          if (coarse_ != nullptr)
+          {
+            partner = coarse_->linearize(prior.random_load(standard_normal(prior.noise_layout(), key)));
+            if (!partner)
+              return {};
+            on_coarse_mesh.row(k) << partner->log_weight, partner->at->potential;
+            solved.uncoupled = solved.gradient;
+            solved.coarse    = partner->at->gradient;
+          }
+          if (sketch_)
+          {
+            sketch_->add(*solved.at, partner ? partner->at.get() : nullptr);
+            solved.at.reset();
+          }
+          solved_.push_back(std::move(solved));
+          return DrawValue{draw.log_ratio, potential};
+        });
     if (coarse_ != nullptr)
       correct_elbo(on_coarse_mesh);
   }

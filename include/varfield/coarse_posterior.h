@@ -21,8 +21,9 @@ namespace varfield
   {
   public:
     /// q' = `family`, as it is now, on the coarse mesh of `transfer`; `elbo` is its ELBO. `density` must outlive the
-    /// object. Nothing where the family does not follow the curvature, or the white noise of the fine mesh is not that
-    /// of the coarse one (GaussianPrior::has_nested_loads()). Collective over the mesh's communicator.
+    /// object. Nothing where the family does not follow the curvature or leaves out eigenvalues that matter
+    /// (first_dropped() above 0.3), or where the white noise of the fine mesh is not that of the coarse one
+    /// (GaussianPrior::has_nested_loads()). Collective over the world.
     static std::shared_ptr<const CoarsePosterior> create(const LogDensity &density, const Family &family,
                                                          std::shared_ptr<const Transfer> transfer,
                                                          const ElboEstimate &elbo);

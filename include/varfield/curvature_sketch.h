@@ -31,6 +31,9 @@ namespace varfield
     void finish(unsigned int n_draws);
 
     unsigned int n_draws() const { return n_draws_; }
+    /// Eigenvalues of E[H] up to this one may be missing because sampling errors are as large; 0 without a coarse
+    /// posterior.
+    double unresolved() const { return unresolved_; }
     MultiVector apply_curvature(const MultiVector &directions) const override;
     /// F, the same in all groups.
     const SharedBlock *curvature_factor() const override { return &factor_; }
@@ -56,6 +59,7 @@ namespace varfield
     Matrix sum_, squares_;
     Spread forms_;
     unsigned int n_draws_ = 0;
+    double unresolved_    = 0.;
   };
 } // namespace varfield
 

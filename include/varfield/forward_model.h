@@ -74,6 +74,7 @@ namespace varfield
     void start_from_last() const { start_ = last_; }
     /// Whether linear solves end at a tolerance.
     bool solves_iteratively() const;
+    double tolerance() const { return settings_.tolerance; }
     /// Assembles what tangent() and adjoint() need.
     void linearize(ModelState<dim> &state) const;
     /// J V: predictions × directions, on every rank. False if a linear solve failed. `tolerance`: of iterative solves,

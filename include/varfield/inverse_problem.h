@@ -58,6 +58,7 @@ namespace varfield
     std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const override;
     std::unique_ptr<Linearization> linearize(const Vector &m, const Effort &effort = {}) const override;
     void start_from_last() const override { model_.start_from_last(); }
+    double potential_error() const override { return model_.solves_iteratively() ? model_.tolerance() : 1e-13; }
     bool is_quadratic() const override { return model_.is_affine() && measurements_.is_gaussian(); }
     Cost cost() const override { return model_.cost(); }
     const SampleGroups &groups() const override { return groups_; }

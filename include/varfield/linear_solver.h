@@ -86,7 +86,7 @@ namespace varfield
 
     /// The most iterations that a right-hand side of the last block took; 0 for direct solvers.
     virtual unsigned int iterations() const { return 0; }
-    /// Whether solves end at a tolerance.
+    /// False for a factorisation.
     virtual bool is_iterative() const { return true; }
 
     /// Whether create() chooses a factorisation.

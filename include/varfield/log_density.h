@@ -29,9 +29,14 @@ namespace varfield
     /// Of the iterative solves that the curvature is made from, relative to their right-hand sides; 0: that of all
     /// other solves. Potential and gradient are as accurate as ever.
     double tolerance = 0.;
-    /// All groups ask for the same m and share the work. The call is then collective over the world.
+    /// All groups ask for the same m and share the work (in data space; in parameter space they share what they do
+    /// with the curvature). The call is then collective over the world.
     bool together = false;
   };
+
+  /// `Effort::tolerance` of what enters averages over draws: below their sampling errors, and far enough below for
+  /// every split of the ranks to give the same results.
+  constexpr double tolerance_for_averages = 1e-7;
 
   /// The potential Φ = −log p(d|m) (all constants included) at one m, its gradient and its curvature.
   class Linearization
@@ -70,6 +75,8 @@ namespace varfield
     /// The last model solved is where iterative solves begin from now on. Not collective; to be called alike in all
     /// groups, where all of them solved the same.
     virtual void start_from_last() const {}
+    /// Error of Φ relative to 1 + |Φ|: smaller differences say nothing.
+    virtual double potential_error() const { return 1e-13; }
     /// Whether Φ is quadratic, so that its curvature is the same everywhere.
     virtual bool is_quadratic() const { return false; }
     /// Whether the linearisations at so many draws may be held at the same time. Where not, an average of curvatures is

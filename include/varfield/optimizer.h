@@ -9,13 +9,16 @@ namespace varfield
   /// What an optimiser on one mesh leaves to the same on the next.
   struct OptimizerMemory
   {
-    unsigned int draws      = 0;  ///< so far on all meshes: each iteration has draws of its own
-    unsigned int n_averaged = 0;  ///< iterations in the running average that the family is; 0: start afresh
-    double noise_sum        = 0.; ///< sampling errors of the gradients of these
-    double loss             = 0.; ///< ELBO that sampling has cost the family [nat]
-    ElboEstimate elbo;            ///< in the last iteration
-    bool more_to_come = false;    ///< whether there is a finer mesh after this one
-    std::shared_ptr<const CoarsePosterior> coarse; ///< the family where it settled on the mesh before, or nothing
+    unsigned int draws = 0; ///< so far on all meshes: each iteration has draws of its own
+    /// Iterations in the running average that the family was when it last settled without a coarse posterior; 0: it
+    /// has not settled, start afresh.
+    unsigned int n_averaged = 0;
+    double noise_sum        = 0.;                  ///< sampling errors of the gradients of these
+    double loss             = 0.;                  ///< ELBO that sampling has cost the family [nat]
+    double coupled_loss     = 0.;                  ///< the part of it that came in where there was a coarse posterior
+    ElboEstimate elbo;                             ///< in the last iteration, before its step
+    bool more_to_come = false;                     ///< whether there is a finer mesh after this one
+    std::shared_ptr<const CoarsePosterior> coarse; ///< the family as it settled on the mesh before, or nothing
   };
 
   /// Finds the member of a family with the largest ELBO.

@@ -34,6 +34,8 @@ namespace varfield
     const Vector &gradient() const { return gradient_; }
     /// E_q[H].
     Curvature curvature() const;
+    /// See CurvatureSketch::unresolved().
+    double unresolved() const { return sketch_ ? sketch_->unresolved() : 0.; }
     /// `approximation` of the metric as a correction of C; nullptr: C itself.
     MeanResidual residual(const LowRankCorrection *approximation) const;
     /// ELBO of `changed`, a later state of the family, less that of q then, on these draws. Not finite where the model

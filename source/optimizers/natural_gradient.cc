@@ -75,7 +75,10 @@ namespace varfield
       bool is_stationary() const;
       bool is_far() const;
       double tolerated_loss() const;
-      bool judge_coupling();
+      std::unique_ptr<Sweep> next_sweep();
+      std::unique_ptr<Sweep> coupled_sweep();
+      bool judge_coupling(const Sweep &sweep);
+      void uncouple();
       bool is_settled(const Family &before, const Sweep &sweep);
       bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
@@ -91,7 +94,7 @@ namespace varfield
       OptimizerMemory &memory;
 
       MeanResidual residual; ///< at the last measurement
-      bool carried_over;     ///< the running average began on a coarser mesh, where it settled
+      bool carried_over;     ///< q settled on a coarser mesh
       bool coupled;          ///< to the posterior there
       unsigned int n_coupled_draws;
       bool averaging          = false;
@@ -101,7 +104,8 @@ namespace varfield
       double noise_sum        = 0.; ///< of the residuals of so many
       double loss             = 0.; ///< ELBO lost through sampling, once it is known
       double step_length      = 1.;
-      std::string note;
+      bool stepped            = false; ///< on this mesh
+      std::string note, note_of_start;
       std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
       bool own_approximation_is_poor = true;
     };
@@ -231,30 +235,80 @@ namespace varfield
     void Maximization::start_average()
     {
       averaging  = carried_over;
-      n_averaged = coupled ? 0 : std::max(1u, memory.n_averaged);
+      n_averaged = coupled ? 0 : carried_over ? memory.n_averaged : 1;
       n_noises   = coupled ? 0 : n_averaged - 1;
-      noise_sum  = coupled ? 0. : memory.noise_sum;
+      noise_sum  = coupled || !carried_over ? 0. : memory.noise_sum;
+      n_settled  = 0;
       if (!coupled)
-        memory.loss = 0.;
+        memory.loss = carried_over ? memory.coupled_loss : 0.;
     }
 
-    /// From the first few draws with the posterior on the mesh before: given up unless it takes nine tenths of the
-    /// squared sampling error away (differences between meshes that are far apart have heavy tails, which a few draws
-    /// do not show); and as many draws a sweep as bring the ELBO that this error costs down to the
-    /// tolerance, up to as many as without it. Whether these draws are enough for a step.
-    bool Maximization::judge_coupling()
+    /// Gives the posterior on the mesh before up. The average that came from there stands as long as no step was made.
+    void Maximization::uncouple()
     {
-      if (residual.noise > 0.1 * residual.uncoupled_noise)
+      coupled      = false;
+      carried_over = carried_over && !stepped;
+      start_average();
+      note_of_start = "without the mesh before, ";
+    }
+
+    /// Whether the draws with the posterior on the mesh before are enough for a step. It is given up unless it takes
+    /// nine tenths of the squared sampling error away at first (differences between meshes that are far apart have
+    /// heavy tails, which a few draws do not show) and most of it later. Otherwise as many draws a sweep as bring the
+    /// ELBO that this error costs down to the tolerance and resolve curvatures, up to as many as without it.
+    bool Maximization::judge_coupling(const Sweep &sweep)
+    {
+      constexpr double resolved = 0.3; // an eigenvalue of the curvature that can be missed
+      if (residual.noise > (stepped ? 0.3 : 0.1) * residual.uncoupled_noise)
       {
-        coupled = false;
-        start_average();
+        uncouple();
         return false;
       }
-      const double wanted = n_coupled_draws * 0.5 * residual.noise / std::max(1e-300, settings.tolerance);
-      const auto n        = static_cast<unsigned int>(std::min<double>(settings.n_draws, std::ceil(wanted)));
-      const bool enough   = n <= n_coupled_draws;
-      n_coupled_draws     = std::max(n_coupled_draws, n + n % 2);
-      return enough;
+      if (stepped && sweep.unresolved() <= resolved)
+        return true;
+      double wanted = n_coupled_draws * 0.5 * residual.noise / std::max(1e-300, settings.tolerance);
+      if (sweep.unresolved() > resolved)
+        wanted = std::max(wanted, 2. * n_coupled_draws);
+      const auto n = static_cast<unsigned int>(std::min<double>(settings.n_draws, std::ceil(wanted)));
+      if (n > n_coupled_draws)
+      {
+        n_coupled_draws = n + n % 2;
+        return false;
+      }
+      if (sweep.unresolved() > resolved)
+        uncouple();
+      return coupled;
+    }
+
+    /// The next sweep with the posterior on the mesh before, or nullptr where that is given up: it fails too often, or
+    /// is of too little use. Leaves the residual measured.
+    std::unique_ptr<Sweep> Maximization::coupled_sweep()
+    {
+      while (coupled)
+      {
+        std::unique_ptr<Sweep> sweep;
+        try
+        {
+          sweep = std::make_unique<Sweep>(density, family, next_draws(), memory.coarse.get());
+        }
+        catch (const ComputationError &)
+        {
+          // Perhaps the coarse model alone: the draws are tried without it.
+          uncouple();
+          break;
+        }
+        update_approximation_from_family();
+        measure_residual(*sweep);
+        if (judge_coupling(*sweep))
+          return sweep;
+      }
+      return nullptr;
+    }
+
+    std::unique_ptr<Sweep> Maximization::next_sweep()
+    {
+      auto sweep = coupled_sweep();
+      return sweep ? std::move(sweep) : std::make_unique<Sweep>(density, family, next_draws());
     }
 
     /// Whether q, settled on a coarser mesh, is clearly worse on this one: its ELBO is lower by more than a nat and
@@ -332,26 +386,14 @@ namespace varfield
       const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
       Termination result;
       ElboEstimate first, last;
-      bool last_is_known = false, is_judged = false;
       while (result.iterations < settings.max_iterations && result.reason.empty())
       {
-        const Sweep sweep(density, family, next_draws(), coupled ? memory.coarse.get() : nullptr);
-        if (result.iterations == 0)
-          first = sweep.elbo();
+        const auto next    = next_sweep();
+        const Sweep &sweep = *next;
         bool done = false, far = false;
         if (coupled)
-        {
-          update_approximation_from_family();
-          measure_residual(sweep);
-          if (result.iterations == 0 && !is_judged)
-          {
-            is_judged = true;
-            if (!judge_coupling())
-              continue;
-          }
           far = is_far() && residual.value > 2.;
-        }
-        else if (!last_is_known)
+        else if (result.iterations == 0)
         {
           if (carried_over && lost_on_the_way(sweep.elbo().elbo))
             forget();
@@ -361,13 +403,16 @@ namespace varfield
           measure_residual(sweep);
           averaging = on_plateau(sweep, last);
         }
-        last          = sweep.elbo();
-        last_is_known = true;
+        if (result.iterations == 0)
+          first = sweep.elbo();
+        last = sweep.elbo();
         if (!averaging || far)
         {
           full_step(sweep);
-          if (coupled)
+          if (coupled && step_length > 0.)
             forget();
+          else if (coupled)
+            uncouple();
         }
         else
         {
@@ -376,7 +421,9 @@ namespace varfield
           averaging_step(sweep);
           done = is_settled(*before, sweep);
         }
-        result.interrupted = report(result.iterations, sweep.elbo(), std::sqrt(residual.value), step_length, note);
+        result.interrupted = report(result.iterations, sweep.elbo(), std::sqrt(residual.value), step_length,
+                                    std::exchange(note_of_start, "") + note);
+        stepped            = true;
         ++result.iterations;
         if (done)
         {
@@ -392,7 +439,9 @@ namespace varfield
         result.reason = "the maximum number of iterations was reached";
       if (memory.n_averaged == 0)
         judge(*start, first, last, result);
-      if (!coupled)
+      if (coupled)
+        memory.coupled_loss += loss - memory.loss;
+      else
       {
         memory.n_averaged = n_averaged;
         memory.noise_sum  = noise_sum;
@@ -467,8 +516,9 @@ namespace varfield
         using namespace dealii::Patterns;
         prm.add_parameter("Draws", settings.n_draws, "Draws in an iteration, in antithetic pairs.", Integer(4));
         prm.add_parameter("Draws with coarse posterior", settings.n_coupled_draws,
-                          "Draws in an iteration on a mesh after the first, where the posterior on the mesh before is "
-                          "the control variate of averages, in antithetic pairs.",
+                          "Draws in an iteration, at least, where the posterior on the mesh before serves as control "
+                          "variate (family “low rank”, priors with consistent mass); more where sampling errors are "
+                          "large, up to “Draws”; in antithetic pairs.",
                           Integer(4));
         prm.add_parameter("Maximum iterations", settings.max_iterations, "Iterations, at most.", Integer(1));
         prm.add_parameter("Tolerance", settings.tolerance,
