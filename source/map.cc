@@ -145,7 +145,11 @@ namespace varfield
         if (!(eager ? linearize(trial, inverse.has_value()) : evaluate(trial)))
           continue;
         const double change = trial.objective() - current.objective();
-        if (!(change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise)))
+        const bool lower = change <= settings.armijo * t * slope || (std::abs(slope) < 100. * noise && change <= noise);
+        // Where the change drowns in the errors of solves the gradient decides, which is known to more digits.
+        const bool flatter =
+            eager && std::abs(slope) < 1e4 * noise && trial.gradient_norm < 0.9 * current.gradient_norm;
+        if (!lower && !flatter)
           continue;
         if (!eager && !linearize(trial, inverse.has_value()))
           continue;
