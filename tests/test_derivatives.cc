@@ -253,6 +253,16 @@ namespace
     Matrix gradient, curvature;
   };
 
+  /// On a mesh that was refined once, solved by multigrid.
+  std::unique_ptr<Case<2>> iterative_case(const std::string &equation, const std::string &extra = "")
+  {
+    Words<2> words;
+    words.n     = 16;
+    words.mesh  = "set Global refinements = 1";
+    words.extra = extra;
+    return case_from_text<2>(words.text(equation), {"Linear solver/Type=multigrid"});
+  }
+
   std::string route(const std::string &name)
   {
     return "subsection Inference\nsubsection Curvature\nset Route = " + name + "\nend\nend\n";
@@ -329,10 +339,7 @@ namespace
     for (const std::string equation : {"nonlinear", "diffusion"})
       BOOST_TEST_CONTEXT(equation)
       {
-        Words<2> words;
-        words.n            = 16;
-        words.mesh         = "set Global refinements = 1";
-        const auto problem = case_from_text<2>(words.text(equation), {"Linear solver/Type=multigrid"});
+        const auto problem = iterative_case(equation);
         const auto &model  = problem->model();
         const auto &prior  = problem->density().prior();
         const Vector m     = prior.draw({3, Stream::verification, 0, 0.5});
@@ -364,11 +371,7 @@ namespace
     for (const std::string name : {"data space", "parameter space"})
       BOOST_TEST_CONTEXT(name)
       {
-        Words<2> words;
-        words.n            = 16;
-        words.mesh         = "set Global refinements = 1";
-        words.extra        = route(name);
-        const auto problem = case_from_text<2>(words.text("diffusion"), {"Linear solver/Type=multigrid"});
+        const auto problem = iterative_case("diffusion", route(name));
         const auto &prior  = problem->density().prior();
         const Vector m     = prior.draw({3, Stream::verification, 0, 0.5});
         const auto exact = problem->density().linearize(m), loose = problem->density().linearize(m, {1e-4, false});
