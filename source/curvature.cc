@@ -55,8 +55,8 @@ namespace varfield
   {
     MultiVector result = MultiVector::Zero(directions.rows(), directions.cols());
     // Every group takes its share: of the columns, or its own draws.
-    const Index k = directions.cols(), n_groups = groups().n_groups(), group = groups().group();
-    const Index begin = k * group / n_groups, count = k * (group + 1) / n_groups - begin;
+    const auto share  = groups().share(directions.cols());
+    const Index first = share.first, count = share.second - first;
     groups().together(
         [&]
         {
@@ -64,7 +64,7 @@ namespace varfield
             for (const Linearization *at : local_)
               result += at->apply_curvature(directions);
           else if (count > 0)
-            result.middleCols(begin, count) = local_[0]->apply_curvature(directions.middleCols(begin, count));
+            result.middleCols(first, count) = local_[0]->apply_curvature(directions.middleCols(first, count));
         });
     groups().sum(result);
     return result / n_total_;
@@ -179,8 +179,8 @@ namespace varfield
                                      const Vector *last)
   {
     const Index n = dual.cols(), n_all = last != nullptr ? n + 1 : n, width = prior.layout().block_columns();
-    const Index n_groups = groups.n_groups(), group = groups.group();
-    const Index begin = n_all * group / n_groups, end = n_all * (group + 1) / n_groups;
+    const auto share  = groups.share(n_all);
+    const Index begin = share.first, end = share.second;
     MultiVector result = MultiVector::Zero(dual.rows(), n_all);
     groups.together(
         [&]

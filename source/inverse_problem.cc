@@ -141,12 +141,11 @@ namespace varfield
   template <int dim>
   bool InverseProblem<dim>::jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const
   {
-    const Index n = weights.cols(), n_shares = effort.together ? groups_.n_groups() : 1,
-                share = effort.together ? groups_.group() : 0;
-    const Index begin = n * share / n_shares, end = n * (share + 1) / n_shares,
-                width = prior().layout().block_columns();
-    result            = MultiVector::Zero(prior().layout().n_local(), n);
-    bool solved       = true;
+    const Index n = weights.cols(), width = prior().layout().block_columns();
+    const auto share  = effort.together ? groups_.share(n) : std::pair<Index, Index>(0, n);
+    const Index begin = share.first, end = share.second;
+    result      = MultiVector::Zero(prior().layout().n_local(), n);
+    bool solved = true;
     MultiVector part;
     for (Index first = begin; first < end && solved; first += width)
     {

@@ -2,6 +2,7 @@
 #define varfield_parallel_h
 
 #include <functional>
+#include <utility>
 #include <varfield/vectors.h>
 
 namespace varfield
@@ -29,6 +30,8 @@ namespace varfield
     unsigned int n_groups() const { return n_groups_; }
     /// The group of this rank, 0 … n_groups() − 1.
     unsigned int group() const { return group_; }
+    /// The part [first, second) of 0 … n − 1, columns for example, that is this group's.
+    std::pair<Index, Index> share(Index n) const { return {n * group_ / n_groups_, n * (group_ + 1) / n_groups_}; }
     /// Whether this rank is the one that writes files and speaks to the user.
     bool is_root() const;
 
