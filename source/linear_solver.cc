@@ -1,19 +1,13 @@
+#include <varfield/direct_solver.h>
 #include <varfield/exceptions.h>
 #include <varfield/multigrid.h>
 #include <varfield/timing.h>
 
 namespace varfield
 {
-  PetscBlock::PetscBlock(MPI_Comm comm, MultiVector &block)
-  {
-    // A dummy array stands in for the null pointer of a rank without rows, which PETSc would take as "allocate".
-    static PetscScalar nothing = 0.;
-    PetscScalar *data          = block.size() > 0 ? block.data() : &nothing;
-    MatCreateDense(comm, block.rows(), PETSC_DECIDE, PETSC_DETERMINE, block.cols(), data, &mat_);
-  }
-
   ColumnVec::ColumnVec(MPI_Comm comm, Index n_local, const double *data)
   {
+    // A dummy array stands in for the null pointer of a rank without rows, which PETSc would take as "allocate".
     static PetscScalar nothing = 0.;
     VecCreateMPIWithArray(comm, 1, n_local, PETSC_DETERMINE, n_local > 0 ? data : &nothing, &vec_);
   }
@@ -21,11 +15,6 @@ namespace varfield
   ColumnVec::~ColumnVec()
   {
     VecDestroy(&vec_);
-  }
-
-  PetscBlock::~PetscBlock()
-  {
-    MatDestroy(&mat_);
   }
 
   namespace
@@ -68,93 +57,6 @@ namespace varfield
       }
       return y;
     }
-
-    double infog(Mat factor, int entry)
-    {
-      PetscInt value = 0;
-      MatMumpsGetInfog(factor, entry, &value);
-      return value;
-    }
-
-    class DirectSolver : public LinearSolver
-    {
-    public:
-      DirectSolver(MatrixKind kind, bool quick_ordering)
-          : symmetric_(kind != MatrixKind::general), quick_ordering_(quick_ordering)
-      {
-      }
-      ~DirectSolver() override { MatDestroy(&factor_); }
-
-      bool set_matrix(Mat a) override
-      {
-        MatFactorInfo info;
-        MatFactorInfoInitialize(&info);
-        if (factor_ == nullptr)
-          analyse(a, info);
-        symmetric_ ? MatCholeskyFactorNumeric(factor_, a, &info) : MatLUFactorNumeric(factor_, a, &info);
-        // MUMPS fails silently: its own error code, the number of negative pivots and the determinant tell.
-        double mantissa = 0;
-        MatMumpsGetRinfog(factor_, 12, &mantissa);
-        log_determinant_ = std::log(std::abs(mantissa)) + infog(factor_, 34) * std::log(2.);
-        return infog(factor_, 1) >= 0 && std::isfinite(log_determinant_) && !(symmetric_ && infog(factor_, 12) > 0);
-      }
-
-      bool is_iterative() const override { return false; }
-
-      bool solve(MultiVector &x, bool transpose, double) const override
-      {
-        if (x.cols() == 0)
-          return true;
-        const MPI_Comm comm = communicator(factor_);
-        MultiVector b       = x;
-        if (x.cols() == 1)
-        {
-          const ColumnVec bv(comm, b.rows(), b.data()), xv(comm, x.rows(), x.data());
-          transpose && !symmetric_ ? MatSolveTranspose(factor_, bv.vec(), xv.vec())
-                                   : MatSolve(factor_, bv.vec(), xv.vec());
-        }
-        else
-        {
-          const PetscBlock bm(comm, b), xm(comm, x);
-          if (transpose && !symmetric_)
-            MatMumpsSetIcntl(factor_, 9, 0);
-          MatMatSolve(factor_, bm.mat(), xm.mat());
-          if (transpose && !symmetric_)
-            MatMumpsSetIcntl(factor_, 9, 1);
-        }
-        return infog(factor_, 1) >= 0;
-      }
-
-      double log_determinant() const override { return log_determinant_; }
-
-    private:
-      void analyse(Mat a, MatFactorInfo &info)
-      {
-        MatSetOption(a, MAT_SPD, symmetric_ ? PETSC_TRUE : PETSC_FALSE);
-        MatGetFactor(a, MATSOLVERMUMPS, symmetric_ ? MAT_FACTOR_CHOLESKY : MAT_FACTOR_LU, &factor_);
-        MatMumpsSetIcntl(factor_, 13, 1);  // no ScaLAPACK on the root front: faster on few ranks
-        MatMumpsSetIcntl(factor_, 33, 1);  // compute the determinant
-        MatMumpsSetIcntl(factor_, 27, 64); // block size for right-hand sides
-        // MatMumpsSetIcntl() would be overruled.
-        const char *ordering = "-mat_mumps_icntl_7";
-        PetscBool given      = PETSC_FALSE;
-        PetscOptionsHasName(nullptr, nullptr, ordering, &given);
-        if (quick_ordering_ && !given)
-          PetscOptionsSetValue(nullptr, ordering, "6");
-        IS rows = nullptr, columns = nullptr;
-        MatGetOrdering(a, MATORDERINGEXTERNAL, &rows, &columns);
-        symmetric_ ? MatCholeskyFactorSymbolic(factor_, a, rows, &info)
-                   : MatLUFactorSymbolic(factor_, a, rows, columns, &info);
-        if (quick_ordering_ && !given)
-          PetscOptionsClearValue(nullptr, ordering);
-        ISDestroy(&rows);
-        ISDestroy(&columns);
-      }
-
-      const bool symmetric_, quick_ordering_;
-      Mat factor_             = nullptr;
-      double log_determinant_ = 0;
-    };
 
     const char *prefix_of(MatrixKind kind)
     {
@@ -342,7 +244,7 @@ namespace varfield
       // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up to
       // this size the factor is as sparse.
       const bool quick_ordering = dim == 2 && n <= 100000;
-      return std::make_unique<DirectSolver>(kind, quick_ordering);
+      return make_direct(kind, quick_ordering);
     }
     const bool by_option = chosen_by_option(kind);
     if (kind == MatrixKind::mass && !by_option)
@@ -354,7 +256,7 @@ namespace varfield
     {
       if (n_coarsest > (dim <= 2 ? 60000u : 20000u))
         return std::make_unique<AmgCycle>();
-      return std::make_unique<DirectSolver>(kind, /* quick_ordering */ dim == 2);
+      return make_direct(kind, /* quick_ordering */ dim == 2);
     };
     return make_multigrid(settings, kind, levels, coarsest);
   }

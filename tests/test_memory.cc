@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <varfield/curvature_sketch.h>
 #include <varfield/memory.h>
+#include <varfield/newton.h>
 #include <varfield/sweep.h>
 
 BOOST_AUTO_TEST_SUITE(memory)

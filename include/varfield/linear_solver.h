@@ -15,21 +15,6 @@ namespace varfield
   /// Makes the hierarchy of meshes below a matrix when it is needed; returns nullptr where there is none. Collective.
   using HierarchySource = std::function<std::shared_ptr<const Hierarchy>()>;
 
-  /// A block of vectors seen by PETSc as a dense matrix, or its first column as a vector, without a copy.
-  /// The MultiVector must outlive the object and keep its size. Construction is collective.
-  class PetscBlock
-  {
-  public:
-    PetscBlock(MPI_Comm comm, MultiVector &block);
-    ~PetscBlock();
-    PetscBlock(const PetscBlock &)            = delete;
-    PetscBlock &operator=(const PetscBlock &) = delete;
-    Mat mat() const { return mat_; }
-
-  private:
-    Mat mat_ = nullptr;
-  };
-
   /// A vector of PETSc over the memory of one column, which must outlive the object. Construction is collective.
   class ColumnVec
   {

@@ -1,0 +1,131 @@
+// ranks: 1 2 3 4
+#include <deal.II/base/mpi.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <varfield/direct_solver.h>
+
+// The matrix tridiag(−r, 2, −1/r) of n rows is D T D⁻¹ with T = tridiag(−1, 2, −1) and D = diag(rⁱ). Hence its
+// determinant is that of T, n + 1, and its inverse has the entries r^(i−j) min(i, j) (n + 1 − max(i, j)) / (n + 1)
+// (G. Meurant, A review on the inverse of symmetric tridiagonal and block tridiagonal matrices, SIAM J. Matrix Anal.
+// Appl. 13 (1992) 707). With more than one rank the first has no rows.
+namespace
+{
+  using namespace varfield;
+
+  constexpr PetscInt n = 200;
+
+  class Tridiagonal
+  {
+  public:
+    explicit Tridiagonal(double r, double factor = 1.) : r_(r), factor_(factor)
+    {
+      const int ranks = static_cast<int>(dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD));
+      const int me    = static_cast<int>(dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD));
+      const auto end  = [&](int rank) { return ranks == 1 ? n : rank < 0 ? 0 : n * rank / (ranks - 1); };
+      first_          = ranks == 1 ? 0 : end(me - 1);
+      end_            = end(me);
+      MatCreateAIJ(MPI_COMM_WORLD, end_ - first_, end_ - first_, n, n, 3, nullptr, 2, nullptr, &mat_);
+      fill(factor);
+    }
+    ~Tridiagonal() { MatDestroy(&mat_); }
+
+    void fill(double factor)
+    {
+      factor_ = factor;
+      for (PetscInt i = first_; i < end_; ++i)
+        for (PetscInt j = std::max<PetscInt>(0, i - 1); j < std::min(n, i + 2); ++j)
+          MatSetValue(mat_, i, j, factor * (i == j ? 2. : -std::pow(r_, static_cast<double>(i - j))), INSERT_VALUES);
+      MatAssemblyBegin(mat_, MAT_FINAL_ASSEMBLY);
+      MatAssemblyEnd(mat_, MAT_FINAL_ASSEMBLY);
+    }
+
+    /// An entry of the inverse, rows and columns from 0.
+    double inverse(PetscInt i, PetscInt j) const
+    {
+      const double low = static_cast<double>(std::min(i, j)) + 1., high = static_cast<double>(std::max(i, j)) + 1.;
+      return std::pow(r_, static_cast<double>(i - j)) * low * (n + 1. - high) / (n + 1.) / factor_;
+    }
+
+    Mat mat() const { return mat_; }
+    PetscInt first() const { return first_; }
+    Index n_rows() const { return end_ - first_; }
+
+  private:
+    const double r_;
+    double factor_;
+    PetscInt first_ = 0, end_ = 0;
+    Mat mat_ = nullptr;
+  };
+
+  /// Solves with the columns of the identity given, each times its number plus one, and others that are full: the sums
+  /// over all columns of the identity.
+  void check_solves(const LinearSolver &solver, const Tridiagonal &a, const std::vector<PetscInt> &units, Index full,
+                    bool transpose)
+  {
+    const auto sparse = static_cast<Index>(units.size());
+    MultiVector x = MultiVector::Zero(a.n_rows(), sparse + full), expected = x;
+    for (Index row = 0; row < a.n_rows(); ++row)
+    {
+      const auto i     = static_cast<PetscInt>(a.first() + row);
+      const auto entry = [&](PetscInt j) { return transpose ? a.inverse(j, i) : a.inverse(i, j); };
+      for (Index k = 0; k < sparse; ++k)
+        if (units[k] >= 0)
+        {
+          x(row, k)        = i == units[k] ? k + 1. : 0.;
+          expected(row, k) = (k + 1.) * entry(units[k]);
+        }
+      for (Index k = 0; k < full; ++k)
+      {
+        x(row, sparse + k) = 1. + k;
+        for (PetscInt j = 0; j < n; ++j)
+          expected(row, sparse + k) += (1. + k) * entry(j);
+      }
+    }
+    BOOST_REQUIRE(solver.solve(x, transpose));
+    BOOST_TEST((a.n_rows() == 0 || (x - expected).cwiseAbs().maxCoeff() <= 1e-9 * n * n));
+  }
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(direct_solver)
+
+BOOST_AUTO_TEST_CASE(closed_form_inverse)
+{
+  for (const MatrixKind kind : {MatrixKind::spd, MatrixKind::general})
+    for (const bool quick_ordering : {false, true})
+    {
+      Tridiagonal a(kind == MatrixKind::spd ? 1. : 1.02);
+      const auto solver = make_direct(kind, quick_ordering);
+      for (const double factor : {1., 3.}) // new values, the same pattern
+      {
+        a.fill(factor);
+        BOOST_REQUIRE(solver->set_matrix(a.mat()));
+        BOOST_TEST(solver->log_determinant() == std::log(n + 1.) + n * std::log(factor),
+                   boost::test_tools::tolerance(1e-12));
+        for (const bool transpose : {false, true})
+        {
+          check_solves(*solver, a, {}, 1, transpose);
+          check_solves(*solver, a, {17}, 0, transpose);
+          check_solves(*solver, a, {}, 70, transpose);                  // more than MUMPS takes at a time
+          check_solves(*solver, a, {17, -1, 199, 0, 60}, 0, transpose); // sparse, with an empty column
+          check_solves(*solver, a, {17, -1, 199}, 9, transpose);        // full, with an empty column
+          check_solves(*solver, a, {-1, -1}, 0, transpose);             // nothing
+        }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(singular_and_indefinite_matrices_are_told)
+{
+  const Tridiagonal negative(1., -1.);
+  BOOST_TEST(!make_direct(MatrixKind::spd, false)->set_matrix(negative.mat()));
+  BOOST_TEST(make_direct(MatrixKind::general, false)->set_matrix(negative.mat()));
+  const Tridiagonal zero(1., 0.), not_finite(1., std::nan(""));
+  for (const MatrixKind kind : {MatrixKind::spd, MatrixKind::general})
+  {
+    BOOST_TEST(!make_direct(kind, false)->set_matrix(zero.mat()));
+    BOOST_TEST(!make_direct(kind, false)->set_matrix(not_finite.mat()));
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
