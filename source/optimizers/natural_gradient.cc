@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <utility>
 #include <varfield/exceptions.h>
-#include <varfield/newton.h>
+#include <varfield/newton_system.h>
 #include <varfield/optimizer.h>
 #include <varfield/sweep.h>
 
@@ -22,6 +22,25 @@ namespace varfield
       char text[32];
       std::snprintf(text, sizeof text, "%.2g", x);
       return text;
+    }
+
+    /// Tells the monitor about an iteration; whether it wants to stop.
+    bool report(const Monitor &monitor, const LogDensity &density, const Family &family, unsigned int iteration,
+                const ElboEstimate &elbo, double gradient, double step, const std::string &note)
+    {
+      IterationReport line;
+      line.phase     = "natural gradient";
+      line.iteration = iteration;
+      line.objective = elbo.elbo.value;
+      line.error     = elbo.elbo.error;
+      line.misfit    = elbo.misfit.value;
+      line.kl        = elbo.kl;
+      line.gradient  = gradient;
+      line.step      = step;
+      line.rank      = family.rank();
+      line.cost      = density.cost();
+      line.note      = note;
+      return density.groups().broadcast(monitor && monitor(line) ? 1. : 0.) > 0.;
     }
 
     /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ +
@@ -44,30 +63,27 @@ namespace varfield
             memory(memory),
             carried_over(memory.n_averaged > 0),
             coupled(carried_over && memory.coarse),
-            n_coupled_draws(settings.n_coupled_draws)
+            n_coupled_draws(settings.n_coupled_draws),
+            newton(family, seed)
       {
         start_average();
       }
 
       Termination run();
-      Termination run_quadratic();
 
     private:
       const SampleGroups &groups() const { return density.groups(); }
-      const Layout &layout() const { return density.prior().layout(); }
       DrawRange next_draws()
       {
         const unsigned int n = coupled ? n_coupled_draws : settings.n_draws;
         return {seed, Stream::optimization, std::exchange(memory.draws, memory.draws + n), n, true};
       }
       void start_average();
-      NewtonStep newton_step(const Curvature &blended, const Vector &gradient, double tolerance);
-      void update_approximation(const Curvature &blended);
-      void update_approximation_from_family() { approximation = family.low_rank_correction(); }
-      void measure_residual(const Sweep &sweep)
-      {
-        residual = sweep.residual(approximation ? &*approximation : nullptr);
-      }
+      void measure_residual(const Sweep &sweep) { residual = sweep.residual(newton.approximation()); }
+      bool wants_full_step(const Sweep &sweep, unsigned int iteration);
+      void take_full_step(const Sweep &sweep);
+      bool take_averaging_step(const Sweep &sweep);
+      void remember(bool converged);
       bool on_plateau(const Sweep &sweep, const ElboEstimate &previous) const;
       void full_step(const Sweep &sweep);
       void averaging_step(const Sweep &sweep);
@@ -82,9 +98,7 @@ namespace varfield
       bool is_settled(const Family &before, const Sweep &sweep);
       bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
-      bool report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
-                  const std::string &note) const;
-      void judge(const Family &start, const ElboEstimate &first, const ElboEstimate &last, Termination &result);
+      void judge(const Family &start, const ElboEstimate &first, Termination &result);
 
       const Settings &settings;
       const LogDensity &density;
@@ -106,41 +120,9 @@ namespace varfield
       double step_length      = 1.;
       bool stepped            = false; ///< on this mesh
       std::string note, note_of_start;
-      std::optional<LowRankCorrection> approximation; ///< of (C⁻¹ + H)⁻¹
-      bool own_approximation_is_poor = true;
+      ElboEstimate last; ///< before the last step
+      NewtonSystem newton;
     };
-
-    /// A low-rank approximation of (C⁻¹ + H)⁻¹: preconditioner and metric. The family's covariance where that follows
-    /// the curvature, else made from the first sweep, and again when conjugate gradients become slow with it.
-    void Maximization::update_approximation(const Curvature &blended)
-    {
-      if (family.follows_curvature())
-        return update_approximation_from_family();
-      if (!own_approximation_is_poor)
-        return;
-      EigenOptions options;
-      options.tolerance = 1e-3;
-      options.cutoff    = 0.05;
-      options.seed      = seed;
-      const Eigenpairs pairs =
-          eigenpairs(blended, options, approximation ? *approximation->modes : MultiVector(layout().n_local(), 0));
-      const Vector values       = pairs.values.cwiseMax(-0.5);
-      approximation             = LowRankCorrection{pairs.modes, pairs.dual, values.array() / (1. + values.array())};
-      own_approximation_is_poor = false;
-    }
-
-    NewtonStep Maximization::newton_step(const Curvature &blended, const Vector &gradient, double tolerance)
-    {
-      NewtonOptions options;
-      options.tolerance = tolerance;
-      // A few iterations with the family's covariance cost less than the exact inverse, unless it is to be exact.
-      if (approximation && family.follows_curvature() && tolerance > 1e-8)
-        options.max_data_columns = 0;
-      const NewtonStep step = solve_newton(blended, gradient, options, approximation ? &*approximation : nullptr);
-      if (step.iterations > 25)
-        own_approximation_is_poor = true;
-      return step;
-    }
 
     /// Whether full steps gain no more: q, made from other draws, is no better than one step before as far as the draws
     /// can tell; less is asked for where its gradient is sampling error. (The gain on the draws of a step itself is no
@@ -170,9 +152,9 @@ namespace varfield
         }
         if (last_rho == 0.)
         {
-          update_approximation(fresh);
+          newton.approximate(fresh);
           measure_residual(sweep);
-          step = newton_step(fresh, sweep.gradient(), 1e-4);
+          step = newton.solve(fresh, sweep.gradient(), 1e-4);
         }
         last_rho = rho;
         family.set_mean(mean + t * step.primal);
@@ -196,11 +178,11 @@ namespace varfield
       const Curvature fresh   = sweep.curvature();
       const Curvature blended = family.remembered(fresh, weight);
       family.natural_step(fresh, weight);
-      update_approximation(blended);
+      newton.approximate(blended);
       // With a coarse posterior it was measured before: a metric that a few draws dominate would hide their outliers.
       if (!coupled)
         measure_residual(sweep);
-      const NewtonStep step = newton_step(blended, sweep.gradient(), 1e-3);
+      const NewtonStep step = newton.solve(blended, sweep.gradient(), 1e-3);
       family.set_mean(mean + weight * step.primal);
       step_length = weight;
       note        = "averaging over " + std::to_string(n_averaged + 1) + (n_averaged == 0 ? " sweep" : " sweeps") +
@@ -297,7 +279,7 @@ namespace varfield
           uncouple();
           break;
         }
-        update_approximation_from_family();
+        newton.approximate_by_family();
         measure_residual(*sweep);
         if (judge_coupling(*sweep))
           return sweep;
@@ -362,83 +344,44 @@ namespace varfield
       return n_settled >= (carried_over ? 1u : 3u) && loss <= tolerated_loss();
     }
 
-    bool Maximization::report(unsigned int iteration, const ElboEstimate &elbo, double gradient, double step,
-                              const std::string &text) const
+    /// What the next step is to be, full or averaged; measures the residual where that decides.
+    bool Maximization::wants_full_step(const Sweep &sweep, unsigned int iteration)
     {
-      IterationReport line;
-      line.phase     = "natural gradient";
-      line.iteration = iteration;
-      line.objective = elbo.elbo.value;
-      line.error     = elbo.elbo.error;
-      line.misfit    = elbo.misfit.value;
-      line.kl        = elbo.kl;
-      line.gradient  = gradient;
-      line.step      = step;
-      line.rank      = family.rank();
-      line.cost      = density.cost();
-      line.note      = text;
-      return groups().broadcast(monitor && monitor(line) ? 1. : 0.) > 0.;
+      if (coupled)
+        return is_far() && residual.value > 2.;
+      if (iteration == 0)
+      {
+        if (carried_over && lost_on_the_way(sweep.elbo().elbo))
+          forget();
+      }
+      else if (!averaging)
+      {
+        measure_residual(sweep);
+        averaging = on_plateau(sweep, last);
+      }
+      return !averaging;
     }
 
-    Termination Maximization::run()
+    void Maximization::take_full_step(const Sweep &sweep)
     {
-      // What is carried over from a coarser mesh is not judged: then no copy of its basis is kept.
-      const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
-      Termination result;
-      ElboEstimate first, last;
-      while (result.iterations < settings.max_iterations && result.reason.empty())
-      {
-        const auto next    = next_sweep();
-        const Sweep &sweep = *next;
-        bool done = false, far = false;
-        if (coupled)
-          far = is_far() && residual.value > 2.;
-        else if (result.iterations == 0)
-        {
-          if (carried_over && lost_on_the_way(sweep.elbo().elbo))
-            forget();
-        }
-        else if (!averaging)
-        {
-          measure_residual(sweep);
-          averaging = on_plateau(sweep, last);
-        }
-        if (result.iterations == 0)
-          first = sweep.elbo();
-        last = sweep.elbo();
-        if (!averaging || far)
-        {
-          full_step(sweep);
-          if (coupled && step_length > 0.)
-            forget();
-          else if (coupled)
-            uncouple();
-        }
-        else
-        {
-          // Measured before the step, in which q changes: these draws are new to it.
-          const auto before = family.clone();
-          averaging_step(sweep);
-          done = is_settled(*before, sweep);
-        }
-        result.interrupted = report(result.iterations, sweep.elbo(), std::sqrt(residual.value), step_length,
-                                    std::exchange(note_of_start, "") + note);
-        stepped            = true;
-        ++result.iterations;
-        if (done)
-        {
-          result.converged = true;
-          result.reason    = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below "
-                             "the tolerance of " +
-                          two_digits(settings.tolerance);
-        }
-        else if (result.interrupted)
-          result.reason = "stopped from outside";
-      }
-      if (result.reason.empty())
-        result.reason = "the maximum number of iterations was reached";
-      if (memory.n_averaged == 0)
-        judge(*start, first, last, result);
+      full_step(sweep);
+      if (coupled && step_length > 0.)
+        forget();
+      else if (coupled)
+        uncouple();
+    }
+
+    /// Whether q is settled. Measured before the step, in which q changes: these draws are new to it.
+    bool Maximization::take_averaging_step(const Sweep &sweep)
+    {
+      const auto before = family.clone();
+      averaging_step(sweep);
+      return is_settled(*before, sweep);
+    }
+
+    /// For the next mesh.
+    void Maximization::remember(bool converged)
+    {
       if (coupled)
         memory.coupled_loss += loss - memory.loss;
       else
@@ -446,16 +389,49 @@ namespace varfield
         memory.n_averaged = n_averaged;
         memory.noise_sum  = noise_sum;
       }
-      if (!result.converged)
+      if (!converged)
         memory.n_averaged = 0;
       memory.loss = loss;
       memory.elbo = last;
+    }
+
+    Termination Maximization::run()
+    {
+      // What is carried over from a coarser mesh is not judged: then no copy of its basis is kept.
+      const auto start = memory.n_averaged == 0 ? family.clone() : nullptr;
+      Termination result;
+      result.reason = "the maximum number of iterations was reached";
+      ElboEstimate first;
+      while (result.iterations < settings.max_iterations && !result.converged && !result.interrupted)
+      {
+        const auto sweep = next_sweep();
+        const bool full  = wants_full_step(*sweep, result.iterations);
+        last             = sweep->elbo();
+        if (result.iterations == 0)
+          first = last;
+        if (full)
+          take_full_step(*sweep);
+        else
+          result.converged = take_averaging_step(*sweep);
+        result.interrupted = report(monitor, density, family, result.iterations, last, std::sqrt(residual.value),
+                                    step_length, std::exchange(note_of_start, "") + note);
+        stepped            = true;
+        ++result.iterations;
+      }
+      if (result.converged)
+        result.reason = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below the "
+                        "tolerance of " +
+                        two_digits(settings.tolerance);
+      else if (result.interrupted)
+        result.reason = "stopped from outside";
+      if (memory.n_averaged == 0)
+        judge(*start, first, result);
+      remember(result.converged);
       return result;
     }
 
     /// What was tuned on some draws is judged on others; the better of start and end is kept.
-    void Maximization::judge(const Family &start, const ElboEstimate &first, const ElboEstimate &last,
-                             Termination &result)
+    void Maximization::judge(const Family &start, const ElboEstimate &first, Termination &result)
     {
       const double seen = last.elbo.value - first.elbo.value;
       if (settings.judging_draws == 0 || seen > 5. * std::hypot(last.elbo.error, first.elbo.error))
@@ -476,34 +452,14 @@ namespace varfield
         family.assign(*end_family);
     }
 
-    /// Φ quadratic: H is the same everywhere and one Newton step ends at the optimum; a second one removes rounding.
-    Termination Maximization::run_quadratic()
+    /// Φ quadratic.
+    Termination maximize_exactly(const LogDensity &density, Family &family, const DrawRange &draws,
+                                 const Monitor &monitor)
     {
       Termination result;
-      double norm = 0., first_norm = 0.;
-      for (; result.iterations < 4; ++result.iterations)
-      {
-        const auto at = density.linearize(family.mean(), {0., true});
-        if (groups().sum(at ? 0. : 1.) > 0.)
-          throw ComputationError("The model could not be solved at the mean of the posterior.");
-        const Curvature exact(density, *at);
-        if (result.iterations == 0)
-          family.natural_step(exact, 1.);
-        update_approximation(exact);
-        Vector gradient = at->gradient + Vector(density.prior().precision(family.mean()));
-        groups().broadcast(gradient);
-        const NewtonStep step = newton_step(exact, gradient, 1e-13);
-        norm                  = std::sqrt(std::max(0., -groups().broadcast(layout().dot(gradient, step.primal))));
-        if (result.iterations == 0)
-          first_norm = norm;
-        else if (norm <= 1e-10 * (1. + first_norm))
-          break;
-        family.set_mean(family.mean() + step.primal);
-      }
-      result.converged   = norm <= 1e-6 * (1. + first_norm);
-      result.reason      = result.converged ? "the log density is quadratic: the optimum is exact"
-                                            : "the linear systems could not be solved accurately";
-      result.interrupted = report(result.iterations, estimate_elbo(density, family, next_draws()), norm, 1., "exact");
+      const double gradient = maximize_quadratic(density, family, draws.seed, result);
+      result.interrupted    = report(monitor, density, family, result.iterations, estimate_elbo(density, family, draws),
+                                     gradient, 1., "exact");
       return result;
     }
 
@@ -545,9 +501,10 @@ namespace varfield
                            OptimizerMemory *memory) override
       {
         check(family);
+        if (density.is_quadratic())
+          return maximize_exactly(density, family, {seed, Stream::optimization, 0, settings.n_draws, true}, monitor);
         OptimizerMemory own;
-        Maximization maximization(settings, density, family, seed, monitor, memory != nullptr ? *memory : own);
-        return density.is_quadratic() ? maximization.run_quadratic() : maximization.run();
+        return Maximization(settings, density, family, seed, monitor, memory != nullptr ? *memory : own).run();
       }
 
     private:
