@@ -58,12 +58,12 @@ namespace
   }
 
   template <int dim>
-  void check(const std::string &name, std::vector<std::string> overrides)
+  void check(const std::string &name, const std::vector<std::string> &settings)
   {
-    for (const std::string setting :
-         {"Inference/natural gradient/Draws=8", "Inference/natural gradient/Maximum iterations=3",
-          "Inference/natural gradient/Judging draws=8", "Inference/Minimum draws=16", "Inference/Maximum draws=16"})
-      overrides.push_back(setting);
+    std::vector<std::string> overrides = {
+        "Inference/natural gradient/Draws=8", "Inference/natural gradient/Maximum iterations=3",
+        "Inference/natural gradient/Judging draws=8", "Inference/Minimum draws=16", "Inference/Maximum draws=16"};
+    overrides.insert(overrides.end(), settings.begin(), settings.end());
     auto alone = overrides;
     alone.push_back("Parallel/Sample groups=1");
     const Answer<dim> expected(name, alone, MPI_COMM_SELF);
@@ -81,6 +81,20 @@ namespace
   BOOST_AUTO_TEST_CASE(log_diffusion)
   {
     check<2>("ld100/ld100", {"Mesh/Subdivisions=16, 16"});
+  }
+
+  BOOST_AUTO_TEST_CASE(multigrid)
+  {
+    check<2>("ld100/ld100",
+             {"Mesh/Subdivisions=16, 16", "Linear solver/Type=multigrid", "Linear solver/Tolerance=1e-12"});
+  }
+
+  /// A posterior that settles on 32² and is the control variate on 64².
+  BOOST_AUTO_TEST_CASE(coupled_with_a_coarser_mesh)
+  {
+    check<2>("ld100/ld100",
+             {"Mesh/Subdivisions=64, 64", "Inference/Coarsest cells=1000", "Inference/natural gradient/Tolerance=0.3",
+              "Inference/natural gradient/Maximum iterations=30"});
   }
 
   BOOST_AUTO_TEST_CASE(two_fields_and_hanging_nodes)
