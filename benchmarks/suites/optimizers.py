@@ -21,9 +21,9 @@ Reached: the start itself, if it is within 0.5 nat ("at the start"); else
   its final ELBO is (again on fresh draws). Windows are noisy (see their errors): that a lucky one counts is in favour
   of `stochastic`.
 
-`stochastic` is tuned over step sizes 0.003, 0.01, 0.03, 0.1 and 2, 8, 32 draws, with the program's rule for the step
-size (reduced when a window does not rise) and, from the prior mean, also with constant steps (with 2 draws); at most
-32 000 factorisations each. Its `low rank` keeps the directions that it begins with: it moves the mean and the
+`stochastic` is tuned over step sizes 0.003, 0.01, 0.03, 0.1 and 2, 8, 32 draws (32²: 2, 8), with the program's rule for
+the step size (reduced when a window does not rise) and, from the prior mean, also with constant steps (with 2 draws); at
+most 32 000 factorisations each (32²: 12 000). Its `low rank` keeps the directions that it begins with: it moves the mean and the
 covariance within their span, while `natural gradient` replaces the directions in every sweep.
 """
 import harness
@@ -48,10 +48,14 @@ STEPS = {
     "default": ("0.003", "0.01", "0.03", "0.1"),
     "full": ("0.003", "0.01", "0.03", "0.1", "0.3"),
 }
-DRAWS = {"quick": (2,), "default": (2, 8, 32), "full": (2, 8, 32)}
+DRAWS = {"quick": {16: (2,)}, "default": {16: (2, 8, 32), 32: (2, 8)}, "full": {16: (2, 8, 32), 32: (2, 8, 32)}}
 CONSTANT = {"quick": (), "default": (2,), "full": (2, 8, 32)}  # draws with which constant steps are tried
 FINAL_DRAWS = {"quick": "1000", "default": "5000", "full": "5000"}
-MOST_FACTORISATIONS = {"quick": 6000, "default": 32000, "full": 100000}
+MOST_FACTORISATIONS = {
+    "quick": {16: 6000},
+    "default": {16: 32000, 32: 12000},
+    "full": {16: 100000, 32: 100000},
+}
 WITHIN = 0.5
 
 
@@ -105,10 +109,10 @@ def comparisons(size):
             for start in STARTS:
                 base = common(side, family, start, size)
                 grid = {
-                    (step, draws, rule): stochastic(base, step, draws, rule, MOST_FACTORISATIONS[size])
+                    (step, draws, rule): stochastic(base, step, draws, rule, MOST_FACTORISATIONS[size][side])
                     for rule in RULES
                     for step in STEPS[size]
-                    for draws in DRAWS[size]
+                    for draws in DRAWS[size][side]
                     if rule == "program's rule" or start == "prior mean" and draws in CONSTANT[size]
                 }
                 by_sweeps = {draws: [natural(base, n, draws) for n in sweeps] for draws, sweeps in SWEEPS[size].items()}

@@ -1,5 +1,4 @@
-"""two ranks against one, in pairs of runs: by samples (ld100 at 256²) and by space (512²; in 3D, box_3d at 64³, with
---full).
+"""two ranks against one, in pairs of runs: by samples (ld100 at 256²) and by space (ld100 at 512²; in 3D, cube at 64³).
 
 Each pair is one run on 1 rank and one on 2, one after the other, and the speed-up is their ratio: a machine whose
 speed drifts spoils single times, not ratios so easily. The table has the median pair and, in brackets, the smallest
@@ -10,7 +9,9 @@ import tables
 from .common import fixed_draws, square
 
 SQUARES = {"quick": (32, 64), "default": (256, 512), "full": (256, 512)}
+CUBES = {"default": 64, "full": 64}
 PAIRS = {"quick": 2, "default": 3, "full": 3}
+PAIRS_OF_CUBES = 1
 PHASES = (
     ("all", ()),
     ("inference", harness.INFERENCE),
@@ -20,25 +21,26 @@ PHASES = (
 
 
 def comparisons(size):
-    """(name, settings, case, groups on two ranks)."""
+    """(name, settings, case, groups on two ranks, number of pairs)."""
     by_samples, by_space = SQUARES[size]
     result = [
-        (f"samples, {by_samples}²", (square(by_samples),) + fixed_draws(64), "ld100", 2),
-        (f"space, {by_space}²", (square(by_space),) + fixed_draws(64), "ld100", 1),
+        (f"samples, {by_samples}²", (square(by_samples),) + fixed_draws(64), "ld100", 2, PAIRS[size]),
+        (f"space, {by_space}²", (square(by_space),) + fixed_draws(64), "ld100", 1, PAIRS[size]),
     ]
-    if size == "full":
-        cube = ("Mesh/Subdivisions", "64, 64, 64"), ("Linear solver/Type", "multigrid")
-        result.append(("space, 64³", cube + fixed_draws(16), "box_3d", 1))
+    if size in CUBES:
+        n = CUBES[size]
+        cube = (("Mesh/Subdivisions", f"{n}, {n}, {n}"),)
+        result.append((f"space, {n}³", cube + fixed_draws(16), "cube", 1, PAIRS_OF_CUBES))
     return result
 
 
 def pairs(size):
     """[(name, [(on one rank, on two), …])]."""
     result = []
-    for name, settings, case, groups in comparisons(size):
+    for name, settings, case, groups, n_pairs in comparisons(size):
         one = harness.Configuration(settings + (("Parallel/Sample groups", "1"),), case, 1)
         two = harness.Configuration(settings + (("Parallel/Sample groups", str(groups)),), case, 2)
-        result.append((name, [(one.repeated(k), two.repeated(k)) for k in range(1, PAIRS[size] + 1)]))
+        result.append((name, [(one.repeated(k), two.repeated(k)) for k in range(1, n_pairs + 1)]))
     return result
 
 
