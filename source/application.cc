@@ -19,8 +19,7 @@ namespace varfield
     void print_header(const Case<dim> &problem, const Report &report)
     {
       report.line("varfield " + std::string(version) + " (" + git_commit + "), " +
-                  std::to_string(dealii::Utilities::MPI::n_mpi_processes(problem.groups().world())) + " rank(s), " +
-                  std::to_string(problem.groups().n_groups()) + " sample group(s)");
+                  counted(dealii::Utilities::MPI::n_mpi_processes(problem.groups().world()), "rank"));
       if (!problem.title().empty())
         report.line(problem.title());
       report.line("");
@@ -175,33 +174,17 @@ namespace varfield
           print_template(std::cout, problem->parameters());
         return converged;
       }
-      try
-      {
-        if (command.action == "check")
-          return check(*problem);
-        if (command.action == "verify")
-          return run_verification(*problem);
-        if (command.action == "synthesize")
-          return run_synthesis(*problem);
-        return run(problem);
-      }
-      // These two are thrown on all ranks together.
-      catch (const UserError &)
-      {
-        throw;
-      }
-      catch (const ComputationError &)
-      {
-        throw;
-      }
-      // Anything else may have happened on one rank alone: the others must not be left waiting, and the problem cannot
-      // be destroyed, which is collective.
-      catch (const std::exception &error)
-      {
-        std::cerr << "Unexpected failure: " << error.what() << std::endl;
-        MPI_Abort(MPI_COMM_WORLD, failure);
-      }
-      return failure;
+      return or_abort(
+          [&]
+          {
+            if (command.action == "check")
+              return check(*problem);
+            if (command.action == "verify")
+              return run_verification(*problem);
+            if (command.action == "synthesize")
+              return run_synthesis(*problem);
+            return run(problem);
+          });
     }
 
     template <typename Base>

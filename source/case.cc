@@ -180,8 +180,9 @@ namespace varfield
     prm_.enter_subsection("Parallel");
     prm_.add_parameter(
         "Sample groups", n_groups_,
-        "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: "
-        "one rank a group while a factorisation fits, else one group.",
+        "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: as "
+        "many "
+        "as have work and fit into memory where systems are factorised, else one; the program says which and why.",
         Patterns::Integer(0));
     prm_.add_parameter(
         "Memory limit", memory_limit_,
@@ -235,12 +236,35 @@ namespace varfield
                       std::to_string(n_groups_) + " groups.");
   }
 
-  /// Two ranks with a mesh each are faster than two that share one, as long as each can factorise it.
+  /// As many groups as possible: they divide all work but the steps between sweeps. Ranks share a mesh where it is
+  /// solved iteratively, where there are more ranks than pieces of work, and where more meshes do not fit into memory.
   template <int dim>
-  unsigned int Case<dim>::automatic_groups() const
+  Split Case<dim>::choose_split(double cells)
   {
-    const bool small = mesh_.estimated_cells() <= (dim == 2 ? 300000u : 30000u);
-    return small && solver_.type != "multigrid" ? Utilities::MPI::n_mpi_processes(world_) : 1;
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
+    if (n_groups_ > 0)
+      return {n_groups_, "as given"};
+    if (n_ranks == 1)
+      return {};
+    ProblemSize size = problem_size(cells);
+    if (!size.direct)
+      return {1, "ranks share the mesh, whose systems are solved iteratively"};
+    const unsigned int pieces = size.is_variational ? size.draws / 2 : static_cast<unsigned int>(size.measurements);
+    std::string less;
+    for (unsigned int groups = n_ranks; groups > 1; --groups)
+    {
+      if (n_ranks % groups != 0)
+        continue;
+      size.groups = groups;
+      if (groups > pieces)
+        less = "; more would be idle: an iteration has " + std::to_string(pieces) +
+               (size.is_variational ? " pairs of draws" : " measurements");
+      else if (!plan_memory(size, 1e9 * memory_limit_, world_).fits())
+        less = "; more do not fit into memory";
+      else
+        return {groups, "each factorises the whole mesh for its share of the draws" + less};
+    }
+    return {1, "ranks share the mesh" + less};
   }
 
   template <int dim>
@@ -251,7 +275,7 @@ namespace varfield
     ProblemSize size;
     size.dim          = dim;
     size.ranks        = Utilities::MPI::n_mpi_processes(world_);
-    size.groups       = groups_->n_groups();
+    size.groups       = groups_ ? groups_->n_groups() : 1;
     size.cells        = cells;
     size.state_degree = model_.degree();
     size.components   = model_.state_names().size();
@@ -300,8 +324,7 @@ namespace varfield
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
     mesh_.load(world_);
-    build_on(std::make_shared<SampleGroups>(world_, n_groups_ > 0 ? n_groups_ : automatic_groups()), values_needed,
-             Mesh<dim>::no_limit);
+    build_on(nullptr, values_needed, Mesh<dim>::no_limit);
     if (!inference_.start_from.empty())
       start_ = read_vector(inference_.start_from, fields_.prior().layout());
   }
@@ -335,6 +358,8 @@ namespace varfield
     result->check();
     result->mesh_.load(world_);
     result->refined_cells_ = std::move(refined_cells);
+    result->memory_        = memory_;
+    result->split_         = split_;
     result->build_on(groups_, true, max_level);
     return result;
   }
@@ -342,20 +367,28 @@ namespace varfield
   template <int dim>
   void Case<dim>::build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level)
   {
-    groups_       = std::move(groups);
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
-    measurements_->read(groups_->space(), model_.experiment_names(), values_needed);
+    measurements_->read(world_, model_.experiment_names(), values_needed);
     inference_.curvature.draws = prm_.get_integer({"Inference", "natural gradient"}, "Draws");
     inference_.curvature.rank  = prm_.get_integer({"Inference", "low rank"}, "Rank");
-    const bool is_the_run      = values_needed && max_level == Mesh<dim>::no_limit;
-    const auto estimate        = is_the_run ? mesh_.estimated_cells() : 0; // before local refinement
+    // Before local refinement, and with all cycles of the adaptive one: a run is refused before it begins, or never.
+    const double estimate = static_cast<double>(mesh_.estimated_cells());
+    const double growth   = std::pow(1. + adaptive_refinement_.share * (std::pow(2., dim) - 1.),
+                                     static_cast<double>(adaptive_refinement_.cycles));
+    if (!groups)
+    {
+      split_ = choose_split(growth * estimate);
+      groups = std::make_shared<SampleGroups>(world_, split_.groups);
+    }
+    groups_               = std::move(groups);
+    const bool is_the_run = values_needed && max_level == Mesh<dim>::no_limit && refined_cells_.empty();
     if (is_the_run)
-      plan_memory_for(static_cast<double>(estimate));
+      plan_memory_for(growth * estimate);
     mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
-    const auto cells = mesh_.triangulation().n_global_active_cells();
+    const auto cells = static_cast<double>(mesh_.triangulation().n_global_active_cells());
     if (is_the_run && cells > estimate)
-      plan_memory_for(static_cast<double>(cells));
-    inference_.curvature.workspace_bytes = problem_size(static_cast<double>(cells)).workspace_bytes();
+      plan_memory_for(growth * cells);
+    inference_.curvature.workspace_bytes = problem_size(cells).workspace_bytes();
     for (auto &field : declared_fields_)
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));
@@ -421,6 +454,10 @@ namespace varfield
                     (inference_.method == "variational"
                          ? ", " + inference_.family.name() + ", " + inference_.optimizer.name()
                          : ""));
+    const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
+    if (n_ranks > 1)
+      lines.push_back("parallel      " + counted(split_.groups, "sample group") + " of " +
+                      counted(n_ranks / split_.groups, "rank") + (split_.reason.empty() ? "" : ": " + split_.reason));
     if (!memory_.parts.empty())
       lines.push_back("memory        " + memory_.describe());
     return lines;

@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <varfield/application.h>
-#include <varfield/exceptions.h>
+#include <varfield/parallel.h>
 #include <varfield/version.h>
 
 namespace
@@ -92,11 +92,9 @@ int main(int argc, char **argv)
         std::cerr << error.what() << std::endl;
       return varfield::failure;
     }
-    // Anything else may have happened on one rank alone.
     catch (const std::exception &error)
     {
-      std::cerr << "Unexpected failure: " << error.what() << std::endl;
-      MPI_Abort(MPI_COMM_WORLD, varfield::failure);
+      varfield::end_all_ranks(error);
     }
   }
   catch (const std::exception &error)

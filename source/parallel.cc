@@ -1,11 +1,19 @@
 #include <deal.II/base/mpi.h>
 
+#include <cstdlib>
+#include <iostream>
 #include <string>
-#include <varfield/exceptions.h>
 #include <varfield/parallel.h>
 
 namespace varfield
 {
+  void end_all_ranks(const std::exception &error)
+  {
+    std::cerr << "Unexpected failure: " << error.what() << std::endl;
+    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+    std::abort();
+  }
+
   SampleGroups::SampleGroups(MPI_Comm world, unsigned int n_groups) : world_(world), n_groups_(n_groups)
   {
     int n_ranks = 1, rank = 0;

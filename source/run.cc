@@ -17,7 +17,14 @@ namespace varfield
     public:
       Inference(std::unique_ptr<Case<dim>> &problem, Report &report) : problem_(problem), report_(report) {}
 
+      /// Objects of the class hold meshes and factors, which can only be destroyed on all ranks together.
       Results<dim> run()
+      {
+        return or_abort([this] { return infer(); });
+      }
+
+    private:
+      Results<dim> infer()
       {
         make_ancestors();
         for (std::size_t i = 0, n = coarser_.size(); i < n; ++i)
@@ -41,7 +48,6 @@ namespace varfield
         return std::move(results_);
       }
 
-    private:
       const InverseProblem<dim> &density() const { return problem_->density(); }
       Family &family() const { return *problem_->inference().family; }
 
@@ -253,18 +259,14 @@ namespace varfield
         results_.averages = Averages::at(density(), m);
       }
 
-      /// The precision λ added in each direction of a low-rank correction, the most informed directions first.
-      static Vector sort_by_information(LowRankCorrection &correction)
+      /// The directions of a low-rank correction, those of the largest |λ| first.
+      static std::vector<Index> by_information(const Vector &lambda)
       {
-        const Vector lambda = correction.shrinkage.array() / (1. - correction.shrinkage.array());
         std::vector<Index> order(static_cast<std::size_t>(lambda.size()));
         std::iota(order.begin(), order.end(), Index(0));
         std::stable_sort(order.begin(), order.end(),
                          [&](Index a, Index b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
-        correction.modes     = MultiVector((*correction.modes)(Eigen::all, order));
-        correction.dual      = MultiVector((*correction.dual)(Eigen::all, order));
-        correction.shrinkage = Vector(correction.shrinkage(order));
-        return lambda(order);
+        return order;
       }
 
       MultiVector posterior_draws(unsigned int n) const
@@ -294,8 +296,16 @@ namespace varfield
           correction             = family().low_rank_correction();
           results_.first_dropped = family().first_dropped();
         }
+        MultiVector modes;
         if (correction)
-          results_.eigenvalues = sort_by_information(*correction);
+        {
+          // The precision that each direction adds, and the leading directions alone: the basis may be large.
+          const Vector lambda  = correction->shrinkage.array() / (1. - correction->shrinkage.array());
+          auto order           = by_information(lambda);
+          results_.eigenvalues = lambda(order);
+          order.resize(std::min<std::size_t>(order.size(), output.n_modes));
+          modes = (*correction->modes)(Eigen::all, order);
+        }
         const MultiVector draws = posterior_draws(has_spread ? output.n_draws : 0);
         for (unsigned int f = 0; f < fields.size(); ++f)
         {
@@ -308,8 +318,7 @@ namespace varfield
           result.prior_variance = std::move(found.prior);
           result.variance       = std::move(found.posterior);
           if (correction)
-            result.modes = field.expand(
-                fields.part(correction->modes->leftCols(std::min<Index>(output.n_modes, correction->modes.cols())), f));
+            result.modes = field.expand(fields.part(modes, f));
           result.draws = field.expand(fields.part(draws, f));
           result.draws.colwise() += field.mean();
           if (const auto truth = problem_->truth(f))

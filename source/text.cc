@@ -202,6 +202,11 @@ namespace varfield
     return numbers;
   }
 
+  std::string counted(std::uint64_t n, const std::string &noun)
+  {
+    return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
+  }
+
   std::string to_text(double number)
   {
     std::array<char, 32> buffer;

@@ -96,7 +96,7 @@ namespace varfield
     void build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
-    unsigned int automatic_groups() const;
+    Split choose_split(double cells);
     /// From the parameters, the measurements and a number of cells, before anything large is built.
     ProblemSize problem_size(double cells);
     void plan_memory_for(double cells);
@@ -128,6 +128,7 @@ namespace varfield
     ForwardModel<dim> model_;
     std::unique_ptr<InverseProblem<dim>> density_;
     MemoryPlan memory_;
+    Split split_;
     Vector start_;
   };
 

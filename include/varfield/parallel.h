@@ -2,11 +2,16 @@
 #define varfield_parallel_h
 
 #include <functional>
+#include <string>
 #include <utility>
+#include <varfield/exceptions.h>
 #include <varfield/vectors.h>
 
 namespace varfield
 {
+  /// Says what happened and calls MPI_Abort.
+  [[noreturn]] void end_all_ranks(const std::exception &error);
+
   /// world = space × samples: the ranks are split into groups of equal size; each group holds the whole mesh over its
   /// `space` communicator and works on draws of its own. The same mesh gets the same partition in each group, so an
   /// average over draws is a sum of local arrays over the `cross` communicator, which links the ranks of equal place in
@@ -56,6 +61,37 @@ namespace varfield
     MPI_Comm world_ = MPI_COMM_SELF, space_ = MPI_COMM_SELF, cross_ = MPI_COMM_SELF;
     unsigned int n_groups_ = 1, group_ = 0;
   };
+
+  /// How the ranks are divided into sample groups, and why so.
+  struct Split
+  {
+    unsigned int groups = 1;
+    std::string reason;
+  };
+
+  /// What `action` returns. UserError and ComputationError, which are thrown on all ranks together, pass. Anything else
+  /// may have happened on one rank alone: the others must not be left waiting, and what is alive around the call cannot
+  /// be destroyed, which is collective, so that all ranks are ended from here (exit code 1).
+  template <class Action>
+  auto or_abort(const Action &action)
+  {
+    try
+    {
+      return action();
+    }
+    catch (const UserError &)
+    {
+      throw;
+    }
+    catch (const ComputationError &)
+    {
+      throw;
+    }
+    catch (const std::exception &error)
+    {
+      end_all_ranks(error);
+    }
+  }
 
   /// Sums over the groups, in place, the same to the last bit on all ranks: for numbers of which every entry is set by
   /// one group, alike on all its ranks, and on which decisions hang. Collective over the world.

@@ -13,9 +13,11 @@ namespace varfield
     data_noise,     ///< noise added to synthetic data
     optimization,   ///< draws of the variational posterior inside an optimiser
     evaluation,     ///< fresh draws on which the final posterior is judged
-    probing,        ///< random probing vectors: eigenvalue sketches, variance estimators
+    probing,        ///< random probing vectors: start of eigenvalue iterations, signs of diagonal estimates
     verification,   ///< directions of derivative checks
     posterior_draw, ///< draws written as samples of the posterior
+    variances,      ///< estimates of pointwise variances
+    sketch,         ///< random directions of curvatures that are averaged draw by draw
   };
 
   /// Names one random vector: the numbers depend on (seed, stream, draw, key of the entry) and on nothing else.

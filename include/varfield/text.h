@@ -1,6 +1,7 @@
 #ifndef varfield_text_h
 #define varfield_text_h
 
+#include <cstdint>
 #include <mpi.h>
 #include <string>
 #include <vector>
@@ -38,6 +39,9 @@ namespace varfield
 
   /// The numbers between commas; none for a blank text.
   std::vector<double> parse_numbers(const std::string &text, const std::string &what);
+
+  /// “1 rank”, “2 ranks”.
+  std::string counted(std::uint64_t n, const std::string &noun);
 
   /// The shortest text that reads back as the same number.
   std::string to_text(double number);
