@@ -2,6 +2,7 @@
 #include <cmath>
 #include <varfield/block_matrix.h>
 #include <varfield/exceptions.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -89,9 +90,21 @@ namespace varfield
                                     parts.ghosts, order);
     }
 
-    double bytes_of(const CompressedRows &rows)
+    /// A multiplication and an addition for each entry of a matrix and each lane, for PETSc's log.
+    template <class N>
+    void log_products(std::size_t entries)
     {
-      return 4. * (rows.start.size() + rows.column.size()) + 8. * rows.value.size();
+      PetscLogFlops(2. * static_cast<double>(entries) * n_lanes<N>);
+    }
+
+    std::size_t n_entries(const SplitRows &rows)
+    {
+      return rows.lower.value.size() + rows.upper.value.size() + rows.ghost.value.size() + rows.diagonal.size();
+    }
+
+    std::size_t n_entries(const RowsView &rows)
+    {
+      return static_cast<std::size_t>(rows.start[rows.n_rows]);
     }
   } // namespace
 
@@ -142,6 +155,7 @@ namespace varfield
     ghosts.resize(n_ghosts_);
     if (alone_)
       return;
+    const LoggedEvent logged("ghost values");
     PetscSFBcastBegin(sf_, type(N()), owned, ghosts.data(), MPI_REPLACE);
     PetscSFBcastEnd(sf_, type(N()), owned, ghosts.data(), MPI_REPLACE);
   }
@@ -151,6 +165,7 @@ namespace varfield
   {
     if (alone_)
       return;
+    const LoggedEvent logged("ghost values");
     PetscSFReduceBegin(sf_, type(N()), ghosts.data(), owned, MPI_SUM);
     PetscSFReduceEnd(sf_, type(N()), ghosts.data(), owned, MPI_SUM);
   }
@@ -230,18 +245,13 @@ namespace varfield
     return all == 1;
   }
 
-  double BlockMatrix::bytes() const
-  {
-    return bytes_of(rows_.lower) + bytes_of(rows_.upper) + bytes_of(rows_.ghost) + 16. * rows_.diagonal.size() +
-           4. * (from_.size() + order_.size());
-  }
-
   template <class N>
   void BlockMatrix::multiply(const N *x, N *y) const
   {
     std::vector<N> ghosts;
     halo_->gather(x, ghosts);
     varfield::multiply(rows_, x, ghosts.data(), y);
+    log_products<N>(n_entries(rows_));
   }
 
   template <class N>
@@ -251,6 +261,7 @@ namespace varfield
     std::vector<N> ghosts;
     halo_->gather(x, ghosts);
     residual_after_forward(rows_, x, ghosts.data(), r);
+    log_products<N>(n_entries(rows_));
   }
 
   template <class N>
@@ -259,6 +270,7 @@ namespace varfield
     std::vector<N> ghosts;
     halo_->gather(x, ghosts);
     sweep_backward(rows_, b, ghosts.data(), x);
+    log_products<N>(n_entries(rows_));
   }
 
   BlockProduct::BlockProduct(Mat a) : a_(a)
@@ -301,6 +313,7 @@ namespace varfield
     halo_->gather(x, ghosts);
     add_product(diagonal_, x, y);
     add_product(off_diagonal_, ghosts.data(), y);
+    log_products<N>(n_entries(diagonal_) + n_entries(off_diagonal_));
   }
 
   template <class N>
@@ -311,6 +324,7 @@ namespace varfield
     std::vector<N> ghosts(halo_->n_ghosts(), N{});
     add_transposed_product(off_diagonal_, x, ghosts.data());
     halo_->add(ghosts, y);
+    log_products<N>(n_entries(diagonal_) + n_entries(off_diagonal_));
   }
 
   template <class N>

@@ -179,21 +179,21 @@ namespace varfield
                                      const Vector *last)
   {
     const Index n = dual.cols(), n_all = last != nullptr ? n + 1 : n, width = prior.layout().block_columns();
-    const auto share  = groups.share(n_all);
-    const Index begin = share.first, end = share.second;
+    const auto share   = groups.share(n_all);
     MultiVector result = MultiVector::Zero(dual.rows(), n_all);
     groups.together(
         [&]
         {
-          for (Index first = begin; first < end; first += width)
-          {
-            const Index count = std::min(width, end - first), given = std::min(count, n - first);
-            MultiVector block(dual.rows(), count);
-            block.leftCols(given) = dual.middleCols(first, given);
-            if (given < count)
-              block.col(given) = *last;
-            result.middleCols(first, count) = prior.covariance(block);
-          }
+          by_blocks(share.first, share.second, width,
+                    [&](Index first, Index count)
+                    {
+                      const Index given = std::min(count, n - first);
+                      MultiVector block(dual.rows(), count);
+                      block.leftCols(given) = dual.middleCols(first, given);
+                      if (given < count)
+                        block.col(given) = *last;
+                      result.middleCols(first, count) = prior.covariance(block);
+                    });
         });
     groups.sum(result);
     return result;

@@ -6,15 +6,11 @@ namespace varfield
   namespace
   {
     /// `to` = `action` of a few columns of `from` at a time.
-    void by_blocks(Index width, const MultiVector &from, MultiVector &to,
+    void transform(Index width, const MultiVector &from, MultiVector &to,
                    const std::function<MultiVector(const MultiVector &)> &action)
     {
-      for (Index first = 0; first < from.cols(); first += width)
-      {
-        const Index count           = std::min(width, from.cols() - first);
-        const MultiVector part      = action(from.middleCols(first, count));
-        to.middleCols(first, count) = part;
-      }
+      by_blocks(0, from.cols(), width,
+                [&](Index first, Index count) { to.middleCols(first, count) = action(from.middleCols(first, count)); });
     }
 
     Matrix symmetric(const Matrix &a)
@@ -33,15 +29,16 @@ namespace varfield
         std::min(std::max(least_random, least_columns - n_known_), std::max<Index>(0, layout.n_global() - n_known_));
     MultiVector random(layout.n_local(), n_random), random_dual(layout.n_local(), n_random);
     const double unit = 1. / std::sqrt(static_cast<double>(layout.n_global()));
-    for (Index first = 0; first < n_random; first += layout.block_columns())
-    {
-      std::vector<DrawKey> keys;
-      for (Index j = first; j < std::min(n_random, first + layout.block_columns()); ++j)
-        keys.push_back({key.seed, key.stream, key.draw + static_cast<std::uint32_t>(j), 1.});
-      const MultiVector z                = density.prior().draws(keys);
-      random.middleCols(first, z.cols()) = unit * (z - product(known.modes, layout.gram(known.dual, z)));
-    }
-    by_blocks(layout.block_columns(), random, random_dual,
+    by_blocks(0, n_random, layout.block_columns(),
+              [&](Index first, Index count)
+              {
+                std::vector<DrawKey> keys;
+                for (Index j = first; j < first + count; ++j)
+                  keys.push_back({key.seed, key.stream, key.draw + static_cast<std::uint32_t>(j), 1.});
+                const MultiVector z             = density.prior().draws(keys);
+                random.middleCols(first, count) = unit * (z - product(known.modes, layout.gram(known.dual, z)));
+              });
+    transform(layout.block_columns(), random, random_dual,
               [&](const MultiVector &x) { return density.prior().precision(x); });
     omega_.resize(layout.n_local(), n_known_ + n_random);
     omega_ << *known.modes, random;
@@ -54,7 +51,7 @@ namespace varfield
     {
       const Layout &coarse_layout = coarse_->transfer().coarse().layout();
       coarse_omega_.resize(coarse_layout.n_local(), omega_.cols());
-      by_blocks(layout.block_columns(), omega_, coarse_omega_,
+      transform(layout.block_columns(), omega_, coarse_omega_,
                 [&](const MultiVector &x) { return coarse_->transfer().restrict_primal(x); });
       coarse_image_ = MultiVector::Zero(coarse_omega_.rows(), coarse_omega_.cols());
     }
@@ -64,12 +61,12 @@ namespace varfield
   {
     const Layout &layout = density_.prior().layout();
     MultiVector image(omega_.rows(), omega_.cols());
-    by_blocks(layout.block_columns(), omega_, image, [&](const MultiVector &x) { return at.apply_curvature(x); });
+    transform(layout.block_columns(), omega_, image, [&](const MultiVector &x) { return at.apply_curvature(x); });
     Matrix form = symmetric(layout.gram(omega_.leftCols(n_known_), image.leftCols(n_known_)));
     if (coarse_ != nullptr)
     {
       MultiVector coarse_image(coarse_omega_.rows(), coarse_omega_.cols());
-      by_blocks(layout.block_columns(), coarse_omega_, coarse_image,
+      transform(layout.block_columns(), coarse_omega_, coarse_image,
                 [&](const MultiVector &x) { return on_coarse_mesh->apply_curvature(x); });
       form -= symmetric(coarse_->transfer().coarse().layout().gram(coarse_omega_.leftCols(n_known_),
                                                                    coarse_image.leftCols(n_known_)));
@@ -132,7 +129,7 @@ namespace varfield
     groups.together(
         [&]
         {
-          by_blocks(density_.prior().layout().block_columns(), coarse_image_, correction,
+          transform(density_.prior().layout().block_columns(), coarse_image_, correction,
                     [&](const MultiVector &x) { return coarse_->transfer().prolongate_dual(x); });
         });
     image_ += correction;

@@ -1,13 +1,15 @@
 #include <deal.II/base/mpi.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <dmumps_c.h>
 #include <limits>
 #include <numeric>
 #include <petscmat.h>
+#include <type_traits>
 #include <varfield/direct_solver.h>
-#include <varfield/exceptions.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -15,7 +17,9 @@ namespace varfield
   {
     // Jobs of MUMPS, and the entries of its control and information arrays by the numbers of its manual.
     constexpr MUMPS_INT job_begin = -1, job_end = -2, job_analyse = 1, job_factorise = 2, job_solve = 3;
-    constexpr MUMPS_INT workspace_too_small = -9, pivots_too_many = -8;
+    // Errors that a larger workspace cures: its integers, its numbers, buffers for sending and receiving.
+    constexpr std::array<MUMPS_INT, 4> workspace_errors{{-8, -9, -17, -20}};
+    static_assert(std::is_same<MUMPS_INT, int>::value, "Messages are sent as MPI_INT.");
     constexpr int columns_at_a_time = 64, columns_sent_at_a_time = 8;
     /// Share of entries up to which a block of right-hand sides is given as a sparse one.
     constexpr double sparse_share = 0.01;
@@ -54,6 +58,7 @@ namespace varfield
       /// Rows of `solution` as `held`, rows of x as owned. Collective.
       void bring(const MultiVector &solution, MultiVector &x) const
       {
+        const LoggedEvent logged("solution home");
         const auto from = offsets(to_send_), to = offsets(to_receive_);
         for (Index first = 0; first < x.cols(); first += columns_sent_at_a_time)
         {
@@ -120,8 +125,10 @@ namespace varfield
       }
       ~DirectSolver() override
       {
-        if (comm_ != MPI_COMM_NULL)
-          call(job_end);
+        if (comm_ == MPI_COMM_NULL)
+          return;
+        call(job_end);
+        MPI_Comm_free(&comm_);
       }
 
       bool set_matrix(Mat a) override
@@ -176,17 +183,20 @@ namespace varfield
       MUMPS_INT &icntl(int number) const { return mumps_.icntl[number - 1]; }
       void call(MUMPS_INT job) const
       {
+        const LoggedEvent logged(job == job_solve ? "MUMPS solve"
+                                 : job == job_end ? "MUMPS end"
+                                                  : "MUMPS factorisation");
         mumps_.job = job;
         dmumps_c(&mumps_);
       }
       bool too_little_workspace() const
       {
-        return mumps_.infog[0] == workspace_too_small || mumps_.infog[0] == pivots_too_many;
+        return std::count(workspace_errors.begin(), workspace_errors.end(), mumps_.infog[0]) > 0;
       }
 
       void begin(Mat a)
       {
-        comm_                  = PetscObjectComm(reinterpret_cast<PetscObject>(a));
+        MPI_Comm_dup(PetscObjectComm(reinterpret_cast<PetscObject>(a)), &comm_);
         n_ranks_               = static_cast<int>(dealii::Utilities::MPI::n_mpi_processes(comm_));
         first_rank_            = dealii::Utilities::MPI::this_mpi_process(comm_) == 0;
         const PetscInt *ranges = nullptr;
@@ -330,7 +340,7 @@ namespace varfield
 
       const bool symmetric_, quick_ordering_;
       mutable DMUMPS_STRUC_C mumps_ = {};
-      MPI_Comm comm_                = MPI_COMM_NULL; ///< of the matrix
+      MPI_Comm comm_                = MPI_COMM_NULL; ///< like that of the matrix
       int n_ranks_                  = 1;
       bool first_rank_              = true;
       PetscInt first_row_           = 0;

@@ -214,7 +214,7 @@ namespace varfield
       MultiVector primal      = image - s.basis.modes * s.values.asDiagonal();
       MultiVector dual        = s.image - s.basis.dual * s.values.asDiagonal();
       Vector lengths          = curvature.layout().column_dots(primal, dual).cwiseMax(0.).cwiseSqrt();
-      curvature.groups().broadcast(lengths);
+      curvature.density().agree(lengths);
       std::vector<Index> open;
       for (Index i = 0; i < lengths.size(); ++i)
         if (lengths[i] > tolerance * (1. + std::abs(s.values[i])))

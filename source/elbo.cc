@@ -144,7 +144,7 @@ namespace varfield
   namespace
   {
     /// Solves at the draws of a family.
-    DrawSolver solver_at_draws(const LogDensity &density, const Family &family, const DrawVisitor &visitor)
+    DrawSolver solver_at_draws(const LogDensity &density, const Family &family)
     {
       return [&](unsigned int, const DrawKey &key) -> std::optional<DrawValue>
       {
@@ -152,8 +152,6 @@ namespace varfield
         const auto potential = density.potential(draw.m);
         if (!potential)
           return {};
-        if (visitor)
-          visitor(draw);
         return DrawValue{draw.log_ratio, *potential};
       };
     }
@@ -161,13 +159,12 @@ namespace varfield
 
   std::optional<double> log_weight_at(const LogDensity &density, const Family &family, const DrawKey &key)
   {
-    const auto solved = attempt_draw(0, key, solver_at_draws(density, family, {}));
+    const auto solved = attempt_draw(0, key, solver_at_draws(density, family));
     return solved ? std::optional(solved->log_ratio - solved->potential) : std::nullopt;
   }
 
-  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
-                             const DrawVisitor &visitor)
+  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws)
   {
-    return average_over_draws(density.groups(), family, draws, solver_at_draws(density, family, visitor));
+    return average_over_draws(density.groups(), family, draws, solver_at_draws(density, family));
   }
 } // namespace varfield

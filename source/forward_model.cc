@@ -144,7 +144,8 @@ namespace varfield
   }
 
   template <int dim>
-  std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve(const Vector &parameters) const
+  std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve(const Vector &parameters,
+                                                            const SampleGroups *together) const
   {
     auto state           = std::make_unique<ModelState<dim>>();
     state->parameters    = parameters;
@@ -156,6 +157,8 @@ namespace varfield
     bool solved   = true;
     if (physics_->is_linear())
       solved = solve_linear(*state, fields);
+    else if (together != nullptr && together->n_groups() > 1)
+      solved = solve_shared(*state, fields, *together);
     else
       for (unsigned int e = 0; e < n && solved; ++e)
         solved = solve_nonlinear(*state, fields, e);
@@ -231,6 +234,44 @@ namespace varfield
     return r;
   }
 
+  /// Each group solves some of the experiments. Of the others it sets up the matrices at the states found.
+  template <int dim>
+  bool ForwardModel<dim>::solve_shared(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                                       const SampleGroups &groups) const
+  {
+    const unsigned int n = experiments_.size();
+    MultiVector found    = MultiVector::Zero(state.states.rows(), n);
+    bool solved          = true;
+    for (unsigned int e = groups.group(); e < n && solved; e += groups.n_groups())
+    {
+      solved       = solve_nonlinear(state, fields, e);
+      found.col(e) = state.states.col(e);
+    }
+    if (groups.sum(solved ? 0. : 1.) > 0.)
+      return false;
+    groups.sum(found);
+    for (unsigned int e = 0; e < n && solved; ++e)
+      if (e % groups.n_groups() != groups.group())
+        solved = solve_newton(state, fields, e, found.col(e), newton_target(cold_residual(state, fields, e), e));
+    return groups.sum(solved ? 0. : 1.) == 0.;
+  }
+
+  template <int dim>
+  double ForwardModel<dim>::newton_target(double cold_residual, unsigned int experiment) const
+  {
+    return newton_tolerance_ * std::max(cold_residual, norm(loads_.col(experiment)));
+  }
+
+  /// Of the Dirichlet values.
+  template <int dim>
+  double ForwardModel<dim>::cold_residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                                          unsigned int experiment) const
+  {
+    MultiVector cold = state.states.col(experiment);
+    space_->distribute(cold);
+    return norm(assemble_newton(fields, cold, experiment, nullptr));
+  }
+
   /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
   template <int dim>
   bool ForwardModel<dim>::solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
@@ -238,8 +279,7 @@ namespace varfield
   {
     MultiVector cold = state.states.col(experiment);
     space_->distribute(cold);
-    const double size   = norm(assemble_newton(fields, cold, experiment, nullptr));
-    const double target = newton_tolerance_ * std::max(size, norm(loads_.col(experiment)));
+    const double size = cold_residual(state, fields, experiment), target = newton_target(size, experiment);
     if (start_.size() > 0)
     {
       MultiVector warm = start_.col(experiment);
@@ -253,13 +293,15 @@ namespace varfield
     return solve_newton(state, fields, experiment, std::move(cold), target);
   }
 
+  /// Inexact: the linear systems are solved to ηₖ = 0.9 |rₖ|²/|rₖ₋₁|², at most 0.1 (S. C. Eisenstat, H. F. Walker, SIAM
+  /// J. Sci. Comput. 17 (1996) 16, choice 2), which leaves the convergence quadratic.
   template <int dim>
   bool ForwardModel<dim>::solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                                        unsigned int experiment, MultiVector u, double target) const
   {
     Workspace &work = *state.work[experiment];
     Vector r        = assemble_newton(fields, u, experiment, &work);
-    double size     = norm(r);
+    double size = norm(r), forcing = 0.1;
     for (unsigned int iteration = 0; iteration < max_newton_; ++iteration)
     {
       if (!std::isfinite(size) || !factorise(work))
@@ -269,9 +311,11 @@ namespace varfield
         state.states.col(experiment) = u;
         return true;
       }
+      // In full where the end may be near: the last step is what makes the state accurate.
       MultiVector step = -r;
-      if (!solve_states(work, step))
+      if (!solve_states(work, step, forcing * size > 1e3 * target ? forcing : 0.))
         return false;
+      zero_dirichlet(step); // inexact there too, and no residual would tell
       double length = 1., new_size = 0.;
       MultiVector candidate;
       for (unsigned int halving = 0; halving < 12; ++halving, length /= 2)
@@ -282,9 +326,11 @@ namespace varfield
         if (std::isfinite(new_size) && new_size < (1. - 1e-4 * length) * size)
           break;
       }
-      u    = candidate;
-      r    = assemble_newton(fields, u, experiment, &work);
-      size = norm(r);
+      u                = candidate;
+      r                = assemble_newton(fields, u, experiment, &work);
+      const double now = norm(r);
+      forcing          = std::min(0.1, 0.9 * now * now / (size * size));
+      size             = now;
     }
     return false;
   }
@@ -351,21 +397,21 @@ namespace varfield
       MultiVector rhs = MultiVector::Zero(space_->n_owned(), directions.cols());
       for (unsigned int s = 0; s < assembler_->field_slots().size(); ++s)
         rhs -= multiply(state.work[e]->field[s], expanded[assembler_->field_slots()[s].field]);
-      MultiVector boundary = MultiVector::Zero(rhs.rows(), rhs.cols());
-      bool any             = false;
+      MultiVector boundary;
       for (std::size_t t = 0; t < traces_.size(); ++t)
         if (traces_[t].experiment == e)
         {
+          if (boundary.cols() == 0)
+            boundary = MultiVector::Zero(rhs.rows(), rhs.cols());
           boundary += state.trace_slopes[t].asDiagonal() * multiply(traces_[t].values, expanded[traces_[t].field]);
-          any = true;
         }
-      if (any)
+      if (boundary.cols() > 0)
       {
         rhs -= multiply(matrices_of(state, e).full, boundary);
         for (const unsigned int node : dirichlet_nodes_)
           rhs.row(node) = boundary.row(node);
       }
-      blocks.push_back(rhs);
+      blocks.push_back(std::move(rhs));
     }
     const bool solved = solve_blocks(state, blocks, false, tolerance);
     result            = Matrix::Zero(measurements_->size(), directions.cols());

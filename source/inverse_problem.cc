@@ -113,10 +113,10 @@ namespace varfield
   }
 
   template <int dim>
-  std::optional<double> InverseProblem<dim>::potential(const Vector &m) const
+  std::optional<double> InverseProblem<dim>::potential_at(const Vector &m, const SampleGroups *together) const
   {
     last_.reset(); // gives its matrices back first
-    last_ = model_.solve(m);
+    last_ = model_.solve(m, together);
     if (!last_)
       return {};
     const double value = measurements_.potential(last_->predictions);
@@ -124,9 +124,10 @@ namespace varfield
   }
 
   template <int dim>
-  std::optional<std::pair<double, Vector>> InverseProblem<dim>::potential_and_gradient(const Vector &m) const
+  std::optional<std::pair<double, Vector>> InverseProblem<dim>::potential_and_gradient(const Vector &m,
+                                                                                       bool together) const
   {
-    const auto value = potential(m);
+    const auto value = potential_at(m, together ? &groups_ : nullptr);
     if (!value)
       return {};
     model_.linearize(*last_);
@@ -136,29 +137,32 @@ namespace varfield
     return std::make_pair(*value, Vector(gradient.col(0)));
   }
 
+  /// Whether this group, or where the work is shared every group, could solve.
+  template <int dim>
+  bool InverseProblem<dim>::all_solved(bool solved, const Effort &effort) const
+  {
+    return effort.together ? groups_.sum(solved ? 0. : 1.) == 0. : solved;
+  }
+
   /// Jᵀ times many columns, a few at a time: what a solve holds beside the result is several times as wide. Together
   /// each group takes its share of the columns.
   template <int dim>
   bool InverseProblem<dim>::jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const
   {
-    const Index n = weights.cols(), width = prior().layout().block_columns();
-    const auto share  = effort.together ? groups_.share(n) : std::pair<Index, Index>(0, n);
-    const Index begin = share.first, end = share.second;
-    result      = MultiVector::Zero(prior().layout().n_local(), n);
-    bool solved = true;
+    const Index n    = weights.cols();
+    const auto share = effort.together ? groups_.share(n) : std::pair<Index, Index>(0, n);
+    result           = MultiVector::Zero(prior().layout().n_local(), n);
+    bool solved      = true;
     MultiVector part;
-    for (Index first = begin; first < end && solved; first += width)
-    {
-      const Index count = std::min(width, end - first);
-      solved            = model_.adjoint(*last_, weights.middleCols(first, count), part, effort.tolerance);
-      if (solved)
-        result.middleCols(first, count) = part;
-    }
+    by_blocks(share.first, share.second, prior().layout().block_columns(),
+              [&](Index first, Index count)
+              {
+                solved = solved && model_.adjoint(*last_, weights.middleCols(first, count), part, effort.tolerance);
+                if (solved)
+                  result.middleCols(first, count) = part;
+              });
     if (effort.together)
-    {
-      solved = groups_.sum(solved ? 0. : 1.) == 0.;
       groups_.sum(result);
-    }
     return solved;
   }
 
@@ -180,7 +184,7 @@ namespace varfield
     bool solved         = jacobian(roots(Eigen::all, used), effort, factor);
     if (is_loose)
       solved = model_.adjoint(*last_, gradient, own) && solved;
-    if (!solved)
+    if (!all_solved(solved, effort))
       return nullptr;
     // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own unless these are loose.
     Vector full      = is_loose ? Vector(own.col(0)) : Vector(product(factor, gradient(used).cwiseQuotient(root)));
@@ -192,9 +196,8 @@ namespace varfield
   template <int dim>
   std::unique_ptr<Linearization> InverseProblem<dim>::linearize(const Vector &m, const Effort &effort) const
   {
-    const auto value  = potential(m);
-    const bool solved = effort.together ? groups_.sum(value ? 0. : 1.) == 0. : value.has_value();
-    if (!solved)
+    const auto value = potential_at(m, effort.together ? &groups_ : nullptr);
+    if (!all_solved(value.has_value(), effort))
       return nullptr;
     model_.linearize(*last_);
     const Vector gradient = measurements_.gradient(last_->predictions);
@@ -205,7 +208,7 @@ namespace varfield
     else
     {
       MultiVector adjoint;
-      if (!model_.adjoint(*last_, gradient, adjoint))
+      if (!all_solved(model_.adjoint(*last_, gradient, adjoint), effort))
         return nullptr;
       result = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights, effort.tolerance);
       result->gradient = adjoint.col(0);

@@ -1,5 +1,6 @@
 #include <varfield/direct_solver.h>
 #include <varfield/exceptions.h>
+#include <varfield/krylov.h>
 #include <varfield/multigrid.h>
 #include <varfield/timing.h>
 
@@ -86,24 +87,7 @@ namespace varfield
       bool solve(MultiVector &x, bool transpose, double tolerance) const override
       {
         KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : tolerance_, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT);
-        bool converged    = true;
-        iterations_       = 0;
-        MultiVector b     = x;
-        const auto kspcom = PetscObjectComm(reinterpret_cast<PetscObject>(ksp_));
-        for (Index j = 0; j < x.cols(); ++j)
-        {
-          x.col(j).setZero();
-          const ColumnVec bj(kspcom, b.rows(), b.col(j).data()), xj(kspcom, x.rows(), x.col(j).data());
-          transpose &&kind_ == MatrixKind::general ? KSPSolveTranspose(ksp_, bj.vec(), xj.vec())
-                                                   : KSPSolve(ksp_, bj.vec(), xj.vec());
-          KSPConvergedReason reason;
-          KSPGetConvergedReason(ksp_, &reason);
-          converged  = converged && reason > 0;
-          PetscInt n = 0;
-          KSPGetIterationNumber(ksp_, &n);
-          iterations_ = std::max(iterations_, static_cast<unsigned int>(n));
-        }
-        return converged;
+        return solve_columns(ksp_, x, transpose && kind_ == MatrixKind::general, iterations_);
       }
 
       unsigned int iterations() const override { return iterations_; }
@@ -111,12 +95,7 @@ namespace varfield
     private:
       void create_ksp(Mat a)
       {
-        KSPCreate(communicator(a), &ksp_);
-        KSPSetType(ksp_, kind_ == MatrixKind::general ? KSPGMRES : KSPCG);
-        // PETSc's default norm is the preconditioned one, which flatters by two to three digits.
-        if (kind_ == MatrixKind::general)
-          KSPSetPCSide(ksp_, PC_RIGHT);
-        KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
+        ksp_ = make_krylov(a, kind_);
         KSPSetTolerances(ksp_, settings_.tolerance, 1e-300, PETSC_DEFAULT, settings_.max_iterations);
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
@@ -218,7 +197,9 @@ namespace varfield
     prm.add_parameter(
         "PETSc options", petsc_options,
         "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
-        "“-spd_pc_type hypre”, which takes the place of the multigrid method.");
+        "“-spd_pc_type hypre”, which takes the place of the multigrid method. Without such a choice the multigrid on "
+        "the "
+        "hierarchy of meshes reads none.");
   }
 
   double LinearSolver::log_determinant() const

@@ -2,9 +2,9 @@
 
 namespace varfield
 {
-  std::optional<std::pair<double, Vector>> LogDensity::potential_and_gradient(const Vector &m) const
+  std::optional<std::pair<double, Vector>> LogDensity::potential_and_gradient(const Vector &m, bool together) const
   {
-    const auto at_m = linearize(m);
+    const auto at_m = linearize(m, {0., together});
     if (!at_m)
       return {};
     return std::make_pair(at_m->potential, at_m->gradient);
@@ -21,5 +21,11 @@ namespace varfield
     groups().broadcast(&x, 1);
     prior().layout().broadcast(&x, 1);
     return x;
+  }
+
+  void LogDensity::agree(Vector &values) const
+  {
+    groups().broadcast(values);
+    prior().layout().broadcast(values.data(), static_cast<std::size_t>(values.size()));
   }
 } // namespace varfield

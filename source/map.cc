@@ -79,7 +79,7 @@ namespace varfield
     {
       std::optional<std::pair<double, Vector>> value;
       if (gradient_only)
-        value = density.potential_and_gradient(point.m);
+        value = density.potential_and_gradient(point.m, /* together */ true);
       else if ((point.at = density.linearize(point.m, effort())))
         value = std::make_pair(point.at->potential, point.at->gradient);
       const bool finite = value && std::isfinite(value->first) &&
@@ -98,7 +98,7 @@ namespace varfield
 
     bool Minimization::evaluate(Iterate &point) const
     {
-      const auto potential = density.potential(point.m);
+      const auto potential = density.potential_together(point.m);
       if (!everywhere(potential && std::isfinite(*potential)))
         return false;
       point.potential = agreed(*potential);

@@ -1,8 +1,9 @@
 #include <array>
 #include <cmath>
 #include <tuple>
-#include <varfield/exceptions.h>
+#include <varfield/krylov.h>
 #include <varfield/multigrid.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -43,6 +44,7 @@ namespace varfield
       }
       ~Cycle()
       {
+        coarsest_.reset(); // before its matrix
         for (Mat &a : coarse_)
           MatDestroy(&a);
       }
@@ -51,6 +53,7 @@ namespace varfield
 
       bool set_matrix(Mat a)
       {
+        const LoggedEvent logged("multigrid set-up");
         bool regular = matrices_[0].set(a, symmetric_);
         for (std::size_t l = 1; l < n_levels() && regular; ++l)
         {
@@ -65,6 +68,7 @@ namespace varfield
         return regular;
       }
 
+      bool is_multigrid() const { return n_levels() > 1; }
       const BlockMatrix &matrix() const { return matrices_[0]; }
       /// Of the vectors that it is applied to.
       const Order &order() const { return matrices_[0].order(); }
@@ -87,10 +91,10 @@ namespace varfield
       template <class N>
       void apply(const N *b, N *x, CycleVectors<N> &v) const
       {
-        if (n_levels() == 1)
-          scale(matrices_[0].n_rows(), matrices_[0].rows().inverse_diagonal.data(), b, x);
-        else
-          descend(0, b, x, v);
+        if (!is_multigrid())
+          return scale(matrices_[0].n_rows(), matrices_[0].rows().inverse_diagonal.data(), b, x);
+        const LoggedEvent logged(n_lanes<N> > 1 ? "multigrid cycle, block" : "multigrid cycle");
+        descend(0, b, x, v);
       }
 
     private:
@@ -162,6 +166,8 @@ namespace varfield
       /// Columns from `first` on, to this tolerance; false where one of them did not converge.
       bool solve(MultiVector &block, Index first, double tolerance)
       {
+        const LoggedEvent logged(cycle_.is_multigrid() ? n_lanes<N> > 1 ? "multigrid CG, block" : "multigrid CG"
+                                                       : "Jacobi CG");
         load(block, first, r_, cycle_.order());
         std::fill(x_.begin(), x_.end(), N{});
         const N square = sum(dot(n_, r_.data(), r_.data()), comm_);
@@ -180,7 +186,7 @@ namespace varfield
           converged = mark_active(sum(dot(n_, r_.data(), r_.data()), comm_), 0.01);
         }
         store(x_, block, first, cycle_.order());
-        return true;
+        return converged;
       }
 
       unsigned int iterations() const { return iterations_; }
@@ -324,23 +330,7 @@ namespace varfield
           return solve_transposed(x, tolerance);
         KSPSetTolerances(ksp_, tolerance > 0. ? tolerance : settings_.tolerance, 1e-300, PETSC_DEFAULT,
                          settings_.max_iterations);
-        bool converged = true;
-        MultiVector b  = x;
-        iterations_    = 0;
-        for (Index j = 0; j < x.cols(); ++j)
-        {
-          x.col(j).setZero();
-          const ColumnVec bj(comm_of(matrix_), b.rows(), b.col(j).data()),
-              xj(comm_of(matrix_), x.rows(), x.col(j).data());
-          KSPSolve(ksp_, bj.vec(), xj.vec());
-          KSPConvergedReason reason;
-          KSPGetConvergedReason(ksp_, &reason);
-          PetscInt n = 0;
-          KSPGetIterationNumber(ksp_, &n);
-          iterations_ = std::max(iterations_, static_cast<unsigned int>(n));
-          converged   = converged && reason > 0;
-        }
-        return converged;
+        return solve_columns(ksp_, x, false, iterations_);
       }
 
       unsigned int iterations() const override { return iterations_; }
@@ -366,10 +356,7 @@ namespace varfield
 
       void create_ksp()
       {
-        KSPCreate(comm_of(matrix_), &ksp_);
-        KSPSetType(ksp_, KSPGMRES);
-        KSPSetPCSide(ksp_, PC_RIGHT);
-        KSPSetNormType(ksp_, KSP_NORM_UNPRECONDITIONED);
+        ksp_  = make_krylov(matrix_, MatrixKind::general);
         PC pc = nullptr;
         KSPGetPC(ksp_, &pc);
         PCSetType(pc, PCSHELL);

@@ -59,7 +59,7 @@ namespace varfield
                                             const NewtonOptions &options, const LowRankCorrection *approximation)
     {
       const Layout &layout = curvature.layout();
-      const auto dot = [&](const Vector &x, const Vector &y) { return curvature.groups().broadcast(layout.dot(x, y)); };
+      const auto dot = [&](const Vector &x, const Vector &y) { return curvature.density().agreed(layout.dot(x, y)); };
       NewtonStep step;
       step.primal = step.dual = Vector::Zero(gradient.size());
       Vector residual         = -gradient;

@@ -52,7 +52,7 @@ namespace varfield
       Vector gradient = at->gradient + Vector(density.prior().precision(family.mean()));
       groups.broadcast(gradient);
       const NewtonStep step = newton.solve(exact, gradient, 1e-13);
-      norm = std::sqrt(std::max(0., -groups.broadcast(density.prior().layout().dot(gradient, step.primal))));
+      norm = std::sqrt(std::max(0., -density.agreed(density.prior().layout().dot(gradient, step.primal))));
       if (result.iterations == 0)
         first_norm = norm;
       else if (norm <= 1e-10 * (1. + first_norm))

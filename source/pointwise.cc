@@ -69,7 +69,7 @@ namespace varfield
             {
               std::vector<DrawKey> keys;
               for (unsigned int k = first; k < std::min(n, first + width); ++k)
-                keys.push_back({settings.seed, Stream::probing, k, 1.});
+                keys.push_back({settings.seed, Stream::variances, k, 1.});
               sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
             }
           });
@@ -84,12 +84,12 @@ namespace varfield
     {
       const Index width = block_size_of(fields);
       Vector sum        = Vector::Zero(fields[f].space().n_owned());
-      for (Index first = 0; first < columns.cols(); first += width)
-      {
-        const Index count = std::min(width, columns.cols() - first);
-        sum += fields[f].expand(fields.part(columns.middleCols(first, count), f)).cwiseAbs2() *
-               weights.segment(first, count);
-      }
+      by_blocks(0, columns.cols(), width,
+                [&](Index first, Index count)
+                {
+                  sum += fields[f].expand(fields.part(columns.middleCols(first, count), f)).cwiseAbs2() *
+                         weights.segment(first, count);
+                });
       return sum;
     }
   } // namespace

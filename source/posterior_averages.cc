@@ -81,12 +81,11 @@ namespace varfield
     {
     public:
       /// The posterior itself. Draws are made from loads if `from_loads` and the covariance is a low-rank correction.
-      Level(const Case<dim> &problem, const Family &family, bool from_loads)
-          : problem_(problem), family_(family), mean_(family.mean())
+      Level(const Case<dim> &problem, const Family &family, bool from_loads) : problem_(problem), family_(family)
       {
         if (from_loads)
           if (auto correction = family.low_rank_correction())
-            frozen_.emplace(prior(), mean_, std::move(*correction));
+            frozen_.emplace(prior(), family.mean(), std::move(*correction));
       }
 
       /// The posterior on the next finer mesh, carried down.
@@ -96,8 +95,7 @@ namespace varfield
             fields_up_(std::make_unique<FieldTransfer<dim>>(problem.fields(), fine.problem_.fields())),
             states_up_(std::make_unique<Interpolation<dim>>(problem.model().space().dof_handler(), problem.mesh(),
                                                             fine.problem_.model().space().dof_handler())),
-            frozen_(fine.frozen_->restricted(*fields_up_)),
-            mean_(frozen_->mean())
+            frozen_(fine.frozen_->restricted(*fields_up_))
       {
       }
 
@@ -112,7 +110,7 @@ namespace varfield
       /// Solves at the mean. False where that fails in any group. Collective over the world.
       bool solve_at_mean()
       {
-        const bool solved = problem_.density().potential(mean_).has_value();
+        const bool solved = problem_.density().potential(frozen_ ? frozen_->mean() : family_.mean()).has_value();
         if (problem_.groups().sum(solved ? 0. : 1.) > 0.)
           return false;
         reference_              = std::make_unique<ModelState<dim>>();
@@ -139,7 +137,6 @@ namespace varfield
       std::unique_ptr<FieldTransfer<dim>> fields_up_; ///< to the next finer mesh
       std::unique_ptr<Interpolation<dim>> states_up_;
       std::optional<FrozenGaussian> frozen_;
-      Vector mean_;
     };
 
     template <int dim>

@@ -12,9 +12,13 @@ namespace varfield
         prior_gradient_(density.prior().precision(family.mean()))
   {
     if (coarse != nullptr || (family.follows_curvature() && !density.keeps_linearizations(draws.count)))
-      if (const auto correction = family.low_rank_correction())
+    {
+      // In a basis of the whole space there is nothing that a sketch would leave out.
+      const auto correction = family.low_rank_correction();
+      if (correction && correction->modes.cols() < density.prior().layout().n_global())
         sketch_ = std::make_unique<CurvatureSketch>(
-            density, *correction, DrawKey{draws.seed, Stream::probing, 1000 * (1 + draws.first), 1.}, coarse);
+            density, *correction, DrawKey{draws.seed, Stream::sketch, 1000 * draws.first, 1.}, coarse);
+    }
     solve_draws(family, draws);
     average_gradients();
     if (sketch_)

@@ -54,6 +54,22 @@ namespace varfield
       return number->second;
     }
 
+    /// And events.
+    PetscLogEvent petsc_event(const char *name)
+    {
+      static std::map<std::string, PetscLogEvent> numbers;
+      static const PetscClassId varfield = []
+      {
+        PetscClassId id = 0;
+        PetscClassIdRegister("varfield", &id);
+        return id;
+      }();
+      const auto [number, is_new] = numbers.emplace(name, 0);
+      if (is_new)
+        PetscLogEventRegister(name, varfield, &number->second);
+      return number->second;
+    }
+
     bool petsc_runs()
     {
       PetscBool initialized = PETSC_FALSE, finalized = PETSC_FALSE;
@@ -112,6 +128,16 @@ namespace varfield
   {
     stopwatch().stop();
     stopwatch().kind = outer_;
+  }
+
+  LoggedEvent::LoggedEvent(const char *name) : event_(petsc_event(name))
+  {
+    PetscLogEventBegin(event_, nullptr, nullptr, nullptr, nullptr);
+  }
+
+  LoggedEvent::~LoggedEvent()
+  {
+    PetscLogEventEnd(event_, nullptr, nullptr, nullptr, nullptr);
   }
 
   const std::vector<StageRecord> &stage_records()

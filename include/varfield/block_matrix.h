@@ -56,8 +56,6 @@ namespace varfield
     std::size_t n_rows() const { return rows_.diagonal.size(); }
     const Order &order() const { return order_; }
     const SplitRows &rows() const { return rows_; }
-    /// Memory on this rank.
-    double bytes() const;
 
     /// y = A x.
     template <class N>

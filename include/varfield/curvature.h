@@ -31,6 +31,7 @@ namespace varfield
     /// An average that was gathered draw by draw.
     Curvature(const LogDensity &density, const CurvatureSketch &sketch);
 
+    const LogDensity &density() const { return *density_; }
     const GaussianPrior &prior() const { return density_->prior(); }
     const Layout &layout() const { return prior().layout(); }
     const SampleGroups &groups() const { return density_->groups(); }

@@ -72,11 +72,8 @@ namespace varfield
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver);
 
-  /// ELBO by fresh draws. `visitor` is called in its group after the model of a draw was solved. Collective over the
-  /// world.
-  using DrawVisitor = std::function<void(const Draw &)>;
-  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws,
-                             const DrawVisitor &visitor = {});
+  /// ELBO by fresh draws. Collective over the world.
+  ElboEstimate estimate_elbo(const LogDensity &density, const Family &family, const DrawRange &draws);
 } // namespace varfield
 
 #endif

@@ -67,8 +67,10 @@ namespace varfield
     bool is_affine() const { return is_affine_; }
     std::string describe() const;
 
-    /// The states and predictions, or nullptr where the model cannot be solved (on all ranks together).
-    std::unique_ptr<ModelState<dim>> solve(const Vector &parameters) const;
+    /// The states and predictions, or nullptr where the model cannot be solved (on all ranks together). Groups that
+    /// are given solve for the same parameters `together`: the experiments of a nonlinear law are shared out, and the
+    /// call is collective over the world.
+    std::unique_ptr<ModelState<dim>> solve(const Vector &parameters, const SampleGroups *together = nullptr) const;
     /// The last states solved for are where iterations begin from now on, of linear solvers and of Newton's method:
     /// near them fewer are needed.
     void start_from_last() const { start_ = last_; }
@@ -114,6 +116,11 @@ namespace varfield
     bool solve_linearized(const Workspace &work, MultiVector &x, bool transpose, double tolerance) const;
     bool solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const;
     bool solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                         unsigned int experiment) const;
+    bool solve_shared(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                      const SampleGroups &groups) const;
+    double newton_target(double cold_residual, unsigned int experiment) const;
+    double cold_residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                          unsigned int experiment) const;
     bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, unsigned int experiment,
                       MultiVector u, double target) const;

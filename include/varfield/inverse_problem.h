@@ -54,8 +54,9 @@ namespace varfield
                    const SampleGroups &groups, const CurvatureSettings &settings);
 
     const GaussianPrior &prior() const override { return fields_.prior(); }
-    std::optional<double> potential(const Vector &m) const override;
-    std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const override;
+    std::optional<double> potential(const Vector &m) const override { return potential_at(m, nullptr); }
+    std::optional<double> potential_together(const Vector &m) const override { return potential_at(m, &groups_); }
+    std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m, bool together) const override;
     std::unique_ptr<Linearization> linearize(const Vector &m, const Effort &effort = {}) const override;
     void start_from_last() const override { model_.start_from_last(); }
     double potential_error() const override { return model_.solves_iteratively() ? model_.tolerance() : 1e-13; }
@@ -71,6 +72,8 @@ namespace varfield
     const ModelState<dim> *last() const { return last_.get(); }
 
   private:
+    std::optional<double> potential_at(const Vector &m, const SampleGroups *together) const;
+    bool all_solved(bool solved, const Effort &effort) const;
     bool jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const;
     std::unique_ptr<Linearization> in_data_space(const Vector &gradient, const Vector &weights,
                                                  const Effort &effort) const;

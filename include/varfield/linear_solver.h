@@ -77,7 +77,8 @@ namespace varfield
     /// Whether create() chooses a factorisation.
     static bool is_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global, unsigned int dim);
     /// Direct while the factor fits (2D up to 4·10⁵ and 3D up to 6·10⁴ unknowns for each rank group), multigrid beyond,
-    /// Jacobi for mass matrices. PETSc options that choose a method or a preconditioner have their way. Collective.
+    /// Jacobi for mass matrices. PETSc options that choose a method or a preconditioner have their way among the
+    /// iterative solvers. Collective.
     static std::unique_ptr<LinearSolver> create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
                                                 unsigned int dim, const HierarchySource &hierarchy = {});
     /// In words, for the terminal; `refined`: whether the mesh was made from a coarser one.

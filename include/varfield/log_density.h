@@ -68,10 +68,13 @@ namespace varfield
     virtual const GaussianPrior &prior() const = 0;
     /// Φ(m), finite, or nothing.
     virtual std::optional<double> potential(const Vector &m) const = 0;
+    /// The same where all groups ask for the same m and may share the work. Collective over the world.
+    virtual std::optional<double> potential_together(const Vector &m) const { return potential(m); }
     /// Φ, gradient and curvature at m, or nullptr. The object may be kept while others are made.
     virtual std::unique_ptr<Linearization> linearize(const Vector &m, const Effort &effort = {}) const = 0;
-    /// Φ and its gradient only: cheaper than linearize() where the curvature is not wanted.
-    virtual std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m) const;
+    /// Φ and its gradient only: cheaper than linearize() where the curvature is not wanted. `together` as in Effort.
+    virtual std::optional<std::pair<double, Vector>> potential_and_gradient(const Vector &m,
+                                                                            bool together = false) const;
     /// The last model solved is where iterative solves begin from now on. Not collective; to be called alike in all
     /// groups, where all of them solved the same.
     virtual void start_from_last() const {}
@@ -89,6 +92,7 @@ namespace varfield
     /// `x` as the first rank of the first group has it, on all ranks: decisions hang on numbers that are the same to
     /// the last bit. Collective over the world.
     double agreed(double x) const;
+    void agree(Vector &values) const;
   };
 } // namespace varfield
 

@@ -65,6 +65,19 @@ namespace varfield
     const Work outer_;
   };
 
+  /// Until the end of the object's life messages, reductions and flop count to an event of PETSc's log (-log_view).
+  class LoggedEvent
+  {
+  public:
+    explicit LoggedEvent(const char *name);
+    ~LoggedEvent();
+    LoggedEvent(const LoggedEvent &)            = delete;
+    LoggedEvent &operator=(const LoggedEvent &) = delete;
+
+  private:
+    const int event_;
+  };
+
   /// The stages so far, in the order in which they began. Local to the rank.
   const std::vector<StageRecord> &stage_records();
 } // namespace varfield

@@ -2,6 +2,7 @@
 #define varfield_vectors_h
 
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <mpi.h>
@@ -66,6 +67,14 @@ namespace varfield
     std::vector<std::uint64_t> keys_;
     std::uint64_t key_bound_ = 0;
   };
+
+  /// Calls action(first, count) for the columns `begin` … `end` − 1, `width` at a time.
+  template <class Action>
+  void by_blocks(Index begin, Index end, Index width, const Action &action)
+  {
+    for (Index first = begin; first < end; first += width)
+      action(first, std::min(width, end - first));
+  }
 
   /// A B for small B, and for ranks that own no rows of A (for which BLAS is not to be asked).
   MultiVector product(const MultiVector &a, const Matrix &b);

@@ -40,7 +40,7 @@ namespace varfield
       line.rank      = family.rank();
       line.cost      = density.cost();
       line.note      = note;
-      return density.groups().broadcast(monitor && monitor(line) ? 1. : 0.) > 0.;
+      return density.agreed(monitor && monitor(line) ? 1. : 0.) > 0.;
     }
 
     /// Newton's method on the ELBO (Opper, Archambeau 2009): at the optimum E_q[∇Φ] + C⁻¹mean = 0 and S⁻¹ = C⁻¹ +
@@ -331,9 +331,9 @@ namespace varfield
       if (mean_loss > tolerated_loss())
         return false;
       const CovarianceResidual covariance = before.covariance_residual(sweep.curvature());
-      loss                                = groups().broadcast(mean_loss + covariance.sampling_loss / n_averaged);
+      loss                                = density.agreed(mean_loss + covariance.sampling_loss / n_averaged);
       note += ", loss through sampling " + two_digits(loss);
-      const double covariance_excess = groups().broadcast(excess(covariance.loss, covariance.noise));
+      const double covariance_excess = density.agreed(excess(covariance.loss, covariance.noise));
       if (covariance_excess > 9.)
       {
         forget();
@@ -382,16 +382,21 @@ namespace varfield
     /// For the next mesh.
     void Maximization::remember(bool converged)
     {
-      if (coupled)
+      if (!converged)
+      {
+        memory.n_averaged = 0;
+        memory.loss = memory.coupled_loss = 0.;
+      }
+      else if (coupled)
         memory.coupled_loss += loss - memory.loss;
       else
       {
-        memory.n_averaged = n_averaged;
-        memory.noise_sum  = noise_sum;
+        memory.n_averaged   = n_averaged;
+        memory.noise_sum    = noise_sum;
+        memory.coupled_loss = carried_over ? memory.coupled_loss : 0.;
       }
-      if (!converged)
-        memory.n_averaged = 0;
-      memory.loss = loss;
+      if (converged)
+        memory.loss = loss;
       memory.elbo = last;
     }
 
