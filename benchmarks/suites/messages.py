@@ -1,9 +1,10 @@
 """messages, bytes and reductions at 1 to 8 ranks, a model fitted to them, and what it says of 10³ to 10⁵ ranks.
 
-Counts, which no noise of a machine touches: from PETSc's log, whose stages are the program's phases; the program's
-own reductions from summary.json; and everything that goes from rank to rank, libraries included, from Open MPI's
-monitoring (where mpirun is Open MPI's). What the last sees and the first does not is MUMPS, p4est and deal.II. Runs
-are short (one sweep of 4 draws, 4 draws of the posterior): operations are counted, and costs given for each.
+Counts, which no noise of a machine touches: from PETSc's log, whose stages are the program's phases and whose events
+are its solvers ("multigrid CG, block", "MUMPS solve" and so on); the program's own reductions from summary.json; and
+what goes from rank to rank, libraries included, from Open MPI's monitoring (where mpirun is Open MPI's). The latter
+does not see persistent requests, with which PETSc exchanges ghost values, and PETSc does not see MUMPS. Runs are short
+(one sweep of 4 draws, 4 draws of the posterior): operations are counted, and costs given for each.
 """
 import math
 
@@ -12,7 +13,9 @@ import scaling_model
 import tables
 from .common import ONE_MESH, fixed_draws, square
 
-DRAWS_OF_A_SWEEP = 16  # of a real run; the short runs have 4
+DRAWS = 4  # of the short runs, and of a sweep whose control variate is the posterior on the mesh before
+DRAWS_OF_GROUPS = 16  # of a sweep on the first mesh
+LANES = 8  # right-hand sides that a block of multigrid works on at the same time
 SQUARES = {
     "quick": {32: (1, 2)},
     "default": {64: (1, 2, 4, 8), 128: (1, 2, 4), 256: (1, 2, 4)},
@@ -29,7 +32,7 @@ UNKNOWNS = 1e9
 LARGE = (1e3, 1e4, 1e5)
 
 
-def short(sweeps=1, draws=4):
+def short(sweeps=1, draws=DRAWS):
     return (
         ONE_MESH,
         ("Inference/natural gradient/Maximum iterations", str(sweeps)),
@@ -40,7 +43,7 @@ def short(sweeps=1, draws=4):
     ) + fixed_draws(4)
 
 
-def flat(side, ranks, groups=1, sweeps=1, draws=4):
+def flat(side, ranks, groups=1, sweeps=1, draws=DRAWS):
     return harness.Configuration(
         (square(side), ("Parallel/Sample groups", str(groups))) + short(sweeps, draws),
         "ld100",
@@ -64,14 +67,14 @@ def cube(side, ranks):
 
 
 def real_sweeps(side):
-    """Two sweeps of as many draws as usual: their right-hand sides, which do not depend on ranks or solver."""
+    """Two sweeps: their right-hand sides, which do not depend on ranks or solver."""
     return harness.Configuration(
         (
             ("Mesh/Subdivisions", f"{side}, {side}, {side}"),
             ("Linear solver/Type", "direct"),
             ("Parallel/Sample groups", "1"),
         )
-        + short(2, DRAWS_OF_A_SWEEP),
+        + short(2),
         "box_3d",
     )
 
@@ -79,8 +82,8 @@ def real_sweeps(side):
 def in_groups(side, groups):
     """Runs of one and of three sweeps, if there are several groups: two sweeps send the difference between them."""
     if groups == 1:
-        return [flat(side, 1, 1, 1, DRAWS_OF_A_SWEEP)]
-    return [flat(side, groups, groups, sweeps, DRAWS_OF_A_SWEEP) for sweeps in (1, 3)]
+        return [flat(side, 1, 1, 1, DRAWS_OF_GROUPS)]
+    return [flat(side, groups, groups, sweeps, DRAWS_OF_GROUPS) for sweeps in (1, 3)]
 
 
 def configurations(size):
@@ -162,8 +165,8 @@ def total_table(found):
                 name(r),
                 petsc["messages"],
                 petsc["bytes"] / 1e6,
-                p2p["messages"] - petsc["messages"],
-                (p2p["bytes"] - petsc["bytes"]) / 1e6,
+                p2p["messages"],
+                p2p["bytes"] / 1e6,
                 collective["messages"],
                 collective["bytes"] / 1e6,
             ]
@@ -171,74 +174,62 @@ def total_table(found):
     return tables.table(
         [
             "mesh, ranks",
-            "PETSc: messages",
-            "PETSc: MB",
-            "others, point to point: messages",
-            "others: MB",
-            "inside collectives: messages",
-            "inside collectives: MB",
+            "PETSc's log: messages",
+            "PETSc's log: MB",
+            "Open MPI, point to point: messages",
+            "MB",
+            "Open MPI, inside collectives: messages",
+            "MB",
         ],
         rows,
     )
 
 
 def direct_table(found):
-    """What MUMPS costs for one factorisation and one right-hand side."""
+    """What MUMPS costs for one right-hand side, its share of the factorisation included."""
     rows = []
     for r in found:
         if r["ranks"] == 1 or r["groups"] > 1:
             continue
         n = r["state_unknowns"]
-        block, one = petsc_event(r, "MatMatSolve"), petsc_event(r, "MatSolve")
-        solves = sum(harness.count(r["stages"], kind) for kind in ("state solves", "tangents and adjoints"))
+        home, solve, halo = (petsc_event(r, e) for e in ("solution home", "MUMPS solve", "ghost values"))
         factorisations = harness.count(r["stages"], "factorisations")
-        matmult = petsc_event(r, "MatMult")
-        outside = None if r["mpi"] is None else r["mpi"]["point to point"]["bytes"] - petsc_event(r, "summary")["bytes"]
-        columns = solves + harness.count(r["stages"], "prior") - one.get("count", 0)
+        columns = sum(harness.count(r["stages"], kind) for kind in ("state solves", "tangents and adjoints", "prior"))
+        mumps = None if r["mpi"] is None else r["mpi"]["point to point"]
         rows.append(
             [
                 name(r),
-                per(matmult, "messages_max", matmult.get("count")),
-                per(matmult, "bytes_max", matmult.get("count")),
-                per(block, "messages_max", block.get("count")),
-                per(block, "bytes", columns) / (8 * n),
-                per(one, "bytes", one.get("count")) / (8 * n),
-                None if outside is None else outside / factorisations / n,
-                vectors_made(r),
+                per(halo, "messages_max", halo.get("count")),
+                per(halo, "bytes_max", halo.get("count")),
+                solve.get("count"),
+                columns,
+                factorisations,
+                None if mumps is None else mumps["messages"] / solve.get("count"),
+                None if mumps is None else mumps["bytes"] / columns / (8 * n),
+                per(home, "bytes", columns) / (8 * n),
             ]
         )
     return tables.table(
         [
             "mesh, ranks",
-            "product with a matrix: messages (busiest rank)",
-            "product: bytes (busiest rank)",
-            "a block solve: messages (busiest rank)",
-            "a column of it: bytes over 8n, all ranks",
-            "a single solve: bytes over 8n, all ranks",
-            "others (MUMPS): bytes / factorisation / n",
-            "reductions in making vectors, a column of a product",
+            "exchange of ghost values: messages (busiest rank)",
+            "bytes (busiest rank)",
+            "block solves",
+            "columns of them",
+            "factorisations",
+            "MUMPS: messages of all ranks, a block solve",
+            "MUMPS: bytes over 8n, all ranks, a column",
+            "solution sent home: bytes over 8n, all ranks, a column",
         ],
         rows,
     )
 
 
-def vectors_made(record):
-    """Reductions that are in no solver and no assembly, for a column that is multiplied by a sparse matrix: PETSc's in
-making the two
-    vectors that are wrapped around it."""
-    inside = sum(
-        petsc_event(record, e).get("reductions", 0) for e in ("KSPSolve", "MatSolve", "MatMatSolve", "MatAssemblyBegin")
-    )
-    return per(
-        {"rest": petsc_event(record, "summary")["reductions"] - inside},
-        "rest",
-        harness.count(record["stages"], "sparse products"),
-    )
-
-
 def iteration(record):
-    """One iteration of conjugate gradients with multigrid, on the average of a run."""
-    solve, cycle = petsc_event(record, "KSPSolve"), petsc_event(record, "PCApply")
+    """One iteration of conjugate gradients with multigrid on a block of right-hand sides, on the average of a run;
+    bytes and flop for one of them."""
+    solve, cycle = petsc_event(record, "multigrid CG, block"), petsc_event(record, "multigrid cycle, block")
+    single, set_up = petsc_event(record, "multigrid cycle"), petsc_event(record, "multigrid set-up")
     n, its = record["state_unknowns"], cycle.get("count", 0)
     if not its:
         return None
@@ -247,13 +238,12 @@ def iteration(record):
         "ranks": record["ranks"],
         "iterations": its / solve["count"],
         "messages": solve["messages_max"] / its,
-        "bytes": solve["bytes_max"] / its,
+        "bytes": solve["bytes_max"] / its / LANES,
         "reductions": solve["reductions"] / its,
-        "flop": solve["flop"] / its / n,
-        "exchanges": petsc_event(record, "VecScatterBegin")["count"] / its,
-        "set-ups": petsc_event(record, "PCSetUp")["flop"]
-        / max(1, harness.count(record["stages"], "factorisations"))
-        / n,
+        "flop": solve["flop"] / its / n / LANES,
+        # With those of the few products outside.
+        "exchanges": petsc_event(record, "ghost values").get("count", 0) / (its + single.get("count", 0)),
+        "set-ups": set_up["flop"] / set_up["count"] / n,
     }
 
 
@@ -293,12 +283,12 @@ def iteration_table(iterations, model):
         [
             "mesh, ranks",
             "iterations a solve",
-            "flop / unknown",
+            "flop / unknown / right-hand side",
             "exchanges",
             "model",
             "messages (busiest rank)",
             "model",
-            "bytes (busiest rank)",
+            "bytes / right-hand side (busiest rank)",
             "model",
             "reductions",
             "set-up: flop / unknown",
@@ -327,12 +317,11 @@ def between_groups(results, side, groups):
     )
 
 
-# (what is done, groups, right-hand sides that share their messages, whether groups share the prior solves)
+# (what is done, groups, right-hand sides that share their messages)
 SCENARIOS = (
-    ("as it is, one group", 1, 1, False),
-    ("as it is, 16 groups", 16, 1, False),
-    ("16 groups that share the prior solves", 16, 1, True),
-    ("and 64 right-hand sides at a time", 16, 64, True),
+    ("one group", 1, LANES),
+    ("two groups, one for each pair of draws", 2, LANES),
+    ("and 64 right-hand sides at a time", 2, 64),
 )
 
 
@@ -340,13 +329,13 @@ def prediction_table(model, solves, reductions, its, measurements, columns_betwe
     rows = []
     for large in LARGE:
         ranks = scaling_model.nearest_power_of_two(large)
-        for label, groups, columns, shared in SCENARIOS:
+        for label, groups, columns in SCENARIOS:
             in_space = max(1, ranks // groups)
-            of_a_group = (sum(solves.values()) - solves["prior"]) / groups + solves["prior"] / (groups if shared else 1)
+            of_a_group = sum(solves.values()) / groups
             terms = model.seconds(UNKNOWNS, in_space, machine, columns)
             own = reductions * math.log2(ranks) * machine.latency
             # The whitened Jacobians of all draws of a group: a column for each measurement.
-            memory = DRAWS_OF_A_SWEEP / groups * measurements * 8 * UNKNOWNS / in_space
+            memory = DRAWS / groups * measurements * 8 * UNKNOWNS / in_space
             cross = 0 if groups == 1 else columns_between * 8 * UNKNOWNS / in_space / machine.bandwidth
             total = sum(terms.values()) * of_a_group * its + own + cross
             rows.append(
@@ -385,7 +374,7 @@ def report(given, results, folder):
     if fit is None:
         return text
     model, a_spread, b_spread = fit
-    text += "\n### 3D, multigrid: one iteration of conjugate gradients\n\n" + iteration_table(iterations, model)
+    text += f"\n### 3D, multigrid: one iteration of conjugate gradients on {LANES} right-hand sides\n\n" + iteration_table(iterations, model)
     text += (
         f"\nFitted to at most {FITTED_UP_TO} ranks: a = {model.a:.3g} (each within a factor {a_spread:.2f}), "
         f"b = {model.b:.3g} (within {b_spread:.2f}); "
@@ -399,10 +388,10 @@ def report(given, results, folder):
     its = max(i["iterations"] for i in iterations)
     measurements = sweep["measurements"]["used"]
     smallest = min(round(r["cells"] ** 0.5) for r in plane)
-    columns = between_groups(results, smallest, 4) or between_groups(results, smallest, 2) or math.nan
+    columns = between_groups(results, smallest, 2) or math.nan
     machine = scaling_model.Machine()
     text += (
-        f"\n### Prediction: 10⁹ unknowns in 3D, one sweep of {DRAWS_OF_A_SWEEP} draws and {measurements} measurements"
+        f"\n### Prediction: 10⁹ unknowns in 3D, one sweep of {DRAWS} draws and {measurements} measurements"
         "\n\n"
         f"Right-hand sides of a sweep (counted at {round(sweep['cells'] ** (1 / 3))}³): "
         f"{', '.join(f'{v:.0f} {k}' for k, v in solves.items())}, each of {its:.0f} iterations with "
@@ -435,7 +424,7 @@ def groups_text(given, results):
         return ""
     return (
         f"\n### Sample groups of one rank, ld100 at {smallest}²\n\n"
-        f"Work of the first group in one sweep of {DRAWS_OF_A_SWEEP} draws, and "
+        f"Work of the first group in one sweep of {DRAWS_OF_GROUPS} draws, and "
         "what a rank sends to the other groups:\n\n"
         + tables.table(
             [
@@ -457,7 +446,7 @@ def draw(model, solves, its, machine, folder):
         return
     ranks = [2**k for k in range(7, 21)]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-    for axis, columns in zip(axes, (1, 64)):
+    for axis, columns in zip(axes, (LANES, 64)):
         terms = [model.seconds(UNKNOWNS, p, machine, columns) for p in ranks]
         for key in terms[0]:
             axis.plot(ranks, [solves * its * t[key] for t in terms], label=key)
@@ -466,7 +455,7 @@ def draw(model, solves, its, machine, folder):
             xscale="log",
             yscale="log",
             xlabel="ranks in space (one group)",
-            title=f"{columns} right-hand side{'s' if columns > 1 else ''} at a time",
+            title=f"{columns} right-hand sides at a time",
         )
     axes[0].set_ylabel("seconds of a sweep")
     axes[0].legend()

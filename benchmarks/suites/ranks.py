@@ -10,7 +10,7 @@ from .common import fixed_draws, square
 
 SQUARES = {"quick": (32, 64), "default": (256, 512), "full": (256, 512)}
 CUBES = {"default": 64, "full": 64}
-PAIRS = {"quick": 2, "default": 3, "full": 3}
+PAIRS = {"quick": 2, "default": 2, "full": 3}
 PAIRS_OF_CUBES = 1
 PHASES = (
     ("all", ()),
