@@ -63,8 +63,8 @@ class IterationModel:
     reductions: float
     flop: float
 
-    def exchanges(self, unknowns, coarsest=100.0):
-        """One level for each factor 2^dim of unknowns, down to some hundred: as counted on 16³ and 32³."""
+    def exchanges(self, unknowns, coarsest=2000.0):
+        """One level for each factor 2^dim of unknowns, down to two thousand, where the program stops coarsening."""
         levels = 1 + max(1, math.ceil(math.log(unknowns / coarsest) / math.log(2**self.dim)))
         return 1 + 4 * (levels - 1)
 

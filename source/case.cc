@@ -249,7 +249,8 @@ namespace varfield
     ProblemSize size = problem_size(cells);
     if (!size.direct)
       return {1, "ranks share the mesh, whose systems are solved iteratively"};
-    const unsigned int pieces = size.is_variational ? size.draws / 2 : static_cast<unsigned int>(size.measurements);
+    const unsigned int pieces = size.is_variational ? (inference_.optimizer->draws_per_iteration() + 1) / 2
+                                                    : static_cast<unsigned int>(size.measurements);
     std::string less;
     for (unsigned int groups = n_ranks; groups > 1; --groups)
     {
@@ -262,9 +263,16 @@ namespace varfield
       else if (!plan_memory(size, 1e9 * memory_limit_, world_).fits())
         less = "; more do not fit into memory";
       else
-        return {groups, "each factorises the whole mesh for its share of the draws" + less};
+        return {groups, "each factorises the whole mesh and takes its share of the work" + less};
     }
     return {1, "ranks share the mesh" + less};
+  }
+
+  /// Of the number of cells in a cycle of adaptive refinement, without the few that keep neighbours alike.
+  template <int dim>
+  double Case<dim>::growth_of_a_cycle() const
+  {
+    return 1. + adaptive_refinement_.share * (std::pow(2., dim) - 1.);
   }
 
   template <int dim>
@@ -293,9 +301,14 @@ namespace varfield
       field.direct     = is_direct(MatrixKind::spd, unknowns_of(cells, dim, field.degree));
       size.fields.push_back(field);
     }
-    size.has_posterior         = inference_.method != "map";
-    size.is_variational        = inference_.method == "variational";
-    size.coarse_to_fine        = inference_.coarse_to_fine;
+    size.has_posterior  = inference_.method != "map";
+    size.is_variational = inference_.method == "variational";
+    size.coarse_to_fine = inference_.coarse_to_fine;
+    // Ancestors have 1/4 or 1/8 of the cells each, cycles of refinement all but the new ones.
+    const double growth = growth_of_a_cycle();
+    size.ancestors      = inference_.coarse_to_fine ? 1. / (std::pow(2., dim) - 1.) : 0.;
+    for (unsigned int cycle = 0; cycle < adaptive_refinement_.cycles; ++cycle)
+      size.ancestors = (1. + size.ancestors) / growth;
     size.draws                 = inference_.curvature.draws;
     size.rank                  = inference_.curvature.rank;
     size.written_draws         = output_.n_draws;
@@ -369,12 +382,11 @@ namespace varfield
   {
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
     measurements_->read(world_, model_.experiment_names(), values_needed);
-    inference_.curvature.draws = prm_.get_integer({"Inference", "natural gradient"}, "Draws");
+    inference_.curvature.draws = inference_.optimizer->draws_per_iteration();
     inference_.curvature.rank  = prm_.get_integer({"Inference", "low rank"}, "Rank");
     // Before local refinement, and with all cycles of the adaptive one: a run is refused before it begins, or never.
     const double estimate = static_cast<double>(mesh_.estimated_cells());
-    const double growth   = std::pow(1. + adaptive_refinement_.share * (std::pow(2., dim) - 1.),
-                                     static_cast<double>(adaptive_refinement_.cycles));
+    const double growth   = std::pow(growth_of_a_cycle(), static_cast<double>(adaptive_refinement_.cycles));
     if (!groups)
     {
       split_ = choose_split(growth * estimate);

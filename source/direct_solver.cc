@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <dmumps_c.h>
-#include <limits>
 #include <numeric>
 #include <petscmat.h>
 #include <type_traits>
@@ -116,6 +115,13 @@ namespace varfield
       std::vector<MUMPS_INT> rows, starts;
     };
 
+    /// Where MUMPS has the rows of solutions, and their way home, made with the first solution after a factorisation.
+    struct Home
+    {
+      std::vector<MUMPS_INT> rows; ///< from 1
+      std::unique_ptr<WayHome> way;
+    };
+
     class DirectSolver : public LinearSolver
     {
     public:
@@ -133,18 +139,21 @@ namespace varfield
 
       bool set_matrix(Mat a) override
       {
-        home_.reset();
+        for (Home &home : homes_)
+          home.way.reset();
         if (comm_ == MPI_COMM_NULL)
         {
           begin(a);
           read_pattern(a);
-          read_values(a);
+        }
+        read_values(a);
+        if (!is_analysed_)
+        {
           call(job_analyse);
-          if (mumps_.infog[0] < 0)
+          is_analysed_ = mumps_.infog[0] >= 0;
+          if (!is_analysed_)
             return false;
         }
-        else
-          read_values(a);
         call(job_factorise);
         for (int attempt = 0; attempt < 3 && too_little_workspace(); ++attempt)
         {
@@ -167,13 +176,13 @@ namespace varfield
         mumps_.lrhs = mumps_.n;
         // Every rank has the same numbers of entries before it decides.
         const auto entries = dealii::Utilities::MPI::sum(static_cast<double>((x.array() != 0.).count()), comm_);
-        if (entries == 0.) // which MUMPS refuses
+        if (entries == 0.)
           return true;
         const bool sparse = entries <= sparse_share * mumps_.n * static_cast<double>(x.cols());
         SparseBlock block;
         if (sparse)
           give_sparse(x, block);
-        n_ranks_ == 1 ? solve_here(x, sparse) : solve_spread(x, sparse);
+        n_ranks_ == 1 ? solve_here(x, sparse) : solve_spread(x, homes_[mumps_.icntl[8]], sparse);
         return mumps_.infog[0] >= 0;
       }
 
@@ -270,7 +279,7 @@ namespace varfield
         call(job_solve);
       }
 
-      void solve_spread(MultiVector &x, bool sparse) const
+      void solve_spread(MultiVector &x, Home &home, bool sparse) const
       {
         static double nothing = 0.; // for a rank without rows
         icntl(20)             = sparse ? 3 : 10;
@@ -281,20 +290,20 @@ namespace varfield
         mumps_.nloc_rhs       = static_cast<MUMPS_INT>(own_rows_.size());
         mumps_.lrhs_loc       = std::max<MUMPS_INT>(1, mumps_.nloc_rhs);
         const auto held       = static_cast<std::size_t>(mumps_.info[22]);
-        held_rows_.resize(std::max<std::size_t>(1, held));
-        MultiVector solution(static_cast<Index>(held_rows_.size()), x.cols());
+        home.rows.resize(std::max<std::size_t>(1, held));
+        MultiVector solution(static_cast<Index>(home.rows.size()), x.cols());
         mumps_.sol_loc  = solution.data();
-        mumps_.isol_loc = held_rows_.data();
-        mumps_.lsol_loc = static_cast<MUMPS_INT>(held_rows_.size());
+        mumps_.isol_loc = home.rows.data();
+        mumps_.lsol_loc = static_cast<MUMPS_INT>(home.rows.size());
         call(job_solve);
         if (mumps_.infog[0] < 0)
           return;
-        if (!home_)
+        if (!home.way)
         {
-          held_rows_.resize(held);
-          home_ = std::make_unique<WayHome>(comm_, held_rows_, ends_);
+          home.rows.resize(held);
+          home.way = std::make_unique<WayHome>(comm_, home.rows, ends_);
         }
-        home_->bring(solution, x);
+        home.way->bring(solution, x);
       }
 
       /// Gathers the entries on the first rank. Collective.
@@ -344,12 +353,12 @@ namespace varfield
       int n_ranks_                  = 1;
       bool first_rank_              = true;
       PetscInt first_row_           = 0;
-      std::vector<PetscInt> ends_;               ///< the first row after those of each rank
-      std::vector<MUMPS_INT> rows_, columns_;    ///< of the entries of this rank, from 1
-      std::vector<double> values_;               ///< of them
-      std::vector<MUMPS_INT> own_rows_;          ///< from 1
-      mutable std::vector<MUMPS_INT> held_rows_; ///< of MUMPS's solution, from 1
-      mutable std::unique_ptr<WayHome> home_;    ///< made with the first solution after a factorisation
+      std::vector<PetscInt> ends_;            ///< the first row after those of each rank
+      std::vector<MUMPS_INT> rows_, columns_; ///< of the entries of this rank, from 1
+      std::vector<double> values_;            ///< of them
+      std::vector<MUMPS_INT> own_rows_;       ///< from 1
+      mutable std::array<Home, 2> homes_;     ///< of transposed solves, whose rows may be elsewhere, and of others
+      bool is_analysed_       = false;
       double log_determinant_ = 0.;
     };
   } // namespace

@@ -140,7 +140,7 @@ namespace varfield
   {
     const Timed timed(Work::linear_solves, static_cast<double>(x.cols()));
     cost_.linear_solves += x.cols();
-    return work.solver->solve(x, transpose, tolerance);
+    return work.solver->solve(x, transpose, tolerance > 0. ? std::max(tolerance, settings_.tolerance) : 0.);
   }
 
   template <int dim>

@@ -293,8 +293,7 @@ namespace varfield
 
   std::vector<MemoryPart> memory_parts(const ProblemSize &size)
   {
-    // Ancestors of the mesh have 1/4 or 1/8 of the cells each.
-    const double coarse = size.coarse_to_fine ? 1. / (std::pow(2., size.dim) - 1.) : 0.;
+    const double coarse = size.ancestors;
     const double n = size.field_unknowns(), n_state = size.state_unknowns();
     const double pattern = 16. * n_state * entries_of_row(size.dim, size.state_degree, size.components);
     const double vectors = 8. * (40. * n + (10. + 4. * size.experiments) * n_state);

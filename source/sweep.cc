@@ -13,9 +13,10 @@ namespace varfield
   {
     if (coarse != nullptr || (family.follows_curvature() && !density.keeps_linearizations(draws.count)))
     {
-      // In a basis of the whole space there is nothing that a sketch would leave out.
+      // In a basis of the whole space there is nothing that a sketch would leave out; with a coarse posterior it is the
+      // sketch that corrects.
       const auto correction = family.low_rank_correction();
-      if (correction && correction->modes.cols() < density.prior().layout().n_global())
+      if (correction && (coarse != nullptr || correction->modes.cols() < density.prior().layout().n_global()))
         sketch_ = std::make_unique<CurvatureSketch>(
             density, *correction, DrawKey{draws.seed, Stream::sketch, 1000 * draws.first, 1.}, coarse);
     }

@@ -286,12 +286,12 @@ class Runs(Folder):
     def test_the_ranks_are_split_for_a_reason(self):
         large = ["Mesh/Subdivisions=200, 200"]
         for ranks, overrides, expected in (
-            (2, [], "2 sample groups of 1 rank: each factorises the whole mesh"),
+            (2, [], "2 sample groups of 1 rank: each factorises the whole mesh and takes its share of the work"),
             (2, ["Linear solver/Type=multigrid"], "1 sample group of 2 ranks: ranks share the mesh, whose systems are solved"),
             (2, ["Parallel/Sample groups=1"], "1 sample group of 2 ranks: as given"),
             (2, [*large, "Parallel/Memory limit=1.4"], "1 sample group of 2 ranks: ranks share the mesh; more do not fit"),
-            (4, ["Inference/natural gradient/Draws=4"], "2 sample groups of 2 ranks: each factorises the whole mesh for its "
-                                                        "share of the draws; more would be idle: an iteration has 2 pairs"),
+            (4, ["Inference/natural gradient/Draws=4"], "2 sample groups of 2 ranks: each factorises the whole mesh and takes its "
+                                                        "share of the work; more would be idle: an iteration has 2 pairs"),
         ):
             out, _ = self.program("check", "base.prm", *settings(overrides), ranks=ranks)
             self.assertIn("parallel      " + expected, out)

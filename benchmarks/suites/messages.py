@@ -3,7 +3,8 @@
 Counts, which no noise of a machine touches: from PETSc's log, whose stages are the program's phases and whose events
 are its solvers ("multigrid CG, block", "MUMPS solve" and so on); the program's own reductions from summary.json; and
 what goes from rank to rank, libraries included, from Open MPI's monitoring (where mpirun is Open MPI's). The latter
-does not see persistent requests, with which PETSc exchanges ghost values, and PETSc does not see MUMPS. Runs are short
+does not see persistent requests, with which PETSc exchanges ghost values, and PETSc does not see MUMPS ("all
+libraries" are MUMPS, deal.II and p4est, by far the most the first). Runs are short
 (one sweep of 4 draws, 4 draws of the posterior): operations are counted, and costs given for each.
 """
 import math
@@ -22,7 +23,7 @@ SQUARES = {
     "full": {64: (1, 2, 4, 8), 128: (1, 2, 4, 8), 256: (1, 2, 4, 8), 512: (1, 2, 4)},
 }
 CUBES = {
-    "quick": {8: (1, 2)},
+    "quick": {16: (1, 2)},
     "default": {16: (1, 2, 4, 8), 32: (1, 2, 4)},
     "full": {16: (1, 2, 4, 8), 32: (1, 2, 4, 8), 64: (1, 2, 4)},
 }
@@ -217,8 +218,8 @@ def direct_table(found):
             "block solves",
             "columns of them",
             "factorisations",
-            "MUMPS: messages of all ranks, a block solve",
-            "MUMPS: bytes over 8n, all ranks, a column",
+            "messages of all libraries, all ranks, a block solve",
+            "bytes of all libraries over 8n, all ranks, a column",
             "solution sent home: bytes over 8n, all ranks, a column",
         ],
         rows,
@@ -244,6 +245,9 @@ def iteration(record):
         # With those of the few products outside.
         "exchanges": petsc_event(record, "ghost values").get("count", 0) / (its + single.get("count", 0)),
         "set-ups": set_up["flop"] / set_up["count"] / n,
+        "coarsest": None
+        if record["mpi"] is None or record["ranks"] == 1
+        else record["mpi"]["point to point"]["messages"] / petsc_event(record, "MUMPS solve").get("count", math.nan),
     }
 
 
@@ -277,7 +281,8 @@ def iteration_table(iterations, model):
             i["messages"],
         ]
         row.append(None if i["ranks"] == 1 else model.messages(i["exchanges"], i["ranks"]))
-        row += [i["bytes"], None if i["ranks"] == 1 else model.bytes(i["n"], i["ranks"]), i["reductions"], i["set-ups"]]
+        row += [i["bytes"], None if i["ranks"] == 1 else model.bytes(i["n"], i["ranks"]), i["reductions"]]
+        row += [i["coarsest"], i["set-ups"]]
         rows.append(row)
     return tables.table(
         [
@@ -291,6 +296,7 @@ def iteration_table(iterations, model):
             "bytes / right-hand side (busiest rank)",
             "model",
             "reductions",
+            "messages of all libraries, all ranks, a solve on the coarsest level",
             "set-up: flop / unknown",
         ],
         rows,

@@ -96,6 +96,7 @@ namespace varfield
     void build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
+    double growth_of_a_cycle() const;
     Split choose_split(double cells);
     /// From the parameters, the measurements and a number of cells, before anything large is built.
     ProblemSize problem_size(double cells);

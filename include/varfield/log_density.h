@@ -29,8 +29,9 @@ namespace varfield
     /// Of the iterative solves that the curvature is made from, relative to their right-hand sides; 0: that of all
     /// other solves. Potential and gradient are as accurate as ever.
     double tolerance = 0.;
-    /// All groups ask for the same m and share the work (in data space; in parameter space they share what they do
-    /// with the curvature). The call is then collective over the world.
+    /// All groups ask for the same m and share the work: the experiments of a nonlinear law, and in data space the
+    /// columns of the Jacobian (in parameter space they share what they do with the curvature). The call is then
+    /// collective over the world.
     bool together = false;
   };
 

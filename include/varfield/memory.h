@@ -65,6 +65,7 @@ namespace varfield
     bool data_space           = true;
     bool keeps_linearizations = true; ///< of all draws of an iteration
     bool has_posterior = true, is_variational = true, coarse_to_fine = true;
+    double ancestors   = 0; ///< cells of all meshes before the finest, relative to its own
     unsigned int draws = 16, rank = 100;
     unsigned int written_draws = 3, written_modes = 4;
 

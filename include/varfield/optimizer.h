@@ -27,6 +27,8 @@ namespace varfield
   public:
     virtual ~Optimizer() = default;
     virtual void add_parameters(dealii::ParameterHandler &) {}
+    /// Draws in an iteration.
+    virtual unsigned int draws_per_iteration() const = 0;
     /// Throws UserError where family and optimiser do not fit.
     virtual void check(const Family &) const {}
 

@@ -490,6 +490,8 @@ namespace varfield
                           Integer(0));
       }
 
+      unsigned int draws_per_iteration() const override { return settings.n_draws; }
+
       void check(const Family &family) const override
       {
         if (!family.has_natural_step())

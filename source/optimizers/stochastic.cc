@@ -29,6 +29,8 @@ namespace varfield
                           "Independent draws on which the result is compared with the start.", Integer(4));
       }
 
+      unsigned int draws_per_iteration() const override { return n_draws; }
+
       void check(const Family &) const override
       {
         if (n_draws % 2 != 0)
