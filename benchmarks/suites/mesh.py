@@ -3,8 +3,9 @@
 The inference goes from coarse to fine; for comparison it also runs on the finest mesh only ("one mesh"). Work on a
 coarser mesh counts with its share of the finest mesh's cells ("fine-mesh equivalents"). If the method is independent
 of the mesh, linearisations, solves and the rank settle as it is refined: tables say how far apart they are from 64²
-on. A sweep of `natural gradient` has 16 linearisations, and one sweep more or less is sampling error. The 64 draws of
-the final posterior, the same on every mesh, are left out of the work.
+on. A sweep of `natural gradient` has 16 linearisations on the first mesh and about 4 on later ones, where the posterior
+of the mesh before is the control variate; one sweep more or less is sampling error. The 64 draws of the final
+posterior, the same on every mesh, are left out of the work.
 """
 import harness
 import tables
