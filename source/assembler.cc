@@ -111,6 +111,9 @@ namespace varfield
   }
 
   template <int dim>
+  Assembler<dim>::~Assembler() = default;
+
+  template <int dim>
   void Assembler<dim>::reinit_field_matrices(std::deque<SparseMatrix> &matrices,
                                              const AffineConstraints<double> &row_constraints) const
   {
@@ -124,7 +127,9 @@ namespace varfield
   void Assembler<dim>::sweep(const Task &task) const
   {
     const Timed timed(Work::assembly);
-    Scratch scratch(*this);
+    if (!scratch_)
+      scratch_ = std::make_unique<Scratch>(*this);
+    Scratch &scratch   = *scratch_;
     std::size_t cached = 0;
     for (const auto &cell : space_.dof_handler().active_cell_iterators())
       if (cell->is_locally_owned())

@@ -42,6 +42,8 @@ namespace varfield
     Assembler(const StateSpace<dim> &space, const FieldSet<dim> &fields, const Physics<dim> &physics,
               const std::string &origin);
 
+    ~Assembler();
+
     const std::vector<FieldSlot> &field_slots() const { return field_slots_; }
     /// Matrices ∫ a φᵢφⱼ ds of Robin conditions by active cell index: added to what the PDE gives.
     std::map<unsigned int, dealii::FullMatrix<double>> &robin() { return robin_; }
@@ -69,6 +71,7 @@ namespace varfield
     std::vector<std::vector<double>> known_; ///< of each slot that is known: values by (owned cell, quadrature point)
     std::map<unsigned int, dealii::FullMatrix<double>> robin_;
     const dealii::AffineConstraints<double> no_constraints_;
+    mutable std::unique_ptr<Scratch> scratch_; ///< made by the first sweep
   };
 } // namespace varfield
 
