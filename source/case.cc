@@ -181,8 +181,7 @@ namespace varfield
     prm_.add_parameter(
         "Sample groups", n_groups_,
         "Groups of ranks, each with the whole mesh, that share the draws; has to divide the number of ranks. 0: as "
-        "many "
-        "as have work and fit into memory where systems are factorised, else one; the program says which and why.",
+        "many as have work and fit into memory where systems are factorised, else one; the program says which and why.",
         Patterns::Integer(0));
     prm_.add_parameter(
         "Memory limit", memory_limit_,

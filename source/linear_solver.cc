@@ -198,8 +198,7 @@ namespace varfield
         "PETSc options", petsc_options,
         "Options given to PETSc as they are. Prefixes: spd_ (state and prior), mass_, general_; for example "
         "“-spd_pc_type hypre”, which takes the place of the multigrid method. Without such a choice the multigrid on "
-        "the "
-        "hierarchy of meshes reads none.");
+        "the hierarchy of meshes reads none.");
   }
 
   double LinearSolver::log_determinant() const

@@ -4,7 +4,8 @@ The inference goes from coarse to fine; for comparison it also runs on the fines
 coarser mesh counts with its share of the finest mesh's cells ("fine-mesh equivalents"). If the method is independent
 of the mesh, linearisations, solves and the rank settle as it is refined: tables say how far apart they are from 64²
 on. A sweep of `natural gradient` has 16 linearisations on the first mesh and about 4 on later ones, where the posterior
-of the mesh before is the control variate; one sweep more or less is sampling error. The 64 draws of the final
+of the mesh before is the control variate; those of its partners, 4 on the mesh before, are counted to the same stage
+and with the same weight. One sweep more or less is sampling error. The 64 draws of the final
 posterior, the same on every mesh, are left out of the work.
 """
 import harness
