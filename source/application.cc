@@ -8,6 +8,7 @@
 #include <varfield/output.h>
 #include <varfield/synthesis.h>
 #include <varfield/text.h>
+#include <varfield/trust.h>
 #include <varfield/verification.h>
 #include <varfield/version.h>
 
@@ -29,13 +30,13 @@ namespace varfield
 
     /// A file that the root rank cannot write ends the run on all.
     template <int dim>
-    void write_together(const Case<dim> &problem, const Results<dim> &results, const Report &report,
-                        const std::string &path, int exit_code)
+    void write_together(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
+                        const Report &report, const std::string &path, int exit_code)
     {
       std::string message;
       try
       {
-        write_results(problem, results, report, path, exit_code);
+        write_results(problem, results, trust, report, path, exit_code);
       }
       catch (const std::runtime_error &error)
       {
@@ -74,7 +75,7 @@ namespace varfield
     }
 
     template <int dim>
-    int run(std::unique_ptr<Case<dim>> &problem)
+    int run(std::unique_ptr<Case<dim>> &problem, Extras extras)
     {
       const auto start = Report::Clock::now();
       problem->check();
@@ -82,20 +83,36 @@ namespace varfield
       problem->build();
       refuse_unsolvable(*problem);
       refuse_bad_truths(*problem);
+      if (extras.cross_validation)
+        assign_folds(*problem);
       Report report(problem->groups(), problem->inference().time_budget, start);
       print_header(*problem, report);
-      const Results<dim> results = infer(problem, report);
+      extras.chains              = extras.chains || problem->certification().enabled;
+      const Results<dim> results = infer(problem, report, extras);
+      const TrustReport trust    = judge(*problem, results);
       const bool done            = results.map.converged && results.optimization.converged;
-      const int exit_code        = results.interrupted ? stopped_early : done ? converged : not_converged;
+      const int exit_code        = results.interrupted            ? stopped_early
+                                   : !done                        ? not_converged
+                                   : trust.colour() == Colour::red ? untrusted
+                                                                   : converged;
 
       OutputFolder folder(problem->output(), problem->groups());
-      write_together(*problem, results, report, folder.path(), exit_code);
+      write_together(*problem, results, trust, report, folder.path(), exit_code);
       folder.finish();
       report.line("");
       for (const auto &text : summary_lines(*problem, results))
         report.line(text);
       report.line("");
       for (const auto &text : Report::timing_table())
+        report.line(text);
+      if (results.cross_validation)
+      {
+        report.line("");
+        for (const auto &text : results.cross_validation->lines())
+          report.line(text);
+      }
+      report.line("");
+      for (const auto &text : trust.lines())
         report.line(text);
       report.line("\nresults       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (results.interrupted)
@@ -108,6 +125,8 @@ namespace varfield
       else if (!done)
         report.line("\nNOT CONVERGED: " + (results.map.converged ? results.optimization.reason : results.map.reason) +
                     "\nThe results are written, but they are not the answer yet.");
+      else if (exit_code == untrusted)
+        report.line("\nNOT TO BE TRUSTED AS IT IS: see what is red in the report above (exit code 5).");
       return exit_code;
     }
 
@@ -183,7 +202,7 @@ namespace varfield
               return run_verification(*problem);
             if (command.action == "synthesize")
               return run_synthesis(*problem);
-            return run(problem);
+            return run(problem, {command.action == "certify", command.action == "cross-validate"});
           });
     }
 
@@ -214,6 +233,7 @@ namespace varfield
     return list_members<Physics<2>>("Equations:") + list_members<Prior<2>>("Priors:") +
            list_members<Transform>("Transforms:") + list_members<Observation<2>>("Measurements:") +
            list_members<Noise>("Noise:") + list_members<Indicator<2>>("Refinement indicators:") +
-           list_members<Family>("Variational families:") + list_members<Optimizer>("Optimisers:");
+           list_members<Family>("Variational families:") + list_members<Optimizer>("Optimisers:") +
+           list_members<Sampler>("Samplers:");
   }
 } // namespace varfield

@@ -291,6 +291,29 @@ namespace varfield
                                                          scratch.field_dofs[f], (*task.field_matrices)[f]);
   }
 
+  template <int dim>
+  Vector Assembler<dim>::robin_part(const GhostedVector &state) const
+  {
+    GhostedVector sum(space_.dof_handler().locally_owned_dofs(), space_.relevant(), space_.comm());
+    std::vector<types::global_dof_index> dofs(space_.fe().dofs_per_cell);
+    dealii::Vector<double> values(dofs.size()), local(dofs.size());
+    for (const auto &cell : space_.dof_handler().active_cell_iterators())
+    {
+      if (!cell->is_locally_owned())
+        continue;
+      const auto robin = robin_.find(cell->active_cell_index());
+      if (robin == robin_.end())
+        continue;
+      cell->get_dof_indices(dofs);
+      for (unsigned int i = 0; i < dofs.size(); ++i)
+        values(i) = state(dofs[i]);
+      robin->second.vmult(local, values);
+      space_.hanging().distribute_local_to_global(local, dofs, sum);
+    }
+    sum.compress(VectorOperation::add);
+    return Eigen::Map<const Vector>(sum.begin(), space_.n_owned());
+  }
+
   template class Assembler<2>;
   template class Assembler<3>;
 } // namespace varfield

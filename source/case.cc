@@ -16,7 +16,7 @@ namespace varfield
       const auto given         = find_assignment(assignments, {section}, "Names");
       const std::string origin = (given ? given->origin + ": " : "") + section + "/Names: ";
       auto names               = split(given ? given->value : default_value, ',');
-      if (names.empty() && section != "Experiments")
+      if (names.empty() && !default_value.empty())
         throw UserError(origin + "at least one name is needed.");
       for (std::size_t i = 0; i < names.size(); ++i)
       {
@@ -80,6 +80,14 @@ namespace varfield
         "The file checkpoint.csv of an earlier run of the same problem, from whose mean the search for the MAP point "
         "begins; empty: the prior mean.",
         FileName());
+    prm.add_parameter("Prior draws", prior_draws,
+                      "Draws of the prior on the coarsest mesh, whose predictions are compared with the data before "
+                      "these are used; 0: none.",
+                      Integer(0, 100000));
+    prm.add_parameter("Starts", starts,
+                      "Searches for the MAP point on the coarsest mesh from draws of the prior, which look for other "
+                      "modes; 0: none.",
+                      Integer(0, 10000));
     prm.add_parameter("Time budget", time_budget,
                       "Wall time in seconds after which the run stops with what it has; 0: none.", Double(0));
     prm.enter_subsection("MAP");
@@ -90,6 +98,16 @@ namespace varfield
     prm.leave_subsection();
     family.add_parameters(prm);
     optimizer.add_parameters(prm);
+  }
+
+  void CrossValidationSettings::add_parameters(ParameterHandler &prm)
+  {
+    prm.add_parameter("Column", column,
+                      "of the measurement files, which names the fold that a row belongs to. Empty: folds by lot.");
+    prm.add_parameter("Folds", folds, "Number of folds by lot.", Patterns::Integer(2));
+    prm.add_parameter("Exclude", exclude,
+                      "Conditions “column=value”, separated by semicolons: rows that meet one are used always and never "
+                      "scored.");
   }
 
   template <int dim>
@@ -165,6 +183,13 @@ namespace varfield
       prm_.leave_subsection();
     }
     prm_.leave_subsection();
+
+    prm_.enter_subsection("Quantities");
+    prm_.add_parameter("Names", quantity_names_,
+                       "Quantities of interest, separated by commas; each has a subsection. Means, standard deviations "
+                       "and quantiles of them are written.");
+    quantities_.add_parameters(prm_, names_in(assignments, "Quantities", quantity_names_));
+    prm_.leave_subsection();
     declare_inference();
   }
 
@@ -173,6 +198,12 @@ namespace varfield
   {
     prm_.enter_subsection("Inference");
     inference_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Cross-validation");
+    cross_validation_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Certification");
+    certification_.add_parameters(prm_);
     prm_.leave_subsection();
     prm_.enter_subsection("Linear solver");
     solver_.add_parameters(prm_);
@@ -228,6 +259,13 @@ namespace varfield
                       "” needs a posterior with a low-rank correction of the prior, which the method “" +
                       inference_.method + "” with the family “" + inference_.family.name() +
                       "” does not give. Use the indicator “state error”, or the family “low rank”.");
+    certification_.check();
+    if (certification_.enabled && (inference_.method == "map" || !inference_.family->low_rank_correction()))
+      throw UserError("Certification/Enabled: chains need a posterior whose covariance is a low-rank correction of the "
+                      "prior's, which the method “" +
+                      inference_.method + "” with the family “" + inference_.family.name() +
+                      "” does not give. Use the method “variational” or “laplace” and the family “low rank”, “mean field” "
+                      "or “full”.");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +
@@ -404,6 +442,7 @@ namespace varfield
       field->initialize(mesh_, solver_);
     fields_.initialize(groups_->space(), std::move(declared_fields_));
     model_.initialize(mesh_, fields_, *measurements_, solver_);
+    quantities_.initialize(model_, fields_);
     density_ = std::make_unique<InverseProblem<dim>>(model_, *measurements_, fields_, *groups_, inference_.curvature);
     if (inference_.method != "map")
       inference_.family->check(fields_.prior());

@@ -26,6 +26,8 @@ namespace varfield
     prm.add_parameter("Blocks", blocks_,
                       "Number of blocks in each direction of a field on blocks, for example “8, 8”.");
     prm.add_parameter("Unit", unit_, "of the coefficient k = T(m), for legends.");
+    prm.add_parameter("Thresholds", thresholds_,
+                      "Values c of the coefficient k; the probability of k > c is written as a field for each.");
     prm.add_parameter("Mean", mean_text_, "Prior mean of the field m, an expression in x, y, z.");
     prm.add_parameter(
         "Mean file", mean_file_,
@@ -73,6 +75,10 @@ namespace varfield
       if (!(s > 0.))
         throw UserError(section + "/Trend standard deviations: have to be positive, but found “" + trend_deviations_ +
                         "”.");
+    for (const double threshold : thresholds_)
+      if (!std::isfinite(transform_->inverse(threshold)))
+        throw UserError(section + "/Thresholds: the coefficient never takes the value " + to_text(threshold) +
+                        ", which is out of the range of the transform “" + transform_.name() + "”.");
     Expression<dim>(mean_text_, section + "/Mean");
   }
 

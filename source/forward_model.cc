@@ -216,22 +216,41 @@ namespace varfield
     return true;
   }
 
-  /// R(u, m) with Dirichlet rows zero, and if `work` is given the state matrix.
+  /// R(u, m) in all rows, and if `work` is given the state matrix.
+  template <int dim>
+  Vector ForwardModel<dim>::residual(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,
+                                     Workspace *work) const
+  {
+    GhostedVector sum(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
+    const GhostedVector state = space_->ghosted(u);
+    if (work != nullptr)
+      work->full = 0.;
+    assembler_->sweep({fields, &state, &sum, work != nullptr ? &work->full : nullptr});
+    sum.compress(VectorOperation::add);
+    if (work != nullptr)
+      finish_matrix(work->full, space_->dof_handler(), space_->hanging());
+    return Eigen::Map<const Vector>(sum.begin(), u.size()) - loads_.col(experiment);
+  }
+
+  /// The same with Dirichlet rows zero.
   template <int dim>
   Vector ForwardModel<dim>::assemble_newton(const std::vector<GhostedVector> &fields, const Vector &u,
                                             unsigned int experiment, Workspace *work) const
   {
-    GhostedVector residual(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-    const GhostedVector state = space_->ghosted(u);
-    if (work != nullptr)
-      work->full = 0.;
-    assembler_->sweep({fields, &state, &residual, work != nullptr ? &work->full : nullptr});
-    residual.compress(VectorOperation::add);
-    if (work != nullptr)
-      finish_matrix(work->full, space_->dof_handler(), space_->hanging());
-    MultiVector r = Eigen::Map<const Vector>(residual.begin(), u.size()) - loads_.col(experiment);
+    MultiVector r = residual(fields, u, experiment, work);
     zero_dirichlet(r);
     return r;
+  }
+
+  template <int dim>
+  Vector ForwardModel<dim>::boundary_flux(const ModelState<dim> &state, unsigned int experiment) const
+  {
+    const Vector u = state.states.col(experiment);
+    Vector flux    = boundary_loads_.col(experiment) - assembler_->robin_part(space_->ghosted(u));
+    const Vector r = residual(ghosted_fields(state.parameters), u, experiment, nullptr);
+    for (const unsigned int node : dirichlet_nodes_)
+      flux[node] += r[node];
+    return flux;
   }
 
   /// Each group solves some of the experiments. Of the others it sets up the matrices at the states found.

@@ -258,14 +258,16 @@ namespace varfield
   void ForwardModel<dim>::make_loads()
   {
     loads_.resize(space_->n_owned(), experiments_.size());
+    boundary_loads_.resize(space_->n_owned(), experiments_.size());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
       GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
+      GhostedVector flux = load;
       std::string message;
       try
       {
         add_source(experiments_[e], load);
-        add_fluxes(experiments_[e], load, e == 0);
+        add_fluxes(experiments_[e], flux, e == 0);
       }
       catch (const UserError &error)
       {
@@ -274,8 +276,12 @@ namespace varfield
       throw_together(message, space_->comm());
       add_wells(experiments_[e], load);
       load.compress(VectorOperation::add);
+      flux.compress(VectorOperation::add);
       for (Index i = 0; i < loads_.rows(); ++i)
-        loads_(i, e) = load.local_element(i);
+      {
+        boundary_loads_(i, e) = flux.local_element(i);
+        loads_(i, e)          = load.local_element(i) + flux.local_element(i);
+      }
     }
   }
 

@@ -8,38 +8,6 @@ namespace varfield
 {
   namespace
   {
-    /// Rows with one of the conditions “column=value” are held out.
-    std::vector<bool> rows_in_use(const Table &table, const std::string &conditions, const std::string &origin)
-    {
-      std::vector<bool> used(table.n_rows(), true);
-      for (const auto &condition : split(conditions, ';'))
-      {
-        const auto equals = condition.find('=');
-        if (equals == std::string::npos)
-          throw UserError(origin +
-                          ": conditions have the form “column=value” and are separated by semicolons, but found “" +
-                          condition + "”.");
-        const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
-        if (!table.has(column))
-          throw UserError(origin + ": the table “" + table.path() + "” has no column “" + column + "”" +
-                          did_you_mean(column, table.names()) + ". Its columns are " + join(table.names()) + ".");
-        const auto cells = table.strings(column);
-        bool any         = false;
-        for (std::size_t row = 0; row < cells.size(); ++row)
-          if (cells[row] == value)
-          {
-            used[row] = false;
-            any       = true;
-          }
-        if (!any)
-          throw UserError(origin + ": no row of " + table.path() + " has “" + value + "” in the column “" + column +
-                          "”.");
-      }
-      if (std::count(used.begin(), used.end(), true) == 0)
-        throw UserError(origin + ": all rows of " + table.path() + " are held out; at least one has to be used.");
-      return used;
-    }
-
     std::vector<unsigned int> experiments_of(const Table &table, const std::vector<std::string> &experiments)
     {
       std::vector<unsigned int> result(table.n_rows(), 0);
@@ -78,6 +46,37 @@ namespace varfield
       }
     }
   } // namespace
+
+  std::vector<bool> rows_in_use(const Table &table, const std::string &conditions, const std::string &origin)
+  {
+    std::vector<bool> used(table.n_rows(), true);
+    for (const auto &condition : split(conditions, ';'))
+    {
+      const auto equals = condition.find('=');
+      if (equals == std::string::npos)
+        throw UserError(origin +
+                        ": conditions have the form “column=value” and are separated by semicolons, but found “" +
+                        condition + "”.");
+      const auto column = trim(condition.substr(0, equals)), value = trim(condition.substr(equals + 1));
+      if (!table.has(column))
+        throw UserError(origin + ": the table “" + table.path() + "” has no column “" + column + "”" +
+                        did_you_mean(column, table.names()) + ". Its columns are " + join(table.names()) + ".");
+      const auto cells = table.strings(column);
+      bool any         = false;
+      for (std::size_t row = 0; row < cells.size(); ++row)
+        if (cells[row] == value)
+        {
+          used[row] = false;
+          any       = true;
+        }
+      if (!any)
+        throw UserError(origin + ": no row of " + table.path() + " has “" + value + "” in the column “" + column +
+                        "”.");
+    }
+    if (std::count(used.begin(), used.end(), true) == 0)
+      throw UserError(origin + ": all rows of " + table.path() + " are held out; at least one has to be used.");
+    return used;
+  }
 
   template <int dim>
   void MeasurementSet<dim>::add_parameters(dealii::ParameterHandler &prm)
@@ -157,6 +156,12 @@ namespace varfield
     for (const auto &set : sets_)
       for (const auto &functional : set->observation->functionals(set->table, space, state_names))
         functionals_.push_back(functional);
+  }
+
+  template <int dim>
+  void Measurements<dim>::use(const std::vector<bool> &used)
+  {
+    used_ = used;
   }
 
   template <int dim>

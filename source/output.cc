@@ -60,8 +60,24 @@ namespace varfield
       std::vector<std::unique_ptr<GhostedVector>> vectors_;
     };
 
+    /// P(k > threshold) at every degree of freedom: of a normal m, or the share of the draws. Transforms are monotone.
     template <int dim>
-    void add_field(FieldFile<dim> &file, const Field<dim> &field, const FieldResult &result)
+    Vector exceedance(const Field<dim> &field, const FieldResult &result, const MultiVector *draws, double threshold)
+    {
+      const double m = field.transform().inverse(threshold);
+      Vector probability(result.mean.size());
+      for (Index i = 0; i < probability.size(); ++i)
+        if (draws != nullptr)
+          probability[i] = (draws->row(i).array() > m).cast<double>().mean();
+        else
+          probability[i] =
+              0.5 * std::erfc((m - result.mean[i]) / std::sqrt(2. * std::max(1e-300, result.variance.values[i])));
+      return probability;
+    }
+
+    template <int dim>
+    void add_field(FieldFile<dim> &file, const Field<dim> &field, const FieldResult &result,
+                   const Certificate *certificate, unsigned int f, bool corrected)
     {
       const auto add = [&](const Vector &values, const std::string &suffix)
       { file.add(field.space().dof_handler(), field.space().ghosted(values), field.name() + "_" + suffix); };
@@ -79,8 +95,37 @@ namespace varfield
         add(result.modes.col(j), "mode_" + std::to_string(j));
       for (Index j = 0; j < result.draws.cols(); ++j)
         add(result.draws.col(j), "draw_" + std::to_string(j));
+      for (const double threshold : field.thresholds())
+        add(exceedance(field, result, corrected ? &certificate->kept[f] : nullptr, threshold),
+            "exceeds_" + to_text(threshold));
+      if (certificate != nullptr)
+      {
+        const ChainMoments &chains = certificate->fields[f];
+        add(corrected ? result.variational_mean : chains.mean, corrected ? "variational_mean" : "chains_mean");
+        add(corrected ? result.variational_deviation : chains.deviation, corrected ? "variational_std" : "chains_std");
+        add(certificate->mean_shift[f], "mean_shift");
+        add(certificate->deviation_ratio[f], "std_ratio");
+        add(chains.ess, "effective_size");
+        add(chains.rhat, "rhat");
+      }
       if (field.transform().is_identity())
         return;
+      if (corrected)
+      {
+        // Not normal: quantiles of the draws that were kept.
+        const auto of_draws = [&](double p)
+        {
+          const MultiVector &kept = certificate->kept[f];
+          Vector result(kept.rows());
+          for (Index i = 0; i < kept.rows(); ++i)
+            result[i] = field.transform().derivative(0, quantile({kept.row(i).begin(), kept.row(i).end()}, p));
+          return result;
+        };
+        add(of_draws(0.5), "physical_median");
+        add(of_draws(0.05), "physical_p05");
+        add(of_draws(0.95), "physical_p95");
+        return;
+      }
       // Transforms are monotone: quantiles of the coefficient are the coefficient of the quantiles.
       const auto physical = [&](double z)
       {
@@ -254,8 +299,146 @@ namespace varfield
               {"peak_bytes", figures(memory_figures(peak_memory(), problem.groups().world()))}};
     }
 
+    /// JSON has no infinity.
+    nlohmann::ordered_json number_as_json(double x)
+    {
+      return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(nullptr);
+    }
+
+    nlohmann::ordered_json as_json(const TrustReport &trust)
+    {
+      auto findings = nlohmann::ordered_json::array();
+      for (const Finding &finding : trust.findings)
+      {
+        nlohmann::ordered_json entry{{"name", finding.name},
+                                     {"colour", name_of(finding.colour)},
+                                     {"finding", finding.text},
+                                     {"advice", finding.advice}};
+        for (const auto &[name, value] : finding.figures)
+          entry["figures"][name] = number_as_json(value);
+        findings.push_back(entry);
+      }
+      return {{"colour", name_of(trust.colour())}, {"findings", findings}};
+    }
+
+    nlohmann::ordered_json as_json(const Certificate &certificate, bool corrected)
+    {
+      static const char *const verdicts[] = {"passed", "failed", "inconclusive"};
+      const ChainResults &chains          = certificate.chains;
+      return {{"verdict", verdicts[static_cast<int>(certificate.verdict)]},
+              {"answer_is_of_chains", corrected},
+              {"sampler", certificate.sampler},
+              {"reason", chains.reason},
+              {"chains", chains.chains},
+              {"draws_of_each", chains.end.iterations},
+              {"acceptance", chains.end.acceptance},
+              {"step", chains.end.step},
+              {"failed_proposals", chains.failed},
+              {"largest_rhat", number_as_json(chains.end.rhat)},
+              {"smallest_effective_size", number_as_json(chains.end.ess)},
+              {"share_agreeing", certificate.share_agreeing},
+              {"largest_shift", certificate.largest_shift},
+              {"spread_ratio_range", {certificate.smallest_ratio, certificate.largest_ratio}},
+              {"disagreeing", certificate.disagreeing},
+              {"factorizations", chains.end.cost.factorizations},
+              {"state_solves", chains.end.cost.state_solves},
+              {"linear_solves", chains.end.cost.linear_solves}};
+    }
+
+    /// chains.csv: every number that was watched draw by draw.
+    void write_chains(const std::string &path, const Certificate &certificate)
+    {
+      std::vector<std::vector<Cell>> rows;
+      for (const NumberSummary &number : certificate.chains.numbers)
+      {
+        std::vector<Cell> row{number.name, number.mean, number.deviation, number.mean_error};
+        row.insert(row.end(), number.quantiles.begin(), number.quantiles.end());
+        for (const double x : {number.convergence.rhat, number.convergence.ess_bulk, number.convergence.ess_tail,
+                               number.convergence.ess_mean})
+          row.push_back(x);
+        rows.push_back(row);
+      }
+      write_csv(path + "chains.csv",
+                {"name", "mean", "std", "mean_error", "q025", "q05", "q50", "q95", "q975", "rhat", "ess_bulk", "ess_tail",
+                 "ess_mean"},
+                rows);
+    }
+
+    void write_quantities(const std::string &path, const std::vector<QuantityResult> &quantities)
+    {
+      std::vector<std::vector<Cell>> rows;
+      for (const QuantityResult &quantity : quantities)
+      {
+        std::vector<Cell> row{quantity.name, quantity.unit, quantity.mean, quantity.deviation, quantity.mean_error};
+        row.insert(row.end(), quantity.quantiles.begin(), quantity.quantiles.end());
+        row.push_back(quantity.k);
+        row.push_back(quantity.variational ? to_text(quantity.variational->first) : "");
+        row.push_back(quantity.variational ? to_text(quantity.variational->second) : "");
+        rows.push_back(row);
+      }
+      write_csv(path + "quantities.csv",
+                {"name", "unit", "mean", "std", "mean_error", "q025", "q05", "q50", "q95", "q975", "k_hat",
+                 "variational_mean", "variational_std"},
+                rows);
+    }
+
+    /// cross_validation.csv: every measurement in a fold, predicted without that fold; `predicted_std` has the noise in it.
     template <int dim>
-    nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, int exit_code)
+    void write_cross_validation(const std::string &path, const Case<dim> &problem, const CrossValidation &found)
+    {
+      const auto &measurements = problem.measurements();
+      const Vector noise       = measurements.standard_deviations();
+      std::vector<std::vector<Cell>> rows;
+      for (Index i = 0; i < measurements.size(); ++i)
+      {
+        const int fold = found.fold_of[static_cast<std::size_t>(i)];
+        if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()))
+          continue;
+        const auto [s, row] = measurements.origin(i);
+        const double total  = std::hypot(noise(i), found.deviation(i)), value = measurements.values()(i);
+        std::vector<Cell> cells{measurements.sets()[s]->name, measurements.sets()[s]->table.line(row)};
+        for (unsigned int d = 0; d < dim; ++d)
+          cells.push_back(measurements.locations()[i][d]);
+        cells.push_back(found.folds[static_cast<std::size_t>(fold)]);
+        for (const double x : {value, found.mean(i), total, (value - found.mean(i)) / total})
+          cells.push_back(x);
+        rows.push_back(cells);
+      }
+      std::vector<std::string> names{"set", "line", "x", "y"};
+      if (dim == 3)
+        names.push_back("z");
+      for (const char *name : {"fold", "measured", "predicted_mean", "predicted_std", "standardised_residual"})
+        names.push_back(name);
+      write_csv(path + "cross_validation.csv", names, rows);
+    }
+
+    nlohmann::ordered_json as_json(const QuantityResult &quantity)
+    {
+      nlohmann::ordered_json result{{"name", quantity.name},
+                                    {"unit", quantity.unit},
+                                    {"mean", quantity.mean},
+                                    {"std", quantity.deviation},
+                                    {"mean_error", quantity.mean_error},
+                                    {"quantiles", quantity.quantiles},
+                                    {"k_hat", number_as_json(quantity.k)}};
+      if (quantity.variational)
+        result["variational"] = {{"mean", quantity.variational->first}, {"std", quantity.variational->second}};
+      return result;
+    }
+
+    nlohmann::ordered_json as_json(const Scores &scores)
+    {
+      return {{"n", scores.n},
+              {"rmse", scores.rmse},
+              {"coverage50", scores.coverage50},
+              {"coverage95", scores.coverage95},
+              {"nlpd", scores.nlpd},
+              {"crps", scores.crps}};
+    }
+
+    template <int dim>
+    nlohmann::ordered_json as_json(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
+                                   int exit_code)
     {
       nlohmann::ordered_json summary;
       summary["case"]           = problem.title();
@@ -307,6 +490,17 @@ namespace varfield
                            {"kl", results.averages.elbo.kl},
                            {"rank", results.eigenvalues.size()},
                            {"first_dropped_eigenvalue", results.first_dropped}};
+      for (const QuantityResult &quantity : results.quantities)
+        summary["quantities"].push_back(as_json(quantity));
+      if (results.scores)
+        summary["held_out"] = as_json(*results.scores);
+      if (results.cross_validation)
+        summary["cross_validation"] = {{"folds", results.cross_validation->folds},
+                                       {"not_converged", results.cross_validation->not_converged},
+                                       {"scores", as_json(results.cross_validation->all)}};
+      summary["trust"] = as_json(trust);
+      if (results.certificate)
+        summary["certificate"] = as_json(*results.certificate, results.corrected);
       const Cost cost       = problem.density().cost();
       summary["cost"]       = {{"factorizations", cost.factorizations},
                                {"state_solves", cost.state_solves},
@@ -320,8 +514,8 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
-                     const std::string &path, int exit_code)
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
+                     const Report &report, const std::string &path, int exit_code)
   {
     const Stage stage("output");
     const Timed timed(Work::files);
@@ -332,14 +526,16 @@ namespace varfield
       unsigned int degree = 1;
       for (unsigned int f = 0; f < problem.fields().size(); ++f)
       {
-        add_field(posterior, problem.fields()[f], results.fields[f]);
+        const Certificate *certificate =
+            results.certificate && !results.certificate->fields.empty() ? &*results.certificate : nullptr;
+        add_field(posterior, problem.fields()[f], results.fields[f], certificate, f, results.corrected);
         degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
       }
       posterior_record = posterior.write(path, "posterior", problem.mesh(), degree);
       state_record     = write_states(problem, results, path);
       write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
     }
-    const auto summary = as_json(problem, results, exit_code); // collective
+    const auto summary = as_json(problem, results, trust, exit_code); // collective
     if (!problem.groups().is_root())
       return;
     write_text_file(path + "posterior.pvd", posterior_record);
@@ -352,6 +548,12 @@ namespace varfield
     for (Index i = 0; i < results.eigenvalues.size(); ++i)
       spectrum.push_back({i + 1, results.eigenvalues(i)});
     write_csv(path + "spectrum.csv", {"i", "lambda"}, spectrum);
+    if (results.certificate)
+      write_chains(path, *results.certificate);
+    if (results.cross_validation)
+      write_cross_validation(path, problem, *results.cross_validation);
+    if (!results.quantities.empty())
+      write_quantities(path, results.quantities);
     write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
     write_text_file(path + "summary.json", summary.dump(2) + "\n");
   }
@@ -435,6 +637,25 @@ namespace varfield
                            ? " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)"
                            : ""));
     }
+    for (std::size_t i = 0; i < results.quantities.size(); ++i)
+    {
+      const QuantityResult &quantity = results.quantities[i];
+      const auto digits              = [](double x)
+      {
+        std::ostringstream out;
+        out << std::setprecision(4) << x;
+        return out.str();
+      };
+      lines.push_back((i == 0 ? "quantities    " : "              ") + quantity.name + ": " + digits(quantity.mean) +
+                      " ± " + digits(quantity.deviation) + (quantity.unit.empty() ? "" : " " + quantity.unit) +
+                      ", 95 % from " + digits(quantity.quantiles[0]) + " to " + digits(quantity.quantiles[4]));
+    }
+    if (results.scores)
+      lines.push_back("held out      " + std::to_string(results.scores->n) + ": root mean square error " +
+                      short_text(results.scores->rmse) + ", in the 95 % interval " +
+                      fixed(100. * results.scores->coverage95, 1) + " %, in the 50 % interval " +
+                      fixed(100. * results.scores->coverage50, 1) + " %, mean −log density " +
+                      short_text(results.scores->nlpd) + ", CRPS " + short_text(results.scores->crps));
     const Cost cost = problem.density().cost();
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
                     " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves on the finest mesh" +
@@ -445,8 +666,8 @@ namespace varfield
     return lines;
   }
 
-  template void write_results<2>(const Case<2> &, const Results<2> &, const Report &, const std::string &, int);
-  template void write_results<3>(const Case<3> &, const Results<3> &, const Report &, const std::string &, int);
+  template void write_results<2>(const Case<2> &, const Results<2> &, const TrustReport &, const Report &, const std::string &, int);
+  template void write_results<3>(const Case<3> &, const Results<3> &, const TrustReport &, const Report &, const std::string &, int);
   template std::vector<std::string> summary_lines<2>(const Case<2> &, const Results<2> &);
   template std::vector<std::string> summary_lines<3>(const Case<3> &, const Results<3> &);
 } // namespace varfield

@@ -10,29 +10,43 @@ namespace varfield
   {
     constexpr unsigned int pilot = 16, batch = 64; // even: draws come in pairs
 
-    /// Sums over draws of the states and predictions, less those at the mean of the posterior, and of their squares.
+    /// What is averaged of a solved model: its states, and its predictions followed by the quantities of interest.
+    struct Solved
+    {
+      MultiVector states;
+      Vector numbers;
+
+      template <int dim>
+      explicit Solved(const Case<dim> &problem)
+          : states(problem.density().last()->states)
+      {
+        const Vector &predictions = problem.density().last()->predictions;
+        numbers.resize(predictions.size() + problem.quantities().size());
+        numbers << predictions, problem.quantities().evaluate(*problem.density().last());
+      }
+    };
+
+    /// Sums over draws of these, less those at the mean of the posterior, and of their squares.
     struct Moments
     {
       MultiVector states, state_squares;
-      Vector predictions, prediction_squares;
+      Vector numbers, number_squares;
 
-      template <int dim>
-      explicit Moments(const ModelState<dim> &like)
+      explicit Moments(const Solved &like)
           : states(MultiVector::Zero(like.states.rows(), like.states.cols())),
             state_squares(states),
-            predictions(Vector::Zero(like.predictions.size())),
-            prediction_squares(predictions)
+            numbers(Vector::Zero(like.numbers.size())),
+            number_squares(numbers)
       {
       }
 
-      template <int dim>
-      void add(const ModelState<dim> &at, const ModelState<dim> &reference)
+      void add(const Solved &at, const Solved &reference)
       {
         const MultiVector change = at.states - reference.states;
         states += change;
         state_squares += change.cwiseAbs2();
-        predictions += at.predictions - reference.predictions;
-        prediction_squares += (at.predictions - reference.predictions).cwiseAbs2();
+        numbers += at.numbers - reference.numbers;
+        number_squares += (at.numbers - reference.numbers).cwiseAbs2();
       }
 
       /// Means of `n` draws.
@@ -40,12 +54,12 @@ namespace varfield
       {
         groups.sum(states);
         groups.sum(state_squares);
-        groups.sum(predictions);
-        groups.sum(prediction_squares);
+        groups.sum(numbers);
+        groups.sum(number_squares);
         states /= n;
         state_squares /= n;
-        predictions /= n;
-        prediction_squares /= n;
+        numbers /= n;
+        number_squares /= n;
       }
     };
 
@@ -54,6 +68,7 @@ namespace varfield
     {
       ElboEstimate own, partner;
       std::unique_ptr<Moments> own_moments, partner_moments;
+      Matrix quantities; ///< of every draw on its own mesh
 
       unsigned int n() const { return static_cast<unsigned int>(own.log_weights.size()); }
       /// Mean of own − partner, or of own alone.
@@ -105,7 +120,7 @@ namespace varfield
       std::uint64_t cells() const { return problem_.mesh().triangulation().n_global_active_cells(); }
       const FieldTransfer<dim> &fields_up() const { return *fields_up_; }
       const Interpolation<dim> &states_up() const { return *states_up_; }
-      const ModelState<dim> &reference() const { return *reference_; }
+      const Solved &reference() const { return *reference_; }
 
       /// Solves at the mean. False where that fails in any group. Collective over the world.
       bool solve_at_mean()
@@ -113,9 +128,7 @@ namespace varfield
         const bool solved = problem_.density().potential(frozen_ ? frozen_->mean() : family_.mean()).has_value();
         if (problem_.groups().sum(solved ? 0. : 1.) > 0.)
           return false;
-        reference_              = std::make_unique<ModelState<dim>>();
-        reference_->states      = problem_.density().last()->states;
-        reference_->predictions = problem_.density().last()->predictions;
+        reference_ = std::make_unique<Solved>(problem_);
         return true;
       }
 
@@ -133,7 +146,7 @@ namespace varfield
     private:
       const Case<dim> &problem_;
       const Family &family_; ///< on the finest mesh
-      std::unique_ptr<ModelState<dim>> reference_;
+      std::unique_ptr<Solved> reference_;
       std::unique_ptr<FieldTransfer<dim>> fields_up_; ///< to the next finer mesh
       std::unique_ptr<Interpolation<dim>> states_up_;
       std::optional<FrozenGaussian> frozen_;
@@ -299,7 +312,9 @@ namespace varfield
         range.first                = static_cast<unsigned int>(l) * far_apart + collected.n();
         range.count                = count;
         range.most_failed          = 0.5; // of a batch; all of them are judged together
-        Matrix of_partner          = Matrix::Zero(count, 2);
+        const Index n_quantities   = level.problem().quantities().size();
+        // Of the partner log weight and potential, then the quantities of interest on the own mesh.
+        Matrix of_draws            = Matrix::Zero(count, 2 + n_quantities);
         const std::size_t top      = noise_level(l);
         const GaussianPrior &prior = levels_[top].prior();
         collected.own.add(
@@ -320,23 +335,24 @@ namespace varfield
                                    const auto coarse = partner.solve(partner.fields_up().restrict_load(load), key);
                                    if (!coarse)
                                      return {};
-                                   of_partner.row(k) << coarse->log_ratio - coarse->potential, coarse->potential;
-                                   collected.partner_moments->add(*partner.problem().density().last(),
-                                                                  partner.reference());
+                                   of_draws.row(k).head(2) << coarse->log_ratio - coarse->potential, coarse->potential;
+                                   collected.partner_moments->add(Solved(partner.problem()), partner.reference());
                                  }
-                                 collected.own_moments->add(*level.problem().density().last(), level.reference());
+                                 const Solved solved(level.problem());
+                                 collected.own_moments->add(solved, level.reference());
+                                 of_draws.row(k).tail(n_quantities) = solved.numbers.tail(n_quantities);
                                  report_.progress("draws on " + std::to_string(level.cells()) + " cells", ++visited_,
                                                   std::max(1u, wanted_ / groups().n_groups()));
                                  return own;
                                }),
             true);
-        if (!paired)
-          return;
-        agreed_sum(groups(), prior.layout(), of_partner);
-        for (Index k = 0; k < of_partner.rows(); ++k)
+        agreed_sum(groups(), prior.layout(), of_draws);
+        collected.quantities.conservativeResize(collected.quantities.rows() + count, n_quantities);
+        collected.quantities.bottomRows(count) = of_draws.rightCols(n_quantities);
+        for (Index k = 0; paired && k < of_draws.rows(); ++k)
         {
-          collected.partner.log_weights.push_back(of_partner(k, 0));
-          collected.partner.potentials.push_back(of_partner(k, 1));
+          collected.partner.log_weights.push_back(of_draws(k, 0));
+          collected.partner.potentials.push_back(of_draws(k, 1));
         }
       }
 
@@ -344,7 +360,7 @@ namespace varfield
       void finish()
       {
         MultiVector state_squares;
-        Vector prediction_squares;
+        Vector numbers, number_squares;
         double elbo_square = 0., misfit_square = 0.;
         ElboEstimate total;
         for (std::size_t l = levels_.size(); l-- > 0;)
@@ -368,31 +384,49 @@ namespace varfield
             const auto &up = levels_[l + 1].states_up();
             own.states += up.apply(result_.state_mean - partner.states);
             own.state_squares += up.apply(state_squares - partner.state_squares);
-            own.predictions += result_.prediction_mean - partner.predictions;
-            own.prediction_squares += prediction_squares - partner.prediction_squares;
+            own.numbers += numbers - partner.numbers;
+            own.number_squares += number_squares - partner.number_squares;
           }
           result_.state_mean      = own.states;
           state_squares           = own.state_squares;
-          result_.prediction_mean = own.predictions;
-          prediction_squares      = own.prediction_squares;
+          numbers                 = own.numbers;
+          number_squares          = own.number_squares;
           result_.draws.insert(result_.draws.begin(), {levels_[l].cells(), collected.n()});
         }
         const double n = collected_.back().n(), unbiased = n / std::max(1., n - 1.);
         const auto &reference = levels_[0].reference();
         result_.state_deviation =
             (unbiased * (state_squares - result_.state_mean.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
-        result_.prediction_deviation =
-            (unbiased * (prediction_squares - result_.prediction_mean.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
+        const Vector deviation = (unbiased * (number_squares - numbers.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
+        numbers += reference.numbers;
+        const Index n_predictions   = meshes_.back()->measurements().size();
+        result_.prediction_mean      = numbers.head(n_predictions);
+        result_.prediction_deviation = deviation.head(n_predictions);
+        result_.quantity_mean        = numbers.tail(numbers.size() - n_predictions);
+        result_.quantity_deviation   = deviation.tail(numbers.size() - n_predictions);
         result_.state_mean += reference.states;
-        result_.prediction_mean += reference.predictions;
         total.elbo.error    = std::sqrt(elbo_square);
         total.misfit.error  = std::sqrt(misfit_square);
         total.misfit.draws  = total.elbo.draws;
         total.misfit.failed = total.elbo.failed;
+        take_weights();
         total.log_weights   = std::move(collected_[0].own.log_weights);
         total.potentials    = std::move(collected_[0].own.potentials);
         total.kl            = groups().broadcast(family_.kl());
         result_.elbo        = std::move(total);
+      }
+
+      /// Those of the mesh with the most draws, the finest of such.
+      void take_weights()
+      {
+        std::size_t most = 0;
+        for (std::size_t l = 1; l < levels_.size(); ++l)
+          if (collected_[l].n() > collected_[most].n())
+            most = l;
+        const std::vector<double> &weights = collected_[most].own.log_weights;
+        result_.log_weights   = Eigen::Map<const Vector>(weights.data(), static_cast<Index>(weights.size()));
+        result_.weights_cells  = levels_[most].cells();
+        result_.quantity_draws = collected_[most].quantities;
       }
 
       const std::vector<const Case<dim> *> &meshes_; ///< the coarsest first
@@ -407,15 +441,18 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  Averages Averages::at(const InverseProblem<dim> &density, const Vector &m)
+  Averages Averages::at(const Case<dim> &problem, const Vector &m)
   {
-    if (!density.potential(m))
+    if (!problem.density().potential(m))
       throw ComputationError("The model cannot be solved at the result.");
+    const auto &last = *problem.density().last();
     Averages result;
-    result.state_mean           = density.last()->states;
+    result.state_mean           = last.states;
     result.state_deviation      = MultiVector::Zero(result.state_mean.rows(), result.state_mean.cols());
-    result.prediction_mean      = density.last()->predictions;
+    result.prediction_mean      = last.predictions;
     result.prediction_deviation = Vector::Zero(result.prediction_mean.size());
+    result.quantity_mean        = problem.quantities().evaluate(last);
+    result.quantity_deviation   = Vector::Zero(result.quantity_mean.size());
     return result;
   }
 
@@ -426,8 +463,8 @@ namespace varfield
     return Averaging<dim>(meshes, family, report).run(hurry);
   }
 
-  template Averages Averages::at(const InverseProblem<2> &, const Vector &);
-  template Averages Averages::at(const InverseProblem<3> &, const Vector &);
+  template Averages Averages::at(const Case<2> &, const Vector &);
+  template Averages Averages::at(const Case<3> &, const Vector &);
   template Averages average_over_posterior(const std::vector<const Case<2> *> &, const Family &, bool, Report &);
   template Averages average_over_posterior(const std::vector<const Case<3> *> &, const Family &, bool, Report &);
 } // namespace varfield

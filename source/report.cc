@@ -7,6 +7,7 @@
 #include <sstream>
 #include <unistd.h>
 #include <varfield/report.h>
+#include <varfield/text.h>
 #include <varfield/timing.h>
 
 namespace varfield
@@ -117,6 +118,34 @@ namespace varfield
                 << counts << "   " << (done == total ? "\n" : "") << std::flush;
     else
       line(what + " " + counts);
+  }
+
+  bool Report::chains(const ChainProgress &progress, const ChainSettings &settings)
+  {
+    if (chains_began_ < 0.)
+    {
+      chains_began_ = last_progress_ = seconds();
+      line("");
+      line("chains" + (mesh_.empty() ? "" : " on " + mesh_) + ": " + std::to_string(settings.chains) + " of “" +
+           settings.sampler.name() + "”, until R-hat " + to_text(settings.rhat) + " and effective sizes of " +
+           to_text(settings.ess));
+      line("  draws of a chain   accepted    step     R-hat   least size    solves   time");
+    }
+    const bool judged = progress.rhat > 0. && progress.iterations != judged_iterations_;
+    if (judged || seconds() - last_progress_ > 15.)
+    {
+      last_progress_ = seconds();
+      line((progress.warming_up ? "  warm-up " + number(progress.iterations, 7, 0) : number(progress.iterations, 17, 0)) +
+           number(progress.acceptance, 11, 3) + number(progress.step, 10, 4) +
+           (judged ? number(progress.rhat, 10, 4) + number(progress.ess, 13, 0) : std::string(23, ' ')) +
+           number(progress.cost.solves(), 10, 0) + "   " + duration(seconds()) +
+           (judged ? "  " + progress.worst : std::string()));
+    }
+    if (judged)
+      judged_iterations_ = progress.iterations;
+    const bool used_up   = settings.time_budget > 0. && seconds() - chains_began_ > settings.time_budget;
+    const bool is_over   = dealii::Utilities::MPI::max(used_up ? 1 : 0, groups_.world()) > 0;
+    return should_stop() || is_over;
   }
 
   std::vector<std::string> Report::timing_table()

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <numeric>
+#include <varfield/pareto_smoothing.h>
 #include <varfield/run.h>
 #include <varfield/text.h>
 #include <varfield/timing.h>
@@ -15,7 +16,10 @@ namespace varfield
     class Inference
     {
     public:
-      Inference(std::unique_ptr<Case<dim>> &problem, Report &report) : problem_(problem), report_(report) {}
+      Inference(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras)
+          : problem_(problem), report_(report), extras_(extras)
+      {
+      }
 
       /// Objects of the class hold meshes and factors, which can only be destroyed on all ranks together.
       Results<dim> run()
@@ -27,6 +31,7 @@ namespace varfield
       Results<dim> infer()
       {
         make_ancestors();
+        check_prior_on(coarser_.empty() ? *problem_ : *coarser_.front());
         for (std::size_t i = 0, n = coarser_.size(); i < n; ++i)
           infer_on_ancestor(*coarser_[i]);
         cycles_left_ = problem_->adaptive_refinement().cycles;
@@ -43,6 +48,12 @@ namespace varfield
           at_one_point(map_);
         results_.interrupted = report_.should_stop() || results_.interrupted;
         collect_fields();
+        if (extras_.chains && results_.has_spread && !results_.interrupted)
+          run_chains_of_posterior();
+        collect_quantities();
+        score_what_was_held_out();
+        if (extras_.cross_validation && results_.has_spread && !results_.interrupted)
+          results_.cross_validation = cross_validate(*problem_, map_, report_);
         results_.parameters = results_.has_spread ? family().mean() : map_;
         results_.seconds    = report_.seconds();
         return std::move(results_);
@@ -128,6 +139,8 @@ namespace varfield
         map_ = carried_map;
         if (!results_.interrupted)
           find_map(problem);
+        if (!previous_ && !results_.interrupted)
+          look_for_other_modes(problem);
         const bool carries_family = variational && has_family_ && family.has_prolongation();
         const bool optimizes      = variational && (is_last || family.has_prolongation());
         const bool for_indicator =
@@ -201,6 +214,38 @@ namespace varfield
           map_memory_ = {};
       }
 
+      void check_prior_on(const Case<dim> &problem)
+      {
+        if (problem_->inference().prior_draws == 0)
+          return;
+        const Stage stage("check of the prior");
+        results_.prior_check = check_prior(problem, problem_->inference().prior_draws);
+      }
+
+      /// On the first mesh. A better point takes the place of the one found.
+      void look_for_other_modes(Case<dim> &problem)
+      {
+        const InferenceSettings &inference = problem.inference();
+        if (inference.starts == 0 || problem.density().is_quadratic())
+          return;
+        const Stage stage("searches for other modes");
+        MapSolver solver          = inference.map;
+        solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
+        results_.starts           = search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed());
+        results_.starts_mesh      = mesh_name_;
+        const SeveralStarts &starts = *results_.starts;
+        report_.line("  " + counted(starts.ends.size(), "more search", "more searches") + " from draws of the prior: " +
+                     std::to_string(starts.at_the_same()) + " ended there, " +
+                     std::to_string(starts.n_converged() - starts.at_the_same()) + " elsewhere, " +
+                     std::to_string(starts.ends.size() - starts.n_converged()) + " did not converge");
+        if (!starts.better)
+          return;
+        report_.line("  A better point was found, lower by " + to_text(-starts.best_elsewhere()) + ": on from there.");
+        map_        = *starts.better;
+        map_memory_ = {};
+        find_map(problem);
+      }
+
       void start_from_laplace(Case<dim> &problem)
       {
         const Stage stage("Laplace, " + mesh_name_);
@@ -256,7 +301,7 @@ namespace varfield
       {
         if (results_.optimization.reason.empty())
           results_.optimization = results_.map;
-        results_.averages = Averages::at(density(), m);
+        results_.averages = Averages::at(*problem_, m);
       }
 
       /// The directions of a low-rank correction, those of the largest |λ| first.
@@ -327,8 +372,105 @@ namespace varfield
         }
       }
 
+      /// Quantiles are those of the draws of the mesh with most of them, shifted and stretched to the mean and the
+      /// standard deviation on the finest.
+      void collect_quantities()
+      {
+        const Averages &averages = results_.averages;
+        const auto &quantities   = problem_->quantities();
+        const Matrix &draws      = averages.quantity_draws;
+        for (Index i = 0; i < quantities.size(); ++i)
+        {
+          QuantityResult result;
+          result.name       = quantities.names()[i];
+          result.unit       = quantities.units()[i];
+          result.mean       = averages.quantity_mean[i];
+          result.deviation  = averages.quantity_deviation[i];
+          result.mean_error = result.deviation / std::sqrt(std::max(1., double(averages.elbo.elbo.draws)));
+          result.quantiles.fill(result.mean);
+          if (draws.rows() > 1)
+          {
+            const Vector values = draws.col(i);
+            const double mean   = values.mean();
+            const double scale  = std::sqrt((values.array() - mean).square().mean());
+            const std::vector<double> all(values.begin(), values.end());
+            for (std::size_t k = 0; k < quantile_levels.size() && scale > 0.; ++k)
+              result.quantiles[k] += (quantile(all, quantile_levels[k]) - mean) / scale * result.deviation;
+            result.k = tail_shape(averages.log_weights, values);
+          }
+          if (results_.corrected)
+            take_from_chains(result);
+          results_.quantities.push_back(std::move(result));
+        }
+      }
+
+      void take_from_chains(QuantityResult &result) const
+      {
+        for (const NumberSummary &number : results_.certificate->chains.numbers)
+          if (number.name == result.name)
+          {
+            result.variational = {result.mean, result.deviation};
+            result.mean        = number.mean;
+            result.deviation   = number.deviation;
+            result.mean_error  = number.mean_error;
+            result.quantiles   = number.quantiles;
+          }
+      }
+
+      void score_what_was_held_out()
+      {
+        const auto &measurements = problem_->measurements();
+        std::vector<Index> held_out;
+        for (Index i = 0; i < measurements.size(); ++i)
+          if (!measurements.used()[i])
+            held_out.push_back(i);
+        if (held_out.empty() || !results_.has_spread)
+          return;
+        const Vector deviation = (results_.averages.prediction_deviation.cwiseAbs2() +
+                                  measurements.standard_deviations().cwiseAbs2())
+                                     .cwiseSqrt();
+        results_.scores = score(measurements.values()(held_out), results_.averages.prediction_mean(held_out),
+                                deviation(held_out));
+      }
+
+      void run_chains_of_posterior()
+      {
+        const Stage stage("chains");
+        std::vector<Vector> deviations;
+        for (const FieldResult &field : results_.fields)
+          deviations.push_back(field.variance.values.cwiseSqrt());
+        results_.certificate           = certify(*problem_, family(), deviations, results_.averages, report_);
+        const Certificate &certificate = *results_.certificate;
+        results_.interrupted           = certificate.chains.interrupted && report_.should_stop();
+        if (certificate.verdict == Verdict::failed && problem_->certification().correct)
+          correct(certificate);
+      }
+
+      /// Means and standard deviations of the chains take the place of the variational ones.
+      void correct(const Certificate &certificate)
+      {
+        results_.corrected = true;
+        for (std::size_t f = 0; f < results_.fields.size(); ++f)
+        {
+          FieldResult &field          = results_.fields[f];
+          field.variational_mean      = field.mean;
+          field.variational_deviation = field.variance.values.cwiseSqrt();
+          field.mean                  = certificate.fields[f].mean;
+          field.variance              = {certificate.fields[f].deviation.cwiseAbs2(), 0.};
+          field.variance.relative_error = std::sqrt(2. / std::max(2., certificate.chains.end.ess));
+          const Index n = field.draws.cols(), kept = certificate.kept[f].cols();
+          for (Index k = 0; k < std::min(n, kept); ++k)
+            field.draws.col(k) = certificate.kept[f].col(k * kept / n);
+        }
+        results_.averages.state_mean           = certificate.state_mean;
+        results_.averages.state_deviation      = certificate.state_deviation;
+        results_.averages.prediction_mean      = certificate.prediction_mean;
+        results_.averages.prediction_deviation = certificate.prediction_deviation;
+      }
+
       std::unique_ptr<Case<dim>> &problem_; ///< on the finest mesh so far
       Report &report_;
+      const Extras extras_;
       std::vector<std::unique_ptr<Case<dim>>> coarser_; ///< the meshes before, the coarsest first
       Case<dim> *previous_      = nullptr;              ///< the mesh before
       unsigned int cycles_left_ = 0;                    ///< of adaptive refinement
@@ -342,11 +484,11 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report)
+  Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras)
   {
-    return Inference<dim>(problem, report).run();
+    return Inference<dim>(problem, report, extras).run();
   }
 
-  template Results<2> infer(std::unique_ptr<Case<2>> &, Report &);
-  template Results<3> infer(std::unique_ptr<Case<3>> &, Report &);
+  template Results<2> infer(std::unique_ptr<Case<2>> &, Report &, const Extras &);
+  template Results<3> infer(std::unique_ptr<Case<3>> &, Report &, const Extras &);
 } // namespace varfield

@@ -119,10 +119,13 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  std::vector<Functional> StateSpace<dim>::point_values(const std::vector<Point<dim>> &points,
-                                                        const std::vector<unsigned int> &components) const
+  std::vector<Functional> point_functionals(const DoFHandler<dim> &handler, const Mesh<dim> &mesh,
+                                            const AffineConstraints<double> &constraints,
+                                            const std::vector<Point<dim>> &points,
+                                            const std::vector<unsigned int> &components)
   {
-    const CellFinder<dim> finder(dof_handler_, mesh_.mapping());
+    const auto &fe = handler.get_fe();
+    const CellFinder<dim> finder(handler, mesh.mapping());
     std::vector<typename CellFinder<dim>::Cell> cells(points.size());
     std::vector<Point<dim>> unit_points(points.size());
     // A point on a face shared by two ranks goes to the smallest cell id of all, so that the answer does not depend on
@@ -131,11 +134,11 @@ namespace varfield
     for (std::size_t i = 0; i < points.size(); ++i)
       if (finder.find(points[i], cells[i], unit_points[i]))
         ids[i] = cells[i]->id().to_string();
-    const auto all_ids         = Utilities::MPI::all_gather(comm(), ids);
-    const unsigned int my_rank = Utilities::MPI::this_mpi_process(comm());
+    const auto all_ids         = Utilities::MPI::all_gather(mesh.comm(), ids);
+    const unsigned int my_rank = Utilities::MPI::this_mpi_process(mesh.comm());
 
     std::vector<Functional> local(points.size());
-    std::vector<types::global_dof_index> dofs(fe().dofs_per_cell);
+    std::vector<types::global_dof_index> dofs(fe.dofs_per_cell);
     for (std::size_t i = 0; i < points.size(); ++i)
     {
       unsigned int owner = numbers::invalid_unsigned_int;
@@ -148,10 +151,10 @@ namespace varfield
       cells[i]->get_dof_indices(dofs);
       std::map<types::global_dof_index, double> row;
       for (unsigned int k = 0; k < dofs.size(); ++k)
-        if (fe().system_to_component_index(k).first == components[i])
+        if (fe.system_to_component_index(k).first == components[i])
         {
-          const double weight = fe().shape_value(k, unit_points[i]);
-          if (const auto *entries = hanging_.get_constraint_entries(dofs[k]))
+          const double weight = fe.shape_value(k, unit_points[i]);
+          if (const auto *entries = constraints.get_constraint_entries(dofs[k]))
             for (const auto &[master, factor] : *entries)
               row[master] += factor * weight;
           else
@@ -159,9 +162,22 @@ namespace varfield
         }
       local[i].assign(row.begin(), row.end());
     }
-    return share(local, comm());
+    return share(local, mesh.comm());
   }
 
+  template <int dim>
+  std::vector<Functional> StateSpace<dim>::point_values(const std::vector<Point<dim>> &points,
+                                                        const std::vector<unsigned int> &components) const
+  {
+    return point_functionals(dof_handler_, mesh_, hanging_, points, components);
+  }
+
+  template std::vector<Functional> point_functionals(const DoFHandler<2> &, const Mesh<2> &,
+                                                     const AffineConstraints<double> &, const std::vector<Point<2>> &,
+                                                     const std::vector<unsigned int> &);
+  template std::vector<Functional> point_functionals(const DoFHandler<3> &, const Mesh<3> &,
+                                                     const AffineConstraints<double> &, const std::vector<Point<3>> &,
+                                                     const std::vector<unsigned int> &);
   template class StateSpace<2>;
   template class StateSpace<3>;
 } // namespace varfield

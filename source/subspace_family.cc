@@ -17,9 +17,32 @@ namespace varfield
         mean_(std::move(mean)),
         mean_dual_(prior.precision(mean_)),
         modes_(std::move(correction.modes)),
-        dual_(std::move(correction.dual)),
-        factor_((1. - correction.shrinkage.array()).sqrt().matrix().asDiagonal())
+        dual_(std::move(correction.dual))
   {
+    set_factor((1. - correction.shrinkage.array()).sqrt().matrix().asDiagonal());
+  }
+
+  void FrozenGaussian::set_factor(const Matrix &factor)
+  {
+    const Index r = factor.rows();
+    factor_       = factor;
+    added_        = Matrix(r, r);
+    log_det_      = 0.;
+    if (r == 0)
+      return;
+    const Eigen::PartialPivLU<Matrix> lu(factor_);
+    const Matrix inverse = lu.inverse();
+    added_               = inverse.transpose() * inverse - Matrix::Identity(r, r);
+    log_det_             = lu.matrixLU().diagonal().array().abs().log().sum();
+  }
+
+  FrozenGaussian FrozenGaussian::with(Vector mean, const Matrix &factor) const
+  {
+    FrozenGaussian result = *this;
+    result.mean_          = std::move(mean);
+    result.mean_dual_     = prior().precision(result.mean_);
+    result.set_factor(factor);
+    return result;
   }
 
   FrozenGaussian FrozenGaussian::restricted(const Transfer &transfer) const
@@ -40,15 +63,49 @@ namespace varfield
 
   Draw FrozenGaussian::draw(const Vector &load) const
   {
-    const double log_det = factor_.diagonal().array().log().sum();
-    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det}.draw(prior().layout(),
-                                                                                     prior().from_load(load));
+    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_}.draw(prior().layout(),
+                                                                                      prior().from_load(load));
+  }
+
+  Vector FrozenGaussian::deviation(const DrawKey &key) const
+  {
+    const Vector z = prior().draw(key);
+    if (rank() == 0)
+      return z;
+    const Vector a = coordinates(z);
+    return z + product(modes_, factor_ * a - a);
+  }
+
+  Vector FrozenGaussian::coordinates(const Vector &m) const
+  {
+    return prior().layout().gram(dual_, m);
+  }
+
+  double FrozenGaussian::log_ratio(const Vector &m) const
+  {
+    const Vector b = coordinates(m - mean_);
+    return -prior().layout().dot(mean_dual_, m - 0.5 * mean_) + 0.5 * b.dot(added_ * b) + log_det_;
+  }
+
+  Vector FrozenGaussian::log_ratio_gradient(const Vector &m) const
+  {
+    return Vector(added_precision(m - mean_)) - mean_dual_;
+  }
+
+  Vector FrozenGaussian::covariance(const Vector &dual) const
+  {
+    const Vector result = prior().covariance(dual);
+    if (rank() == 0)
+      return result;
+    const Vector b = prior().layout().gram(modes_, dual);
+    return result + product(modes_, factor_ * (factor_.transpose() * b) - b);
   }
 
   MultiVector FrozenGaussian::added_precision(const MultiVector &primal) const
   {
-    const Vector lambda = factor_.diagonal().array().square().inverse() - 1.;
-    return product(dual_, lambda.asDiagonal() * prior().layout().gram(dual_, primal));
+    if (rank() == 0)
+      return MultiVector::Zero(primal.rows(), primal.cols());
+    return product(dual_, added_ * prior().layout().gram(dual_, primal));
   }
 
   void SubspaceFamily::set_mean(const Vector &mean)

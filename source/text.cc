@@ -202,9 +202,9 @@ namespace varfield
     return numbers;
   }
 
-  std::string counted(std::uint64_t n, const std::string &noun)
+  std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural)
   {
-    return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
+    return std::to_string(n) + " " + (n == 1 ? noun : plural.empty() ? noun + "s" : plural);
   }
 
   std::string to_text(double number)

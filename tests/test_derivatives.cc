@@ -325,7 +325,7 @@ namespace
     const std::string folder = std::filesystem::absolute("components").string() + "/";
     std::filesystem::create_directories(folder);
     MPI_Barrier(MPI_COMM_WORLD);
-    write_results(*problem, results, report, folder, 0);
+    write_results(*problem, results, judge(*problem, results), report, folder, 0);
     MPI_Barrier(MPI_COMM_WORLD);
     const std::string record = read_text_file(folder + "state_0000.pvtu", MPI_COMM_WORLD);
     for (const std::string name :

@@ -13,13 +13,14 @@ namespace varfield
     failure       = 1,
     bad_input     = 2,
     stopped_early = 3,
-    not_converged = 4
+    not_converged = 4,
+    untrusted     = 5 ///< converged, but the trust report is red
   };
 
   /// What the user asked for on the command line.
   struct Command
   {
-    std::string action = "run"; ///< run, check, verify, synthesize, template
+    std::string action = "run"; ///< run, certify, cross-validate, check, verify, synthesize, template
     std::string file;
     std::vector<std::string> overrides; ///< "Section/Name=value"
   };

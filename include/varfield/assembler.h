@@ -47,6 +47,8 @@ namespace varfield
     const std::vector<FieldSlot> &field_slots() const { return field_slots_; }
     /// Matrices ∫ a φᵢφⱼ ds of Robin conditions by active cell index: added to what the PDE gives.
     std::map<unsigned int, dealii::FullMatrix<double>> &robin() { return robin_; }
+    /// Σⱼ ∫ a φᵢφⱼ ds uⱼ at the owned nodes i. Collective.
+    Vector robin_part(const GhostedVector &state) const;
     /// Gives ∂R/∂m of every field slot its pattern.
     void reinit_field_matrices(std::deque<SparseMatrix> &matrices,
                                const dealii::AffineConstraints<double> &row_constraints) const;

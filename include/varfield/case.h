@@ -1,6 +1,7 @@
 #ifndef varfield_case_h
 #define varfield_case_h
 
+#include <varfield/certification_settings.h>
 #include <varfield/elbo.h>
 #include <varfield/indicator.h>
 #include <varfield/inverse_problem.h>
@@ -8,6 +9,7 @@
 #include <varfield/memory.h>
 #include <varfield/optimizer.h>
 #include <varfield/parameters.h>
+#include <varfield/quantity.h>
 
 namespace varfield
 {
@@ -38,6 +40,7 @@ namespace varfield
     bool coarse_to_fine         = true;
     unsigned int coarsest_cells = 200;
     std::string start_from;
+    unsigned int prior_draws = 100, starts = 4;
   };
 
   /// What synthetic data are made from.
@@ -45,6 +48,15 @@ namespace varfield
   {
     std::map<std::string, std::string> truth, truth_file; ///< of every field: the coefficient k, or empty
     unsigned int draw = 0;
+  };
+
+  struct CrossValidationSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    std::string column;      ///< that names the fold of each row; empty: by lot
+    unsigned int folds = 10; ///< by lot
+    std::string exclude;     ///< conditions of rows that are in no fold
   };
 
   /// A problem as the parameter file describes it, from text to the posterior density.
@@ -72,12 +84,16 @@ namespace varfield
     std::uint64_t seed() const { return seed_; }
     const OutputSettings &output() const { return output_; }
     const InferenceSettings &inference() const { return inference_; }
+    const CertificationSettings &certification() const { return certification_; }
+    const CrossValidationSettings &cross_validation() const { return cross_validation_; }
     const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
     const SampleGroups &groups() const { return *groups_; }
     const Mesh<dim> &mesh() const { return mesh_; }
     const FieldSet<dim> &fields() const { return fields_; }
     const Measurements<dim> &measurements() const { return *measurements_; }
+    void use_measurements(const std::vector<bool> &used) { measurements_->use(used); }
     const ForwardModel<dim> &model() const { return model_; }
+    const Quantities<dim> &quantities() const { return quantities_; }
     const InverseProblem<dim> &density() const { return *density_; }
     /// What the run is predicted to take; known after build().
     const MemoryPlan &memory() const { return memory_; }
@@ -111,10 +127,12 @@ namespace varfield
     std::uint64_t seed_  = 1;
     OutputSettings output_;
     InferenceSettings inference_;
+    CertificationSettings certification_;
+    CrossValidationSettings cross_validation_;
     AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;
-    std::string field_names_ = "m", experiment_names_, measurement_names_ = "data";
+    std::string field_names_ = "m", experiment_names_, measurement_names_ = "data", quantity_names_;
     std::vector<Experiment> declared_experiments_;
     std::vector<std::unique_ptr<MeasurementSet<dim>>> declared_sets_;
     dealii::ParameterHandler prm_;
@@ -127,6 +145,7 @@ namespace varfield
     FieldSet<dim> fields_;
     std::unique_ptr<Measurements<dim>> measurements_;
     ForwardModel<dim> model_;
+    Quantities<dim> quantities_;
     std::unique_ptr<InverseProblem<dim>> density_;
     MemoryPlan memory_;
     Split split_;

@@ -28,6 +28,8 @@ namespace varfield
     const std::string &unit() const { return unit_; }
     const Transform &transform() const { return *transform_; }
     const std::string &transform_name() const { return transform_.name(); }
+    /// Values of the coefficient whose probability of being exceeded is wanted as a field.
+    const std::vector<double> &thresholds() const { return thresholds_; }
     const FieldSpace<dim> &space() const { return *space_; }
     /// Prior of the coefficients (c, t).
     const std::shared_ptr<const GaussianPrior> &prior() const { return prior_; }
@@ -57,6 +59,7 @@ namespace varfield
     const std::string name_;
     std::string space_kind_ = "nodal", unit_, mean_text_ = "0", mean_file_, trend_ = "none", trend_deviations_ = "1",
                 blocks_;
+    std::vector<double> thresholds_;
     unsigned int degree_ = 1;
     Choice<Transform> transform_{"Transform", "exp"};
     Choice<Prior<dim>> prior_choice_{"Prior", "spde"};

@@ -86,6 +86,12 @@ namespace varfield
     /// Jᵀ W: dual parameter vectors from weights of the predictions (the same on every rank). False if a solve failed.
     bool adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result, double tolerance = 0.) const;
 
+    /// ∫ φᵢ n·f₁ ds at every owned node i for a solved state: what flows into the domain there. At Dirichlet nodes it is
+    /// the residual of the weak form with the node's shape function, elsewhere what Neumann and Robin conditions give
+    /// (Hughes, Engel, Mazzei, Larson 2000, Journal of Computational Physics 163, sec. 2: sums over a boundary balance
+    /// the sources exactly).
+    Vector boundary_flux(const ModelState<dim> &state, unsigned int experiment) const;
+
     Cost cost() const { return cost_; }
 
   private:
@@ -124,6 +130,8 @@ namespace varfield
                          unsigned int experiment) const;
     bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, unsigned int experiment,
                       MultiVector u, double target) const;
+    Vector residual(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,
+                    Workspace *work) const;
     Vector assemble_newton(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,
                            Workspace *work) const;
     /// Solves with the state matrix of each experiment; all experiments in one block where they share it.
@@ -155,7 +163,8 @@ namespace varfield
     std::vector<unsigned int> dirichlet_nodes_;   ///< local indices
     MultiVector dirichlet_values_;                ///< owned nodes × experiments; fixed values
     std::deque<Trace> traces_;
-    MultiVector loads_; ///< owned nodes × experiments
+    MultiVector loads_;          ///< owned nodes × experiments
+    MultiVector boundary_loads_; ///< the part of them that Neumann and Robin conditions give
     std::unique_ptr<Assembler<dim>> assembler_;
     std::vector<Eigen::SparseMatrix<double, Eigen::RowMajor>> observation_; ///< B of each experiment, owned columns
     bool is_affine_ = false, constant_matrix_ = false;

@@ -6,6 +6,10 @@
 
 namespace varfield
 {
+  /// False for the rows that meet one of the conditions “column=value”, which semicolons separate. UserError that begins
+  /// with `origin`, also where no row is left.
+  std::vector<bool> rows_in_use(const Table &table, const std::string &conditions, const std::string &origin);
+
   /// One measurement file: what its rows measure, how uncertain they are, and which of them are held out.
   template <int dim>
   struct MeasurementSet
@@ -42,6 +46,8 @@ namespace varfield
     const Vector &values() const { return values_; }
     Vector standard_deviations() const;
     const std::vector<bool> &used() const { return used_; }
+    /// Changes which rows are in use.
+    void use(const std::vector<bool> &used);
     /// Index of the experiment that row i belongs to.
     const std::vector<unsigned int> &experiments() const { return experiments_; }
     const std::vector<Functional> &functionals() const { return functionals_; }

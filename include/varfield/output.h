@@ -1,7 +1,7 @@
 #ifndef varfield_output_h
 #define varfield_output_h
 
-#include <varfield/run.h>
+#include <varfield/trust.h>
 
 namespace varfield
 {
@@ -30,11 +30,11 @@ namespace varfield
     const SampleGroups &groups_;
   };
 
-  /// Writes posterior.pvd, state.pvd, observations.csv and .vtp, convergence.csv, spectrum.csv, summary.json and
-  /// parameters.prm. `exit_code` goes into the summary. Collective over the world.
+  /// Writes posterior.pvd, state.pvd, observations.csv and .vtp, convergence.csv, spectrum.csv, chains.csv (where
+  /// there are chains), summary.json and parameters.prm. `exit_code` goes into the summary. Collective over the world.
   template <int dim>
-  void write_results(const Case<dim> &problem, const Results<dim> &results, const Report &report,
-                     const std::string &path, int exit_code);
+  void write_results(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
+                     const Report &report, const std::string &path, int exit_code);
 
   /// The final report for a person.
   template <int dim>

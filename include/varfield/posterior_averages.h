@@ -19,13 +19,19 @@ namespace varfield
 
     ElboEstimate elbo;            ///< `draws` of all meshes; the numbers of the draws are those on the finest mesh
     std::vector<MeshDraws> draws; ///< the finest mesh first
+    /// log p(d,m) − log q(m) of the draws of the mesh that has most of them, in antithetic pairs, and its cells.
+    Vector log_weights;
+    std::uint64_t weights_cells = 0;
     MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments
     Vector prediction_mean, prediction_deviation;
+    Vector quantity_mean, quantity_deviation;
+    /// Quantities of interest of the draws that log_weights are of: draws × quantities.
+    Matrix quantity_draws;
     bool interrupted = false; ///< by a signal or the time budget, before the error of the ELBO was small enough
 
     /// Averages over one point, without spread. ComputationError where the model cannot be solved there. Collective.
     template <int dim>
-    static Averages at(const InverseProblem<dim> &density, const Vector &m);
+    static Averages at(const Case<dim> &problem, const Vector &m);
   };
 
   /// ELBO, predicted states and measurements of a posterior from fresh draws, as many as bring the error of the ELBO

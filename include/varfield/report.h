@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <varfield/chains.h>
 #include <varfield/monitor.h>
 #include <varfield/parallel.h>
 #include <varfield/table.h>
@@ -22,6 +23,9 @@ namespace varfield
     void mesh(const std::string &name);
     /// One line for an iteration, with a heading where a new phase begins.
     void iteration(const IterationReport &row);
+    /// A line where chains have been judged, or after a quarter of a minute. Whether to stop: should_stop(), or the time
+    /// budget of the chains is used up. Collective over the world.
+    bool chains(const ChainProgress &progress, const ChainSettings &settings);
     /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
     void progress(const std::string &what, unsigned int done, unsigned int total);
     double seconds() const;
@@ -44,7 +48,8 @@ namespace varfield
     const bool speaks_;
     const Clock::time_point start_;
     std::string phase_, mesh_;
-    double progress_began_ = 0., last_progress_ = 0.;
+    double progress_began_ = 0., last_progress_ = 0., chains_began_ = -1.;
+    unsigned int judged_iterations_ = 0;
     mutable std::string stop_reason_;
     std::vector<std::vector<Cell>> rows_;
   };

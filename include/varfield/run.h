@@ -1,8 +1,12 @@
 #ifndef varfield_run_h
 #define varfield_run_h
 
+#include <varfield/certification.h>
+#include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
-#include <varfield/posterior_averages.h>
+#include <varfield/prior_check.h>
+#include <varfield/scores.h>
+#include <varfield/starts.h>
 
 namespace varfield
 {
@@ -11,7 +15,21 @@ namespace varfield
   {
     Vector mean, map, truth; ///< of the field m, the prior mean included; truth: empty where unknown
     PointwiseVariance variance, prior_variance;
+    /// Of the variational posterior, where chains have corrected the answer; else empty.
+    Vector variational_mean, variational_deviation;
     MultiVector modes, draws; ///< leading directions of the covariance's change; draws of the posterior
+  };
+
+  /// A quantity of interest.
+  struct QuantityResult
+  {
+    std::string name, unit;
+    double mean = 0, deviation = 0;
+    double mean_error = 0;             ///< standard error of the mean
+    std::array<double, 5> quantiles{}; ///< 2.5, 5, 50, 95, 97.5 %
+    double k = 0;                      ///< k-hat of the importance weights times the quantity (see tail_shape())
+    /// Of the variational posterior, where the numbers above are those of chains.
+    std::optional<std::pair<double, double>> variational;
   };
 
   /// What a run found.
@@ -21,20 +39,35 @@ namespace varfield
     std::vector<FieldResult> fields;
     Vector parameters; ///< the mean as a parameter vector
     Averages averages;
+    std::vector<QuantityResult> quantities;
+    std::optional<Scores> scores; ///< of the measurements held out
     Vector eigenvalues; ///< of the low-rank families: λ
     double first_dropped = 0.;
     double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
     Termination map, optimization;
+    std::optional<PriorCheck> prior_check;
+    std::optional<SeveralStarts> starts;
+    std::string starts_mesh; ///< on which these were made
+    std::optional<Certificate> certificate;
+    bool corrected = false; ///< the answer is that of the chains
+    std::optional<CrossValidation> cross_validation;
     bool interrupted = false; ///< by a signal or the time budget, before the fields were collected
     bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
   };
 
-  /// MAP point, Laplace approximation, variational posterior, averages over fresh draws. Where the mesh is refined on
+  /// What comes after the posterior.
+  struct Extras
+  {
+    bool chains = false, cross_validation = false;
+  };
+
+  /// Check of the prior, MAP point and searches for other modes, Laplace approximation, variational posterior, averages
+  /// over fresh draws, then the extras. Where the mesh is refined on
   /// the way, `problem` is replaced by the same case on the last mesh, to which the results belong. Collective over the
   /// world.
   template <int dim>
-  Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report);
+  Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras = {});
 } // namespace varfield
 
 #endif

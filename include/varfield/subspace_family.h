@@ -16,29 +16,48 @@ namespace varfield
     Draw draw(const Layout &layout, const Vector &z) const;
   };
 
-  /// N(mean, C − U diag(shrinkage) Uᵀ), a posterior as it is at one moment, and the same on coarser meshes.
+  /// N(mean, S) with S = C + U(TTᵀ − I)Uᵀ: a posterior as it is at one moment, the same on coarser meshes, and the
+  /// reference measure of chains.
   class FrozenGaussian
   {
   public:
-    /// `prior` must outlive the object. Collective over its communicator, as are all members.
+    /// S = C − U diag(shrinkage) Uᵀ. `prior` must outlive the object. Collective over its communicator, as are all
+    /// members.
     FrozenGaussian(const GaussianPrior &prior, Vector mean, LowRankCorrection correction);
     /// On the coarse mesh of `transfer`, of which this belongs to the fine one: mean and U by their loads.
     FrozenGaussian restricted(const Transfer &transfer) const;
+    /// The same U, with another mean and the factor T.
+    FrozenGaussian with(Vector mean, const Matrix &factor) const;
 
     const GaussianPrior &prior() const { return *prior_; }
     const Vector &mean() const { return mean_; }
     /// C⁻¹mean.
     const Vector &mean_dual() const { return mean_dual_; }
+    const SharedBlock &modes() const { return modes_; }
+    const Matrix &factor() const { return factor_; }
+    Index rank() const { return factor_.rows(); }
     /// The draw made from the prior's draw with this load, and its log ratio.
     Draw draw(const Vector &load) const;
+    /// A draw of N(0, S).
+    Vector deviation(const DrawKey &key) const;
+    /// Vᵀm, r numbers: the coordinates of m in the span of U.
+    Vector coordinates(const Vector &m) const;
+    /// log p(m) − log q(m), and its gradient, dual.
+    double log_ratio(const Vector &m) const;
+    Vector log_ratio_gradient(const Vector &m) const;
+    /// S g, primal from dual.
+    Vector covariance(const Vector &dual) const;
     /// (S⁻¹ − C⁻¹) x, dual from primal.
     MultiVector added_precision(const MultiVector &primal) const;
 
   private:
+    void set_factor(const Matrix &factor);
+
     const GaussianPrior *prior_;
     Vector mean_, mean_dual_;
     SharedBlock modes_, dual_;
-    Matrix factor_; ///< diagonal
+    Matrix factor_, added_; ///< T, (TTᵀ)⁻¹ − I
+    double log_det_ = 0.;   ///< log |det T|
   };
 
   /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span

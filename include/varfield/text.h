@@ -40,8 +40,8 @@ namespace varfield
   /// The numbers between commas; none for a blank text.
   std::vector<double> parse_numbers(const std::string &text, const std::string &what);
 
-  /// “1 rank”, “2 ranks”.
-  std::string counted(std::uint64_t n, const std::string &noun);
+  /// “1 rank”, “2 ranks”; “2 data” with a plural of its own.
+  std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural = "");
 
   /// The shortest text that reads back as the same number.
   std::string to_text(double number);

@@ -1,0 +1,374 @@
+#include <cmath>
+#include <iomanip>
+#include <limits>
+#include <sstream>
+#include <varfield/text.h>
+#include <varfield/trust.h>
+
+namespace varfield
+{
+  const char *name_of(Colour colour)
+  {
+    static const char *const names[] = {"", "green", "amber", "red"};
+    return names[static_cast<int>(colour)];
+  }
+
+  Colour TrustReport::colour() const
+  {
+    Colour worst = Colour::green;
+    for (const Finding &finding : findings)
+      worst = std::max(worst, finding.colour);
+    return worst;
+  }
+
+  std::vector<std::string> TrustReport::lines() const
+  {
+    std::vector<std::string> result;
+    std::string shout = name_of(colour());
+    std::transform(shout.begin(), shout.end(), shout.begin(), [](unsigned char c) { return std::toupper(c); });
+    result.push_back("trust         " + shout);
+    for (const Finding &finding : findings)
+    {
+      std::string head = "  " + std::string(name_of(finding.colour));
+      head.resize(9, ' ');
+      head += finding.name;
+      head.resize(std::max<std::size_t>(30, head.size() + 1), ' ');
+      result.push_back(head + finding.text);
+      if (!finding.advice.empty())
+        result.push_back(std::string(30, ' ') + "-> " + finding.advice);
+    }
+    return result;
+  }
+
+  DivergenceBounds divergence_bounds(const Vector &log_weights)
+  {
+    const double largest = log_weights.maxCoeff();
+    const double log_mean_square =
+        2. * largest + std::log((2. * (log_weights.array() - largest)).exp().mean());
+    DivergenceBounds result;
+    result.divergence   = std::max(0., log_mean_square - 2. * log_weights.mean());
+    const double chi    = std::sqrt(std::expm1(result.divergence));
+    result.mean         = chi;
+    result.deviation    = std::sqrt(2. * std::sqrt(3.) * chi);
+    return result;
+  }
+
+  namespace
+  {
+    std::string rounded(double value, int digits)
+    {
+      std::ostringstream out;
+      out << std::setprecision(digits) << value;
+      return out.str();
+    }
+
+    std::string fixed_number(double value, int digits)
+    {
+      std::ostringstream out;
+      out << std::fixed << std::setprecision(digits) << value;
+      return out.str();
+    }
+
+    Colour by_size(double value, double amber, double red)
+    {
+      return value > red ? Colour::red : value > amber ? Colour::amber : Colour::green;
+    }
+
+    template <int dim>
+    class Judge
+    {
+    public:
+      Judge(const Case<dim> &problem, const Results<dim> &results) : problem_(problem), results_(results) {}
+
+      TrustReport judge()
+      {
+        optimisation();
+        if (results_.has_spread && results_.averages.log_weights.size() > 0)
+        {
+          elbo();
+          weights();
+          rank();
+        }
+        other_modes();
+        prior_conflict();
+        data_fit();
+        outliers();
+        failed_solves();
+        certificate();
+        return std::move(report_);
+      }
+
+    private:
+      Finding &add(const std::string &name, Colour colour, const std::string &text, const std::string &advice = "")
+      {
+        report_.findings.push_back({name, colour, text, colour == Colour::green ? "" : advice, {}});
+        return report_.findings.back();
+      }
+
+      void optimisation()
+      {
+        const bool converged = results_.map.converged && results_.optimization.converged;
+        add("optimisation", converged ? Colour::green : Colour::red,
+            results_.map.converged ? results_.optimization.reason : "MAP point: " + results_.map.reason,
+            "allow more iterations; see convergence.csv for what they gained");
+      }
+
+      void elbo()
+      {
+        const Estimate &elbo = results_.averages.elbo.elbo;
+        add("ELBO", elbo.error <= problem_.inference().elbo_error ? Colour::green : Colour::amber,
+            fixed_number(elbo.value, 3) + " ± " + fixed_number(elbo.error, 3) + " nat, a lower bound on the log evidence",
+            "raise Inference/Maximum draws: differences between models below this error mean nothing")
+            .figures = {{"value", elbo.value}, {"error", elbo.error}};
+      }
+
+      /// k-hat, evidence and bounds from the importance weights.
+      void weights()
+      {
+        const Vector &log_weights      = results_.averages.log_weights;
+        const auto n                   = static_cast<double>(log_weights.size());
+        const SmoothedWeights smoothed = pareto_smooth(log_weights);
+        if (!std::isfinite(smoothed.k) && smoothed.k > 0.)
+        {
+          add("k-hat", Colour::amber, "too few draws (" + to_text(n) + ") for importance weights to say anything",
+              "raise Inference/Minimum draws");
+          return;
+        }
+        const bool settled = results_.certificate && results_.certificate->verdict != Verdict::inconclusive;
+        Colour colour      = by_size(smoothed.k, std::min(0.5, largest_good_k(log_weights.size())), 0.7);
+        if (settled)
+          colour = std::min(colour, Colour::amber);
+        const double k = std::max(smoothed.k, -9.);
+        Finding &found = add(
+            "k-hat", colour,
+            fixed_number(k, 2) + (std::isfinite(smoothed.k_error) ? " ± " + fixed_number(smoothed.k_error, 2) : "") +
+                ", effective size " + rounded(smoothed.effective_size, 3) + " of " + to_text(n) + " draws on " +
+                std::to_string(results_.averages.weights_cells) + " cells: the posterior " +
+                (smoothed.k > 0.7   ? "has mass where the variational one has next to none"
+                 : smoothed.k > 0.5 ? "has heavier tails than the variational one"
+                                    : "is close enough to be reweighted"),
+            settled ? "the chains below have settled it"
+                    : "means and spreads may still be good: “varfield certify” tells, and repairs them");
+        found.figures = {{"k", k},
+                         {"error", smoothed.k_error},
+                         {"effective_size", smoothed.effective_size},
+                         {"draws", n},
+                         {"cells", static_cast<double>(results_.averages.weights_cells)}};
+
+        const double gap = smoothed.log_mean - log_weights.mean(), elbo = results_.averages.elbo.elbo.value;
+        const double error = std::hypot(smoothed.log_mean_error, results_.averages.elbo.elbo.error);
+        add("evidence", Colour::none,
+            "log evidence " + fixed_number(elbo + gap, 3) + " ± " + fixed_number(error, 3) + " nat by these weights, " +
+                fixed_number(gap, 3) + " above the ELBO" +
+                (smoothed.k > 0.7 ? " (a lower bound only: the weights have no mean to speak of)" : ""))
+            .figures = {{"log_evidence", elbo + gap}, {"error", error}, {"gap", gap}};
+
+        if (smoothed.k >= 0.5)
+          return;
+        const DivergenceBounds bounds = divergence_bounds(log_weights);
+        add("error bounds", Colour::none,
+            "at most " + rounded(bounds.mean, 3) + " standard deviations off in means, " + rounded(bounds.deviation, 3) +
+                " in standard deviations (divergence " + rounded(bounds.divergence, 3) + " nat)")
+            .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}, {"deviation", bounds.deviation}};
+      }
+
+      void rank()
+      {
+        if (results_.eigenvalues.size() == 0)
+          return;
+        const double lambda = results_.first_dropped, loss = 0.5 * (lambda - std::log1p(lambda));
+        add("rank", by_size(lambda, 0.5, 3.),
+            std::to_string(results_.eigenvalues.size()) + " directions; the first one left out has the eigenvalue " +
+                rounded(lambda, 2) + " and costs " + rounded(loss, 2) + " nat",
+            "raise the rank of the family: what is left out keeps the prior's spread")
+            .figures = {{"rank", static_cast<double>(results_.eigenvalues.size())}, {"first_dropped", lambda}};
+      }
+
+      void other_modes()
+      {
+        if (!results_.starts)
+          return;
+        const SeveralStarts &starts  = *results_.starts;
+        const auto n                 = static_cast<unsigned int>(starts.ends.size());
+        const unsigned int converged = starts.n_converged(), same = starts.at_the_same();
+        const double difference = std::abs(starts.best_elsewhere());
+        const std::string where = " from draws of the prior" +
+                                  (results_.starts_mesh.empty() ? std::string() : " on " + results_.starts_mesh);
+        if (std::isinf(difference))
+          add("other modes", converged > 0 ? Colour::green : Colour::amber,
+              std::to_string(same) + " of " + counted(n, "search", "searches") + where + " ended at the same point" +
+                  (converged < n ? ", " + std::to_string(n - converged) + " did not converge" : ""),
+              "the searches do not get far: a better start (Inference/Start from) or a narrower prior helps")
+              .figures = {{"searches", double(n)}, {"same", double(same)}, {"converged", double(converged)}};
+        else
+          add("other modes", by_size(-difference, -15., -5.),
+              std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
+                  " ended at other points, the best of them " + rounded(difference, 3) + " nat " +
+                  (starts.better ? "above the first search, from where the run went on"
+                                 : "below the point of this run"),
+              difference < 5. ? "the posterior has several modes of like weight, of which this answer shows one: chains "
+                                "begun here may not see the others either"
+                              : "look at what distinguishes them: more searches (Inference/Starts)")
+              .figures = {{"searches", double(n)},
+                          {"same", double(same)},
+                          {"converged", double(converged)},
+                          {"best_elsewhere", starts.best_elsewhere()}};
+      }
+
+      /// “wells.csv, line 7 (well 12)”.
+      std::string name_of_row(Index i) const
+      {
+        const auto [s, row] = problem_.measurements().origin(i);
+        const auto &table   = problem_.measurements().sets()[s]->table;
+        const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment", "component", "group"};
+        std::string extra;
+        for (const auto &column : table.names())
+          if (extra.empty() && std::find(known.begin(), known.end(), column) == known.end())
+            extra = " (" + column + " " + table.strings(column)[row] + ")";
+        return table.where(row) + extra;
+      }
+
+      void prior_conflict()
+      {
+        if (!results_.prior_check || results_.prior_check->z.size() == 0)
+          return;
+        const PriorCheck &check = *results_.prior_check;
+        const Index worst       = check.worst(problem_.measurements().used());
+        if (worst < 0)
+          return;
+        const PriorCheck::Group *group = nullptr;
+        for (const auto &candidate : check.groups)
+          if (group == nullptr || std::abs(candidate.z) > std::abs(group->z))
+            group = &candidate;
+        const Colour colour =
+            std::max(by_size(std::abs(check.z[worst]), 4., 8.), by_size(std::abs(group->z), 3., 6.));
+        add("prior and data", colour,
+            counted(check.draws, "draw") + " of the prior: the datum furthest from its predictions is z = " +
+                fixed_number(check.z[worst], 1) + " away (" + name_of_row(worst) + "), the mean of the group “" +
+                group->name + "” z = " + fixed_number(group->z, 1),
+            "the prior all but excludes these data: check units and boundary values, then the prior's mean and scales")
+            .figures = {{"largest_z", check.z[worst]}, {"group_z", group->z}, {"draws", double(check.draws)}};
+      }
+
+      /// Of measurement i: variance of the prediction over that of the noise, at most 0.99.
+      double leverage(Index i, double noise) const
+      {
+        return std::min(0.99, std::pow(results_.averages.prediction_deviation[i] / noise, 2));
+      }
+
+      /// χ² over its degrees of freedom, n less the leverages; expected are 1 ± sqrt(2/freedom).
+      void data_fit()
+      {
+        const auto &measurements = problem_.measurements();
+        const Vector noise       = measurements.standard_deviations();
+        for (const auto &[name, rows] : data_groups(measurements))
+        {
+          double chi = 0., freedom = 0.;
+          for (const Index i : rows)
+          {
+            chi += std::pow((measurements.values()[i] - results_.averages.prediction_mean[i]) / noise[i], 2);
+            freedom += 1. - leverage(i, noise[i]);
+          }
+          freedom             = std::max(1., freedom);
+          const double spread = std::sqrt(2. / freedom), reduced = chi / freedom, z = (reduced - 1.) / spread;
+          add("data fit, " + name, z < 0. ? by_size(-z, 3., 1e300) : by_size(z, 3., 8.),
+              "reduced χ² " + fixed_number(reduced, 2) + ", expected 1 ± " + fixed_number(spread, 2) + " (" +
+                  counted(rows.size(), "datum", "data") + ", " + fixed_number(freedom, 1) + " degrees of freedom)",
+              z > 0. ? "the model cannot follow these data within their noise: the noise is larger than stated, there are "
+                       "outliers, or the model lacks something"
+                     : "the data are fitted better than their noise allows: the noise is smaller than stated")
+              .figures = {{"reduced_chi2", reduced}, {"spread", spread}, {"freedom", freedom}, {"z", z}};
+        }
+      }
+
+      /// Deleted residuals (d − prediction)/(σ sqrt(1 − leverage)), standard normal if all is well.
+      void outliers()
+      {
+        const auto &measurements = problem_.measurements();
+        const Vector noise       = measurements.standard_deviations();
+        std::vector<std::pair<double, Index>> found;
+        double worst = 0.;
+        for (Index i = 0; i < measurements.size(); ++i)
+          if (measurements.used()[static_cast<std::size_t>(i)])
+          {
+            const double z = (measurements.values()[i] - results_.averages.prediction_mean[i]) /
+                             (noise[i] * std::sqrt(1. - leverage(i, noise[i])));
+            worst = std::max(worst, std::abs(z));
+            if (std::abs(z) > 3.)
+              found.push_back({z, i});
+          }
+        std::sort(found.begin(), found.end(), [](const auto &a, const auto &b) { return std::abs(a.first) > std::abs(b.first); });
+        std::string list;
+        for (std::size_t k = 0; k < std::min<std::size_t>(5, found.size()); ++k)
+          list += (k == 0 ? ": " : "; ") + name_of_row(found[k].second) + ", " + fixed_number(found[k].first, 1);
+        if (found.size() > 5)
+          list += "; …";
+        add("outliers", found.empty() ? Colour::green : Colour::amber,
+            found.empty() ? "all data are within " + fixed_number(worst, 1) + " standard deviations"
+                          : counted(found.size(), "datum", "data") + " beyond 3 standard deviations" + list,
+            "look at these first: a mistake in the table, or noise with heavy tails")
+            .figures = {{"beyond_3", double(found.size())}, {"largest", worst}};
+      }
+
+      void failed_solves()
+      {
+        const Estimate &elbo = results_.averages.elbo.elbo;
+        if (elbo.draws == 0)
+          return;
+        const double share = double(elbo.failed) / double(elbo.draws + elbo.failed);
+        add("failed solves", by_size(share, 0.005, 0.1),
+            elbo.failed == 0 ? "none" : std::to_string(elbo.failed) + " draws could not be solved and were replaced",
+            "the posterior reaches where the model has no solution: a bounded transform or a narrower prior helps")
+            .figures = {{"failed", double(elbo.failed)}};
+      }
+
+      void certificate()
+      {
+        if (!results_.certificate)
+          return;
+        const Certificate &found = *results_.certificate;
+        const std::string chains = counted(found.chains.chains, "chain") + " of " +
+                                   std::to_string(found.chains.end.iterations) + " draws, " + found.chains.reason;
+        std::string text;
+        if (!found.fields.empty())
+          text = "; " + fixed_number(100. * found.share_agreeing, 1) +
+                 " % of the pointwise values agree (largest shift " + fixed_number(found.largest_shift, 2) +
+                 " standard deviations, spreads " + fixed_number(found.smallest_ratio, 2) + " to " +
+                 fixed_number(found.largest_ratio, 2) + " of those of the chains, beyond sampling errors)";
+        Colour colour      = Colour::red;
+        std::string advice = "allow more draws or time (Certification): until then nothing is known either way";
+        if (found.verdict == Verdict::passed)
+        {
+          colour = Colour::green;
+          text += ": the variational posterior is as good as asked for";
+        }
+        else if (found.verdict == Verdict::failed)
+        {
+          colour = results_.corrected ? Colour::amber : Colour::red;
+          text += ": the variational posterior is NOT as good as asked for";
+          advice = results_.corrected
+                       ? "means, spreads and predictions in the results are those of the chains; the variational ones are "
+                         "beside them"
+                       : "let the chains correct the answer (Certification/Correct = true)";
+        }
+        add("certificate", colour, chains + text, advice).figures = {
+            {"share_agreeing", found.share_agreeing}, {"largest_shift", found.largest_shift},
+            {"smallest_ratio", found.smallest_ratio}, {"largest_ratio", found.largest_ratio},
+            {"rhat", found.chains.end.rhat},          {"effective_size", found.chains.end.ess}};
+      }
+
+      const Case<dim> &problem_;
+      const Results<dim> &results_;
+      TrustReport report_;
+    };
+  } // namespace
+
+  template <int dim>
+  TrustReport judge(const Case<dim> &problem, const Results<dim> &results)
+  {
+    return Judge<dim>(problem, results).judge();
+  }
+
+  template TrustReport judge(const Case<2> &, const Results<2> &);
+  template TrustReport judge(const Case<3> &, const Results<3> &);
+} // namespace varfield

@@ -1,0 +1,182 @@
+// ranks: 1 2
+#include "dense_models.h"
+#include <boost/test/unit_test.hpp>
+#include <nlohmann/json.hpp>
+#include <varfield/chains.h>
+
+BOOST_AUTO_TEST_SUITE(chains)
+
+using namespace varfield;
+using namespace varfield::tests;
+
+namespace
+{
+  /// All entries of m, as numbers and as local values.
+  class Entries : public Watch
+  {
+  public:
+    explicit Entries(const Layout &layout) : layout_(layout) {}
+    std::vector<std::string> names() const override
+    {
+      std::vector<std::string> result;
+      for (Index i = 0; i < layout_.n_global(); ++i)
+        result.push_back("m" + std::to_string(i));
+      return result;
+    }
+    const Layout &layout() const override { return layout_; }
+    void evaluate(const Vector &m, Vector &numbers, Vector &values) const override
+    {
+      numbers = layout_.gather(m);
+      values  = m;
+    }
+
+  private:
+    const Layout &layout_;
+  };
+
+  /// n numbers of an autoregressive process x ← φx + sqrt(1 − φ²) z.
+  Vector autoregressive(Index n, double phi, std::uint64_t seed)
+  {
+    Vector x = random_matrix(n, 1, seed);
+    for (Index i = 1; i < n; ++i)
+      x[i] = phi * x[i - 1] + std::sqrt(1. - phi * phi) * x[i];
+    return x;
+  }
+
+  Matrix autoregressive_chains(Index n, double phi)
+  {
+    Matrix result(n, 4);
+    for (Index j = 0; j < 4; ++j)
+      result.col(j) = autoregressive(n, phi, 10 + j);
+    return result;
+  }
+
+  ChainSettings settings_for(const std::string &sampler, double ess)
+  {
+    ChainSettings settings;
+    dealii::ParameterHandler prm;
+    settings.add_parameters(prm);
+    prm.set("Sampler", sampler);
+    settings.ess       = ess;
+    settings.warm_up   = 600;
+    settings.maximum   = 60000;
+    return settings;
+  }
+
+  const auto go_on = [](const ChainProgress &) { return false; };
+} // namespace
+
+/// The integrated autocorrelation time of the process is (1 + φ)/(1 − φ).
+BOOST_AUTO_TEST_CASE(effective_sizes_of_autoregressive_chains)
+{
+  for (const double phi : {0., 0.5, 0.9, -0.5})
+  {
+    const Matrix draws    = autoregressive_chains(20000, phi);
+    const double expected = 80000. * (1. - phi) / (1. + phi);
+    const auto found      = convergence(draws);
+    BOOST_TEST(std::abs(found.ess_mean / expected - 1.) < 0.1, "phi " << phi << ": " << found.ess_mean);
+    BOOST_TEST(std::abs(found.ess_bulk / expected - 1.) < 0.1, "phi " << phi << ": " << found.ess_bulk);
+    BOOST_TEST(found.rhat < 1.005);
+    // In the tails excursions are forgotten sooner.
+    BOOST_TEST((phi > 0. ? found.ess_tail > expected : found.ess_tail > 0.5 * 80000.));
+
+    std::vector<BatchMeans> batches(4, BatchMeans(Vector::Zero(1)));
+    std::vector<const BatchMeans *> chains;
+    for (Index j = 0; j < 4; ++j)
+    {
+      for (Index i = 0; i < draws.rows(); ++i)
+        batches[j].add(draws.block(i, j, 1, 1));
+      chains.push_back(&batches[j]);
+    }
+    const ChainMoments moments = combine(SampleGroups(), chains, 4);
+    const Index n              = batches[0].length() * batches[0].n_batches();
+    const Matrix used          = draws.topRows(n);
+    BOOST_TEST(std::abs(moments.mean[0] - used.mean()) < 1e-12);
+    const double variance = (used.array() - used.mean()).square().sum() / (4. * n - 1.);
+    BOOST_TEST(std::abs(moments.deviation[0] - std::sqrt(variance)) < 1e-12);
+    BOOST_TEST(std::abs(moments.rhat[0] - split_rhat(used)) < 1e-9);
+    // Some 80 batches: the error of their scatter is 8 %, of its square twice that.
+    BOOST_TEST(std::abs(moments.ess[0] / std::min(expected, 4. * n) - 1.) < 0.5);
+    // The variance of x² is 2, its correlations are φ².
+    const double error = std::sqrt(0.5 / (4. * n) * (1. + phi * phi) / (1. - phi * phi));
+    BOOST_TEST(std::abs(moments.deviation_error[0] / error - 1.) < 0.3);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(disagreeing_chains)
+{
+  Matrix draws = autoregressive_chains(1000, 0.);
+  BOOST_TEST(convergence(draws).rhat < 1.01);
+  Matrix shifted = draws;
+  shifted.col(2).array() += 1.;
+  // The normal scores have within variance 0.85 or so and a between variance of 0.19.
+  BOOST_TEST(convergence(shifted).rhat > 1.08);
+  BOOST_TEST(std::abs(split_rhat(shifted) - std::sqrt(1. + 0.25 * 8. / 7. * 0.75)) < 0.03);
+  // The same location, another scale: only the folded draws tell.
+  Matrix scaled = draws;
+  scaled.col(2) *= 3.;
+  BOOST_TEST(split_rhat(scaled) < 1.01);
+  BOOST_TEST(convergence(scaled).rhat > 1.05);
+  // A drift that all chains share is seen by their halves.
+  Matrix drifting = draws;
+  for (Index j = 0; j < 4; ++j)
+    drifting.col(j) += Vector::LinSpaced(1000, -2., 2.);
+  BOOST_TEST(convergence(drifting).rhat > 1.2);
+
+  BOOST_TEST(convergence(Matrix::Constant(100, 4, 3.)).rhat == 1.);
+  Matrix stuck = Matrix::Zero(100, 4);
+  stuck.col(1).setOnes();
+  BOOST_TEST(convergence(stuck).rhat == std::numeric_limits<double>::infinity());
+}
+
+/// A linear-Gaussian problem in 30 dimensions from a reference with a wrong mean and wrong spreads: both samplers find
+/// the exact posterior, with and without groups the same numbers.
+BOOST_AUTO_TEST_CASE(exact_posterior_from_a_wrong_reference)
+{
+  for (const std::string name : {"hamiltonian", "pcn"})
+  {
+    std::vector<Vector> means;
+    for_each_split(
+        [&](const SampleGroups &groups)
+        {
+          const FactorPrior prior(groups.space(), smooth_factor(30));
+          const LinearGaussian problem = dense_linear_gaussian(prior, 12);
+          const DenseDensity density(groups, prior, problem);
+          auto family = create<Family>("low rank", {{"Cutoff", "0.01"}});
+          family->initialize(prior, 1);
+          const Vector zero = Vector::Zero(prior.layout().n_local());
+          const auto at     = density.linearize(zero);
+          family->natural_step(Curvature(density, *at), 1.);
+          const FrozenGaussian exact(prior, local_rows(prior.layout(), problem.mean), *family->low_rank_correction());
+          const FrozenGaussian wrong =
+              exact.with(exact.mean() + 0.7 * exact.deviation({9, Stream::verification, 0, 1.}), 0.8 * exact.factor());
+
+          const ChainSettings settings = settings_for(name, 1500.);
+          const Entries watch(prior.layout());
+          const ChainResults found = run_chains(density, wrong, watch, settings, 3, go_on);
+          BOOST_TEST(found.converged, name << ": " << found.reason);
+          const Vector deviations = problem.covariance.diagonal().cwiseSqrt();
+          unsigned int off = 0;
+          for (Index i = 0; i < 30; ++i)
+          {
+            const NumberSummary &number = found.numbers[static_cast<std::size_t>(i)];
+            BOOST_TEST(std::abs(number.mean - problem.mean[i]) < 5. * number.mean_error);
+            BOOST_TEST(std::abs(number.deviation / deviations[i] - 1.) < 0.12);
+            BOOST_TEST(number.mean_error < deviations[i] / std::sqrt(1200.));
+            BOOST_TEST(std::abs(number.quantiles[3] - problem.mean[i] - 1.645 * deviations[i]) < 0.15 * deviations[i]);
+            off += std::abs(number.mean - problem.mean[i]) > 2. * number.mean_error;
+          }
+          BOOST_TEST(off < 8u);
+          const Vector mean = prior.layout().gather(found.values.mean), error = prior.layout().gather(found.values.mean_error);
+          for (Index i = 0; i < 30; ++i)
+            BOOST_TEST(std::abs(mean[i] - problem.mean[i]) < 6. * error[i]);
+          means.push_back(mean);
+          BOOST_TEST_MESSAGE(name << ": " << found.end.iterations << " iterations, step " << found.end.step << ", accepted "
+                                  << found.end.acceptance << ", " << found.reason);
+        });
+    for (const Vector &other : means)
+      BOOST_TEST((other - means[0]).norm() < 1e-6 * means[0].norm());
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
