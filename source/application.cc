@@ -91,8 +91,8 @@ namespace varfield
       const Results<dim> results = infer(problem, report, extras);
       const TrustReport trust    = judge(*problem, results);
       const bool done            = results.map.converged && results.optimization.converged;
-      const int exit_code        = results.interrupted            ? stopped_early
-                                   : !done                        ? not_converged
+      const int exit_code        = results.interrupted             ? stopped_early
+                                   : !done                         ? not_converged
                                    : trust.colour() == Colour::red ? untrusted
                                                                    : converged;
 

@@ -40,6 +40,7 @@ namespace varfield
     {
       for (unsigned int i = 0; i < n; ++i)
         component[i] = assembler.space_.fe().system_to_component_index(i).first;
+      column.resize(n_state);
       point.state.assign(n_state, 0.);
       point.fields.assign(n_fields, 0.);
       point.transforms.assign(assembler.known_.size(), nullptr);
@@ -61,7 +62,7 @@ namespace varfield
     std::vector<unsigned int> component;
     std::vector<types::global_dof_index> dofs;
     std::vector<std::array<double, dim + 1>> phi; ///< value and gradient of each shape function at the point
-    std::vector<double> state;
+    std::vector<double> state, column;
     dealii::Vector<double> residual;
     FullMatrix<double> matrix;
 
@@ -230,21 +231,26 @@ namespace varfield
   void Assembler<dim>::add_state_matrix(double weight, Scratch &scratch) const
   {
     constexpr unsigned int stride = Scratch::stride;
-    for (unsigned int i = 0; i < scratch.n; ++i)
-      for (unsigned int j = 0; j < scratch.n; ++j)
+    for (unsigned int j = 0; j < scratch.n; ++j)
+    {
+      // ∂(f₀, f₁)/∂(u, ∇u) times Φⱼ once for all i.
+      for (unsigned int r = 0; r < scratch.n_state; ++r)
       {
-        const double *block = scratch.fluxes.state_gradient.data() + scratch.component[i] * stride * scratch.n_state +
-                              scratch.component[j] * stride;
-        double sum = 0.;
-        for (unsigned int r = 0; r < stride; ++r)
-        {
-          double inner = 0.;
-          for (unsigned int s = 0; s < stride; ++s)
-            inner += block[r * scratch.n_state + s] * scratch.phi[j][s];
-          sum += scratch.phi[i][r] * inner;
-        }
-        scratch.matrix(i, j) += weight * sum;
+        const double *row = scratch.fluxes.state_gradient.data() + r * scratch.n_state + scratch.component[j] * stride;
+        double sum        = 0.;
+        for (unsigned int s = 0; s < stride; ++s)
+          sum += row[s] * scratch.phi[j][s];
+        scratch.column[r] = weight * sum;
       }
+      for (unsigned int i = 0; i < scratch.n; ++i)
+      {
+        const double *flux = scratch.column.data() + scratch.component[i] * stride;
+        double sum         = 0.;
+        for (unsigned int r = 0; r < stride; ++r)
+          sum += scratch.phi[i][r] * flux[r];
+        scratch.matrix(i, j) += sum;
+      }
+    }
   }
 
   template <int dim>

@@ -105,9 +105,10 @@ namespace varfield
     prm.add_parameter("Column", column,
                       "of the measurement files, which names the fold that a row belongs to. Empty: folds by lot.");
     prm.add_parameter("Folds", folds, "Number of folds by lot.", Patterns::Integer(2));
-    prm.add_parameter("Exclude", exclude,
-                      "Conditions “column=value”, separated by semicolons: rows that meet one are used always and never "
-                      "scored.");
+    prm.add_parameter(
+        "Exclude", exclude,
+        "Conditions “column=value”, separated by semicolons: rows that meet one are used always and never "
+        "scored.");
   }
 
   template <int dim>
@@ -261,11 +262,12 @@ namespace varfield
                       "” does not give. Use the indicator “state error”, or the family “low rank”.");
     certification_.check();
     if (certification_.enabled && (inference_.method == "map" || !inference_.family->low_rank_correction()))
-      throw UserError("Certification/Enabled: chains need a posterior whose covariance is a low-rank correction of the "
-                      "prior's, which the method “" +
-                      inference_.method + "” with the family “" + inference_.family.name() +
-                      "” does not give. Use the method “variational” or “laplace” and the family “low rank”, “mean field” "
-                      "or “full”.");
+      throw UserError(
+          "Certification/Enabled: chains need a posterior whose covariance is a low-rank correction of the "
+          "prior's, which the method “" +
+          inference_.method + "” with the family “" + inference_.family.name() +
+          "” does not give. Use the method “variational” or “laplace” and the family “low rank”, “mean field” "
+          "or “full”.");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +

@@ -9,9 +9,10 @@ namespace varfield
   void CertificationSettings::add_parameters(dealii::ParameterHandler &prm)
   {
     using namespace dealii::Patterns;
-    prm.add_parameter("Enabled", enabled,
-                      "Whether every run ends with Markov chains of the exact posterior that judge the variational one, "
-                      "as “varfield certify” does.");
+    prm.add_parameter(
+        "Enabled", enabled,
+        "Whether every run ends with Markov chains of the exact posterior that judge the variational one, "
+        "as “varfield certify” does.");
     prm.add_parameter("Mean tolerance", mean_tolerance,
                       "The largest difference of means, in standard deviations of the posterior, of a variational "
                       "posterior that passes.",
@@ -19,8 +20,9 @@ namespace varfield
     prm.add_parameter("Spread tolerance", spread_tolerance,
                       "The largest relative difference of standard deviations; 0.2: a factor of 1.2 either way.",
                       Double(0.));
-    prm.add_parameter("Share", share, "Of the pointwise values, for which both have to hold (for all quantities they "
-                                      "have to).",
+    prm.add_parameter("Share", share,
+                      "Of the pointwise values, for which both have to hold (for all quantities they "
+                      "have to).",
                       Double(0., 1.));
     prm.add_parameter("Correct", correct,
                       "Whether a variational posterior that fails is replaced by the draws of the chains in what is "
@@ -38,12 +40,12 @@ namespace varfield
     Agreement result;
     if (posterior.deviation <= 0.)
       return result;
-    const double mean_error = std::hypot(q.mean_error, posterior.mean_error);
-    const double spread_error =
-        2. * std::hypot(q.deviation_error / std::max(q.deviation, 1e-300), posterior.deviation_error / posterior.deviation);
-    result.shift = std::max(0., std::abs(q.mean - posterior.mean) - 2. * mean_error) / posterior.deviation;
-    const double ratio = q.deviation / posterior.deviation;
-    result.ratio       = ratio > 1. ? std::max(1., ratio / (1. + spread_error)) : std::min(1., ratio * (1. + spread_error));
+    const double mean_error   = std::hypot(q.mean_error, posterior.mean_error);
+    const double spread_error = 2. * std::hypot(q.deviation_error / std::max(q.deviation, 1e-300),
+                                                posterior.deviation_error / posterior.deviation);
+    result.shift              = std::max(0., std::abs(q.mean - posterior.mean) - 2. * mean_error) / posterior.deviation;
+    const double ratio        = q.deviation / posterior.deviation;
+    result.ratio = ratio > 1. ? std::max(1., ratio / (1. + spread_error)) : std::min(1., ratio * (1. + spread_error));
     return result;
   }
 
@@ -94,7 +96,7 @@ namespace varfield
         const auto &fields          = problem_.fields();
         const ModelState<dim> &last = *problem_.density().last();
         values.resize(layout_.n_local());
-        Index row = 0;
+        Index row         = 0;
         const auto append = [&](const Vector &part)
         {
           values.segment(row, part.size()) = part;
@@ -106,13 +108,13 @@ namespace varfield
         append(last.predictions.head(layout_.n_local() - row));
 
         numbers.resize(static_cast<Index>(names_.size()));
-        numbers[0]     = problem_.measurements().potential(last.predictions);
-        const Index nq = problem_.quantities().size();
-        Index i        = 1 + nq;
+        numbers[0]             = problem_.measurements().potential(last.predictions);
+        const Index nq         = problem_.quantities().size();
+        Index i                = 1 + nq;
         numbers.segment(1, nq) = problem_.quantities().evaluate(last);
         for (const unsigned int f : zonal_)
         {
-          const Vector zones = zone_values(m, f);
+          const Vector zones               = zone_values(m, f);
           numbers.segment(i, zones.size()) = zones;
           i += zones.size();
           if (!fields[f].transform().is_identity())
@@ -146,9 +148,9 @@ namespace varfield
           // One application of the covariance for each zone.
           MultiVector dual = MultiVector::Zero(family.mean().size(), zones);
           dual.middleRows(problem_.fields().offset(f), layout.n_local()) = layout.identity();
-          const MultiVector covariance = family.covariance(dual);
-          const Vector variance        = problem_.density().prior().layout().column_dots(dual, covariance);
-          const Vector mean            = zone_values(family.mean(), f);
+          const MultiVector covariance                                   = family.covariance(dual);
+          const Vector variance = problem_.density().prior().layout().column_dots(dual, covariance);
+          const Vector mean     = zone_values(family.mean(), f);
           for (Index z = 0; z < zones; ++z)
             result[i++] = {mean[z], std::sqrt(std::max(0., variance[z])), 0., 0.};
           i += (kinds(field).size() - 1) * static_cast<std::size_t>(zones);
@@ -179,10 +181,10 @@ namespace varfield
       /// A constant prior mean, that of the first owned cell; a mean that varies is left out of the numbers.
       double zone_mean(unsigned int f) const
       {
-        const Vector &mean = problem_.fields()[f].mean();
+        const Vector &mean  = problem_.fields()[f].mean();
         const MPI_Comm comm = problem_.groups().space();
-        const double low  = dealii::Utilities::MPI::min(mean.size() > 0 ? mean.minCoeff() : 1e300, comm);
-        const double high = dealii::Utilities::MPI::max(mean.size() > 0 ? mean.maxCoeff() : -1e300, comm);
+        const double low    = dealii::Utilities::MPI::min(mean.size() > 0 ? mean.minCoeff() : 1e300, comm);
+        const double high   = dealii::Utilities::MPI::max(mean.size() > 0 ? mean.maxCoeff() : -1e300, comm);
         return low == high ? low : 0.;
       }
 
@@ -213,8 +215,9 @@ namespace varfield
 
     ChainMoments rows(const ChainMoments &all, Index first, Index n)
     {
-      return {all.mean.segment(first, n),       all.deviation.segment(first, n), all.mean_error.segment(first, n),
-              all.deviation_error.segment(first, n), all.ess.segment(first, n),       all.rhat.segment(first, n)};
+      return {all.mean.segment(first, n),       all.deviation.segment(first, n),
+              all.mean_error.segment(first, n), all.deviation_error.segment(first, n),
+              all.ess.segment(first, n),        all.rhat.segment(first, n)};
     }
 
     /// Fields, states and predictions out of the one list of values.
@@ -236,9 +239,9 @@ namespace varfield
       result.state_deviation = all.deviation.segment(row, n * experiments).reshaped(n, experiments);
       row += n * experiments;
       result.prediction_mean = result.prediction_deviation = Vector::Zero(problem.measurements().size());
-      const Index here = all.mean.size() - row;
-      result.prediction_mean.head(here)      = all.mean.tail(here);
-      result.prediction_deviation.head(here) = all.deviation.tail(here);
+      const Index here                                     = all.mean.size() - row;
+      result.prediction_mean.head(here)                    = all.mean.tail(here);
+      result.prediction_deviation.head(here)               = all.deviation.tail(here);
       for (Vector *x : {&result.prediction_mean, &result.prediction_deviation})
         broadcast_over(problem.groups().space(), x->data(), static_cast<std::size_t>(x->size()));
       result.chains.kept.resize(0, 0);
@@ -249,7 +252,8 @@ namespace varfield
                            Certificate &result)
     {
       const auto &settings = problem.certification();
-      double agreeing = 0., all = 0., extremes[3] = {0., 0., 0.}; // shift, −log of the smallest ratio, log of the largest
+      double agreeing = 0., all = 0.,
+             extremes[3] = {0., 0., 0.}; // shift, −log of the smallest ratio, log of the largest
       for (unsigned int f = 0; f < problem.fields().size(); ++f)
       {
         const ChainMoments &chains = result.fields[f];
@@ -262,9 +266,9 @@ namespace varfield
                       {chains.mean[i], chains.deviation[i], chains.mean_error[i], chains.deviation_error[i]});
           agreeing += agreement.holds(settings);
           all += 1.;
-          extremes[0] = std::max(extremes[0], agreement.shift);
-          extremes[1] = std::max(extremes[1], -std::log(agreement.ratio));
-          extremes[2] = std::max(extremes[2], std::log(agreement.ratio));
+          extremes[0]            = std::max(extremes[0], agreement.shift);
+          extremes[1]            = std::max(extremes[1], -std::log(agreement.ratio));
+          extremes[2]            = std::max(extremes[2], std::log(agreement.ratio));
           const double deviation = std::max(chains.deviation[i], 1e-300);
           shift[i]               = (mean[i] - chains.mean[i]) / deviation;
           ratio[i]               = deviations[f][i] / deviation;
@@ -284,25 +288,27 @@ namespace varfield
     /// Standard error of a standard deviation from n effective draws of a nearly normal number.
     double deviation_error(const NumberSummary &number)
     {
-      return number.deviation / std::sqrt(2. * std::max(2., std::min(number.convergence.ess_mean, number.convergence.ess_tail)));
+      return number.deviation /
+             std::sqrt(2. * std::max(2., std::min(number.convergence.ess_mean, number.convergence.ess_tail)));
     }
   } // namespace
 
   template <int dim>
   Certificate certify(const Case<dim> &problem, const Family &family, const std::vector<Vector> &deviations,
-                      const Averages &averages, Report &report)
+                      const Averages &averages, const std::vector<Vector> &modes, Report &report)
   {
     auto correction = family.low_rank_correction();
     if (!correction)
-      throw UserError("Inference/Family: chains need a family whose covariance is a low-rank correction of the prior's, "
-                      "such as “low rank”, “mean field” or “full”; “" +
-                      problem.inference().family.name() + "” is none.");
+      throw UserError(
+          "Inference/Family: chains need a family whose covariance is a low-rank correction of the prior's, "
+          "such as “low rank”, “mean field” or “full”; “" +
+          problem.inference().family.name() + "” is none.");
     const auto &settings = problem.certification();
     const FrozenGaussian q(family.prior(), family.mean(), std::move(*correction));
     const FieldWatch<dim> watch(problem, q);
     Certificate result;
     result.sampler = settings.chains.sampler.name();
-    result.chains  = run_chains(problem.density(), q, watch, settings.chains, problem.seed(),
+    result.chains  = run_chains(problem.density(), q, watch, modes, settings.chains, problem.seed(),
                                 [&](const ChainProgress &progress) { return report.chains(progress, settings.chains); });
     report.line("  " + result.chains.reason);
     if (result.chains.numbers.empty())
@@ -314,19 +320,20 @@ namespace varfield
     {
       const NumberSummary &number = result.chains.numbers[i];
       if (of_q[i].deviation > 0. &&
-          !compare(of_q[i], {number.mean, number.deviation, number.mean_error, deviation_error(number)}).holds(settings))
+          !compare(of_q[i], {number.mean, number.deviation, number.mean_error, deviation_error(number)})
+               .holds(settings))
         result.disagreeing.push_back(number.name);
     }
     // Coordinates of directions serve the chains; what counts are values and quantities.
     const bool agrees = result.share_agreeing >= settings.share &&
-                        std::none_of(result.disagreeing.begin(), result.disagreeing.end(), [](const std::string &name)
-                                     { return name.rfind("direction ", 0) != 0; });
-    result.verdict    = !result.chains.converged ? Verdict::inconclusive : agrees ? Verdict::passed : Verdict::failed;
+                        std::none_of(result.disagreeing.begin(), result.disagreeing.end(),
+                                     [](const std::string &name) { return name.rfind("direction ", 0) != 0; });
+    result.verdict = !result.chains.converged ? Verdict::inconclusive : agrees ? Verdict::passed : Verdict::failed;
     return result;
   }
 
   template Certificate certify(const Case<2> &, const Family &, const std::vector<Vector> &, const Averages &,
-                                Report &);
+                               const std::vector<Vector> &, Report &);
   template Certificate certify(const Case<3> &, const Family &, const std::vector<Vector> &, const Averages &,
-                                Report &);
+                               const std::vector<Vector> &, Report &);
 } // namespace varfield

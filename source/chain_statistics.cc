@@ -56,10 +56,13 @@ namespace varfield
       return result;
     }
 
+    /// Relative size of a variance that is rounding only.
+    constexpr double rounding = 1e-20;
+
     double rhat_of(const Matrix &chains)
     {
       const Variances v = variances(chains);
-      if (v.within <= 0.)
+      if (v.within <= rounding * v.total)
         return v.total <= 0. ? 1. : std::numeric_limits<double>::infinity();
       return std::sqrt(v.total / v.within);
     }
@@ -69,7 +72,7 @@ namespace varfield
       const Index n     = chains.rows();
       const double size = static_cast<double>(chains.size());
       const Variances v = variances(chains);
-      if (v.within <= 0.)
+      if (v.within <= rounding * v.total)
         return v.total <= 0. ? size : 1.;
       const Matrix centred = chains.rowwise() - chains.colwise().mean();
       // 1 − (W − mean autocovariance of the chains)/total, lag by lag as long as they are needed.

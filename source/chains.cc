@@ -1,5 +1,7 @@
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <varfield/chain_checkpoint.h>
 #include <varfield/chains.h>
 #include <varfield/exceptions.h>
 
@@ -22,6 +24,11 @@ namespace varfield
                       Double(0.));
     prm.add_parameter("Kept draws", kept, "Draws of all chains that are kept for pointwise quantiles.", Integer(20));
     prm.add_parameter("Time budget", time_budget, "Wall time of the chains in seconds; 0: none.", Double(0.));
+    prm.add_parameter(
+        "Checkpoint", checkpoint,
+        "A folder for the state of the chains, from which a later run of the same case goes on; empty: none.",
+        DirectoryName());
+    prm.add_parameter("Checkpoint interval", interval, "Seconds between two of these.", Double(0.));
     sampler.add_parameters(prm);
   }
 
@@ -45,7 +52,7 @@ namespace varfield
 
       void restart(double step)
       {
-        centre_ = std::log(2. * step);
+        centre_ = std::log(step);
         error_ = average_ = 0.;
         count_            = 0;
         step_             = step;
@@ -57,7 +64,7 @@ namespace varfield
         const double m      = count_;
         error_              = (1. - 1. / (m + 10.)) * error_ + (target - acceptance) / (m + 10.);
         const double log    = std::min(std::log(largest_step),
-                                       std::max(std::log(smallest_step), centre_ - std::sqrt(m) / 0.05 * error_));
+                                       std::max(std::log(smallest_step), centre_ - std::sqrt(m) / damping * error_));
         const double weight = std::pow(m, -0.75);
         average_            = weight * log + (1. - weight) * average_;
         step_               = std::exp(log);
@@ -67,6 +74,9 @@ namespace varfield
       double log_average() const { return count_ > 0 ? average_ : std::log(step_); }
 
     private:
+      /// γ there, 0.05; more makes the steps wander less, and their average is that of steps that are alike.
+      static constexpr double damping = 0.2;
+
       double centre_ = 0., error_ = 0., average_ = 0., step_ = 0.;
       unsigned int count_ = 0;
     };
@@ -103,10 +113,12 @@ namespace varfield
     class ChainRun
     {
     public:
-      ChainRun(const LogDensity &density, const FrozenGaussian &q, const Watch &watch, const ChainSettings &settings,
-               std::uint64_t seed, const std::function<bool(const ChainProgress &)> &progress)
+      ChainRun(const LogDensity &density, const FrozenGaussian &q, const Watch &watch, const std::vector<Vector> &modes,
+               const ChainSettings &settings, std::uint64_t seed,
+               const std::function<bool(const ChainProgress &)> &progress)
           : density_(density),
             watch_(watch),
+            modes_(modes),
             settings_(settings),
             seed_(seed),
             progress_(progress),
@@ -119,12 +131,15 @@ namespace varfield
       ChainResults run()
       {
         if (groups().n_groups() > settings_.chains)
-          throw UserError("Certification/Chains: " + std::to_string(settings_.chains) + " chains cannot be spread over " +
-                          std::to_string(groups().n_groups()) +
+          throw UserError("Certification/Chains: " + std::to_string(settings_.chains) +
+                          " chains cannot be spread over " + std::to_string(groups().n_groups()) +
                           " sample groups. Ask for more chains, or for fewer groups (Parallel/Sample groups).");
-        begin();
-        warm_up();
-        begin_to_count();
+        if (!go_on())
+        {
+          begin();
+          warm_up();
+          begin_to_count();
+        }
         sample();
         finish();
         return std::move(result_);
@@ -138,6 +153,96 @@ namespace varfield
         return {seed_, chain_stream(chain.id), iteration, 1.};
       }
 
+      /// What belongs to a saved state, but for the state itself.
+      SavedRun description() const
+      {
+        SavedRun run;
+        run.seed    = seed_;
+        run.chains  = settings_.chains;
+        run.sampler = settings_.sampler.name();
+        run.names   = watch_.names();
+        return run;
+      }
+
+      /// Takes up the chains of an earlier run; false where there are none. Collective over the world.
+      bool go_on()
+      {
+        if (settings_.checkpoint.empty())
+          return false;
+        const GaussianPrior &prior = q_.prior();
+        auto saved = load_chains(settings_.checkpoint, groups(), prior.layout(), watch_.layout(), description());
+        if (!saved)
+          return false;
+        const MultiVector modes = saved->reference.rightCols(saved->reference.cols() - 1);
+        const Vector mean       = saved->reference.col(0);
+        q_ = FrozenGaussian(prior, mean, {modes, prior.precision(modes), Vector::Zero(modes.cols())})
+                 .with(mean, saved->factor);
+        iteration_ = saved->iteration;
+        n_draws_   = saved->draws;
+        thinning_  = saved->thinning;
+        const ReferencedDensity density(density_, q_);
+        bool solved = true;
+        groups().together(
+            [&]
+            {
+              for (SavedChain &from : saved->own)
+              {
+                Chain chain{from.id, {}, {}, {}, from.step, DualAveraging(from.step), {}, {}, {}, {}};
+                const auto at = density.at(from.m, sampler().needs_gradient());
+                solved        = solved && at;
+                if (!at)
+                  break;
+                chain.at = *at;
+                watch_.evaluate(chain.at.m, chain.numbers, chain.values);
+                chain.moments = std::move(from.moments);
+                for (Index i = 0; i < from.trace.rows(); ++i)
+                  chain.trace.insert(chain.trace.end(), from.trace.row(i).begin(), from.trace.row(i).end());
+                for (Index k = 0; k < from.kept.cols(); ++k)
+                  chain.kept.push_back(from.kept.col(k));
+                chain.accepted  = from.accepted;
+                chain.proposals = from.proposals;
+                chain.failed    = from.failed;
+                chains_.push_back(std::move(chain));
+              }
+            });
+        if (groups().sum(solved ? 0. : 1.) > 0.)
+          throw ComputationError("The model cannot be solved where the chains of " + settings_.checkpoint + " ended.");
+        return true;
+      }
+
+      /// Collective over the world.
+      void save()
+      {
+        if (settings_.checkpoint.empty() || n_draws_ == 0)
+          return;
+        SavedRun run  = description();
+        run.iteration = iteration_;
+        run.draws     = n_draws_;
+        run.thinning  = thinning_;
+        run.factor    = q_.factor();
+        run.reference.resize(q_.mean().size(), 1 + q_.rank());
+        run.reference << q_.mean(), *q_.modes();
+        for (const Chain &chain : chains_)
+        {
+          SavedChain saved{chain.id, chain.step, chain.accepted, chain.proposals, chain.failed, chain.at.m,
+                           {},       {},         *chain.moments};
+          saved.trace = Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
+              chain.trace.data(), n_draws_, n_numbers_);
+          saved.kept.resize(chain.values.size(), static_cast<Index>(chain.kept.size()));
+          for (Index k = 0; k < saved.kept.cols(); ++k)
+            saved.kept.col(k) = chain.kept[static_cast<std::size_t>(k)];
+          run.own.push_back(std::move(saved));
+        }
+        save_chains(settings_.checkpoint, groups(), q_.prior().layout(), watch_.layout(), run);
+        last_saved_ = Clock::now();
+      }
+
+      bool is_time_to_save() const
+      {
+        const bool due = std::chrono::duration<double>(Clock::now() - last_saved_).count() > settings_.interval;
+        return !settings_.checkpoint.empty() && density_.agreed(due ? 1. : 0.) > 0.;
+      }
+
       /// Over-dispersed starts. What fails is tried again nearer to the mean.
       void begin()
       {
@@ -149,13 +254,15 @@ namespace varfield
               for (unsigned int id = groups().group(); id < settings_.chains; id += groups().n_groups())
               {
                 Chain chain{id, {}, {}, {}, 0., DualAveraging(sampler().first_step()), {}, {}, {}, {}};
-                const Vector eta = q_.deviation(key(chain, 0xFFFFFFFFu));
-                const Vector far = product(q_.modes(), q_.coordinates(eta));
+                const Vector eta    = q_.deviation(key(chain, 0xFFFFFFFFu));
+                const Vector far    = product(q_.modes(), q_.coordinates(eta));
+                const bool at_mode  = !modes_.empty() && id % 2 == 1;
+                const Vector centre = at_mode ? modes_[id / 2 % modes_.size()] : q_.mean();
                 std::optional<ChainPoint> start;
-                for (double size = settings_.dispersion; !start && size > 0.1; size *= 0.5)
-                  start = density.at(q_.mean() + eta + (size - 1.) * far, sampler().needs_gradient());
+                for (double size = at_mode ? 1. : settings_.dispersion; !start && size > 0.1; size *= 0.5)
+                  start = density.at(centre + eta + (size - 1.) * far, sampler().needs_gradient());
                 if (!start)
-                  start = density.at(q_.mean(), sampler().needs_gradient());
+                  start = density.at(centre, sampler().needs_gradient());
                 began = began && start;
                 if (!start)
                   break;
@@ -181,6 +288,7 @@ namespace varfield
                   transition(density, chain, iteration_ + i, adapting);
             });
         iteration_ += count;
+        n_draws_ += adapting ? 0 : count;
       }
 
       void transition(const ReferencedDensity &density, Chain &chain, unsigned int iteration, bool adapting)
@@ -207,7 +315,7 @@ namespace varfield
             chain.window->add(q_.coordinates(chain.at.m));
         }
         else
-          record(chain, iteration - settings_.warm_up + 1);
+          record(chain, n_draws_ + iteration - iteration_ + 1);
       }
 
       /// The draw of this number, counted from 1.
@@ -243,8 +351,10 @@ namespace varfield
           advance(std::min(iterations_between_looks, end - iteration_), adapting);
           ChainProgress state;
           state.warming_up    = adapting;
-          state.iterations    = adapting ? iteration_ : iteration_ - settings_.warm_up;
+          state.iterations    = adapting ? iteration_ : n_draws_;
           result_.interrupted = look(state);
+          if (!adapting && is_time_to_save())
+            save();
         }
         return !result_.interrupted;
       }
@@ -306,9 +416,8 @@ namespace varfield
           const Matrix square     = all.square.selfadjointView<Eigen::Lower>();
           const Matrix covariance = square / all.count - mean * mean.transpose();
           const double weight     = all.count / (all.count + correlated * r);
-          Matrix blended =
-              weight * covariance + (1. - weight) * Matrix(q_.factor() * q_.factor().transpose());
-          Vector shift = mean - old;
+          Matrix blended          = weight * covariance + (1. - weight) * Matrix(q_.factor() * q_.factor().transpose());
+          Vector shift            = mean - old;
           q_.prior().layout().broadcast(blended.data(), static_cast<std::size_t>(blended.size()));
           q_.prior().layout().broadcast(shift.data(), static_cast<std::size_t>(shift.size()));
           groups().broadcast(blended);
@@ -353,17 +462,16 @@ namespace varfield
       {
         unsigned int next = settings_.minimum;
         const auto cap    = std::max(5u, settings_.kept / settings_.chains);
-        while (!result_.interrupted && !result_.converged && n_draws() < settings_.maximum)
+        while (!result_.interrupted && !result_.converged && n_draws_ < settings_.maximum)
         {
-          advance_to(settings_.warm_up + std::min(next, settings_.maximum), false);
+          if (next > n_draws_)
+            advance_to(iteration_ + std::min(next, settings_.maximum) - n_draws_, false);
           thin(cap);
-          next = n_draws() + std::max(100u, n_draws() / 4);
-          if (n_draws() >= 100)
+          next = n_draws_ + std::max(100u, n_draws_ / 4);
+          if (n_draws_ >= 100)
             judge();
         }
       }
-
-      unsigned int n_draws() const { return iteration_ > settings_.warm_up ? iteration_ - settings_.warm_up : 0; }
 
       /// Halves the kept draws until there are no more than `cap` of each chain.
       void thin(unsigned int cap)
@@ -384,7 +492,7 @@ namespace varfield
       /// All draws of number j, a column for each chain, on all ranks.
       Matrix draws_of(Index j) const
       {
-        const Index n  = n_draws();
+        const Index n  = n_draws_;
         Matrix columns = Matrix::Zero(n, settings_.chains);
         for (const Chain &chain : chains_)
           for (Index i = 0; i < n; ++i)
@@ -415,7 +523,7 @@ namespace varfield
         std::vector<const BatchMeans *> own;
         for (const Chain &chain : chains_)
           own.push_back(&*chain.moments);
-        result_.values      = combine(groups(), own, settings_.chains);
+        result_.values     = combine(groups(), own, settings_.chains);
         double extremes[2] = {1., -std::numeric_limits<double>::infinity()};
         for (Index i = 0; i < watch_.n_judged(); ++i)
         {
@@ -429,9 +537,9 @@ namespace varfield
           state.ess   = -extremes[1];
           state.worst = "a pointwise value";
         }
-        state.ess         = density_.agreed(state.ess);
-        state.rhat        = density_.agreed(state.rhat);
-        result_.converged = state.rhat <= settings_.rhat && state.ess >= settings_.ess;
+        state.ess           = density_.agreed(state.ess);
+        state.rhat          = density_.agreed(state.rhat);
+        result_.converged   = state.rhat <= settings_.rhat && state.ess >= settings_.ess;
         result_.interrupted = look(state) || result_.interrupted;
       }
 
@@ -448,9 +556,9 @@ namespace varfield
         std::sort(values.begin(), values.end());
         for (std::size_t i = 0; i < quantile_levels.size(); ++i)
         {
-          const double place      = quantile_levels[i] * (n - 1.);
-          const auto below        = static_cast<std::size_t>(place);
-          const auto above        = std::min(below + 1, values.size() - 1);
+          const double place  = quantile_levels[i] * (n - 1.);
+          const auto below    = static_cast<std::size_t>(place);
+          const auto above    = std::min(below + 1, values.size() - 1);
           result.quantiles[i] = values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
         }
         return result;
@@ -459,7 +567,8 @@ namespace varfield
       void finish()
       {
         result_.chains = settings_.chains;
-        if (n_draws() < 100)
+        save();
+        if (n_draws_ < 100)
         {
           result_.reason = "stopped before there were draws";
           return;
@@ -467,9 +576,9 @@ namespace varfield
         if (result_.interrupted && !result_.converged)
           judge();
         gather_kept();
-        const std::string figures =
-            "largest R-hat " + to_text(std::round(1e4 * result_.end.rhat) / 1e4) + ", smallest effective size " +
-            to_text(std::round(result_.end.ess)) + " (" + result_.end.worst + ")";
+        const std::string figures = "largest R-hat " + to_text(std::round(1e4 * result_.end.rhat) / 1e4) +
+                                    ", smallest effective size " + to_text(std::round(result_.end.ess)) + " (" +
+                                    result_.end.worst + ")";
         result_.reason = (result_.converged     ? "converged: "
                           : result_.interrupted ? "stopped before convergence: "
                                                 : "the most iterations were made before convergence: ") +
@@ -492,23 +601,26 @@ namespace varfield
 
       const LogDensity &density_;
       const Watch &watch_;
+      const std::vector<Vector> &modes_;
       const ChainSettings &settings_;
       const std::uint64_t seed_;
       const std::function<bool(const ChainProgress &)> &progress_;
       FrozenGaussian q_; ///< the reference, adapted in warm-up
       const Index n_numbers_;
       const Cost cost_at_start_;
-      std::vector<Chain> chains_; ///< of this group
-      unsigned int iteration_ = 0;
-      unsigned int thinning_  = 1;
+      std::vector<Chain> chains_;                ///< of this group
+      unsigned int iteration_ = 0, n_draws_ = 0; ///< of each chain: all, and those that count
+      using Clock                   = std::chrono::steady_clock;
+      Clock::time_point last_saved_ = Clock::now();
+      unsigned int thinning_        = 1;
       ChainResults result_;
     };
   } // namespace
 
   ChainResults run_chains(const LogDensity &density, const FrozenGaussian &q, const Watch &watch,
-                          const ChainSettings &settings, std::uint64_t seed,
+                          const std::vector<Vector> &modes, const ChainSettings &settings, std::uint64_t seed,
                           const std::function<bool(const ChainProgress &)> &progress)
   {
-    return ChainRun(density, q, watch, settings, seed, progress).run();
+    return ChainRun(density, q, watch, modes, settings, seed, progress).run();
   }
 } // namespace varfield

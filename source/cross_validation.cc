@@ -52,10 +52,10 @@ namespace varfield
 
     /// Score table and figures of a fold.
     template <int dim>
-    Scores score_rows(const Measurements<dim> &measurements, const CrossValidation &found, const std::vector<Index> &rows)
+    Scores score_rows(const Measurements<dim> &measurements, const CrossValidation &found,
+                      const std::vector<Index> &rows)
     {
-      const Vector total =
-          (found.deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2()).cwiseSqrt();
+      const Vector total = (found.deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2()).cwiseSqrt();
       return score(measurements.values()(rows), found.mean(rows), total(rows));
     }
 

@@ -160,6 +160,9 @@ namespace varfield
       PC pc_ = nullptr;
     };
 
+    /// Unknowns up to which a factorisation without MUMPS is quicker where one rank has all of them.
+    constexpr Index most_small = 5000;
+
     /// Whether the user chose a method of PETSc.
     bool chosen_by_option(MatrixKind kind)
     {
@@ -224,7 +227,8 @@ namespace varfield
       // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up to
       // this size the factor is as sparse.
       const bool quick_ordering = dim == 2 && n <= 100000;
-      return make_direct(kind, quick_ordering);
+      auto solver               = make_direct(kind, quick_ordering);
+      return kind == MatrixKind::general ? std::move(solver) : make_small_direct(kind, most_small, std::move(solver));
     }
     const bool by_option = chosen_by_option(kind);
     if (kind == MatrixKind::mass && !by_option)
@@ -245,7 +249,7 @@ namespace varfield
                                      bool refined)
   {
     if (is_direct(settings, kind, n, dim))
-      return kind == MatrixKind::general ? "sparse LU (MUMPS)" : "sparse Cholesky (MUMPS)";
+      return kind == MatrixKind::general ? "sparse LU" : "sparse Cholesky";
     if (chosen_by_option(kind))
       return "PETSc's Krylov solver of the options given";
     if (kind == MatrixKind::mass)

@@ -15,16 +15,17 @@ namespace
     CLI::App app("Infers fields from measurements of a PDE's solution, and says how sure it is.\n"
                  "  mpirun -np N varfield case.prm",
                  "varfield");
-    app.footer(varfield::plugin_help() +
-               "\nExit codes: 0 converged, 1 failure, 2 bad input, 3 stopped early, 4 finished without convergence, 5 finished, but the "
-               "trust report is red.");
+    app.footer(varfield::plugin_help() + "\nExit codes: 0 converged, 1 failure, 2 bad input, 3 stopped early, 4 "
+                                         "finished without convergence, 5 finished, but the "
+                                         "trust report is red.");
     app.set_version_flag("--version", std::string(varfield::version) + " (" + varfield::git_commit + ")");
     app.require_subcommand(0, 1);
     app.add_option("case", command.file, "Parameter file of the case to run");
     app.add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
     const std::vector<std::pair<std::string, std::string>> actions{
         {"certify", "Run, then judge the variational posterior by Markov chains of the exact one, and correct it"},
-        {"cross-validate", "Run, then predict each fold of the measurements from the others, and score the predictions"},
+        {"cross-validate",
+         "Run, then predict each fold of the measurements from the others, and score the predictions"},
         {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
         {"verify", "Check derivatives and symmetries of the case"},
         {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},

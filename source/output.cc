@@ -359,8 +359,8 @@ namespace varfield
         rows.push_back(row);
       }
       write_csv(path + "chains.csv",
-                {"name", "mean", "std", "mean_error", "q025", "q05", "q50", "q95", "q975", "rhat", "ess_bulk", "ess_tail",
-                 "ess_mean"},
+                {"name", "mean", "std", "mean_error", "q025", "q05", "q50", "q95", "q975", "rhat", "ess_bulk",
+                 "ess_tail", "ess_mean"},
                 rows);
     }
 
@@ -382,7 +382,8 @@ namespace varfield
                 rows);
     }
 
-    /// cross_validation.csv: every measurement in a fold, predicted without that fold; `predicted_std` has the noise in it.
+    /// cross_validation.csv: every measurement in a fold, predicted without that fold; `predicted_std` has the noise in
+    /// it.
     template <int dim>
     void write_cross_validation(const std::string &path, const Case<dim> &problem, const CrossValidation &found)
     {
@@ -395,7 +396,7 @@ namespace varfield
         if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()))
           continue;
         const auto [s, row] = measurements.origin(i);
-        const double total  = std::hypot(noise(i), found.deviation(i)), value = measurements.values()(i);
+        const double total = std::hypot(noise(i), found.deviation(i)), value = measurements.values()(i);
         std::vector<Cell> cells{measurements.sets()[s]->name, measurements.sets()[s]->table.line(row)};
         for (unsigned int d = 0; d < dim; ++d)
           cells.push_back(measurements.locations()[i][d]);
@@ -666,8 +667,10 @@ namespace varfield
     return lines;
   }
 
-  template void write_results<2>(const Case<2> &, const Results<2> &, const TrustReport &, const Report &, const std::string &, int);
-  template void write_results<3>(const Case<3> &, const Results<3> &, const TrustReport &, const Report &, const std::string &, int);
+  template void write_results<2>(const Case<2> &, const Results<2> &, const TrustReport &, const Report &,
+                                 const std::string &, int);
+  template void write_results<3>(const Case<3> &, const Results<3> &, const TrustReport &, const Report &,
+                                 const std::string &, int);
   template std::vector<std::string> summary_lines<2>(const Case<2> &, const Results<2> &);
   template std::vector<std::string> summary_lines<3>(const Case<3> &, const Results<3> &);
 } // namespace varfield

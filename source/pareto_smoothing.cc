@@ -54,10 +54,11 @@ namespace varfield
 
   SmoothedWeights pareto_smooth(const Vector &log_ratios)
   {
-    constexpr double infinity = std::numeric_limits<double>::infinity();
-    constexpr Index least     = 5;
-    const Index n             = log_ratios.size();
-    const double largest      = log_ratios.maxCoeff();
+    constexpr double infinity     = std::numeric_limits<double>::infinity();
+    constexpr Index least         = 5;
+    constexpr double least_excess = 1e-6;
+    const Index n                 = log_ratios.size();
+    const double largest          = log_ratios.maxCoeff();
     SmoothedWeights result;
     result.k           = infinity;
     result.k_error     = infinity;
@@ -71,14 +72,14 @@ namespace varfield
       for (Index i = 0; i < tail; ++i)
         excess[i] = std::exp(result.log_weights[order[n - tail + i]]) - cutoff;
       result.k = -infinity;
-      if (excess[static_cast<Index>(tail / 4. + 0.5) - 1] > 0.)
+      // Ratios that are equal but for rounding have no tail.
+      if (excess[static_cast<Index>(tail / 4. + 0.5) - 1] > 0. && excess[tail - 1] > least_excess)
       {
         const GeneralisedPareto fitted = fit_pareto(excess);
         result.k                       = fitted.k;
         result.k_error                 = (1. + std::max(0., fitted.k)) / std::sqrt(double(tail));
         for (Index i = 0; i < tail; ++i)
-          result.log_weights[order[n - tail + i]] =
-              std::min(0., std::log(cutoff + fitted.quantile((i + 0.5) / tail)));
+          result.log_weights[order[n - tail + i]] = std::min(0., std::log(cutoff + fitted.quantile((i + 0.5) / tail)));
       }
     }
     const double log_sum = log_sum_exp(result.log_weights);

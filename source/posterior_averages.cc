@@ -17,8 +17,7 @@ namespace varfield
       Vector numbers;
 
       template <int dim>
-      explicit Solved(const Case<dim> &problem)
-          : states(problem.density().last()->states)
+      explicit Solved(const Case<dim> &problem) : states(problem.density().last()->states)
       {
         const Vector &predictions = problem.density().last()->predictions;
         numbers.resize(predictions.size() + problem.quantities().size());
@@ -308,11 +307,11 @@ namespace varfield
           collected.partner_moments = paired ? std::make_unique<Moments>(levels_[l + 1].reference()) : nullptr;
         }
         DrawRange range;
-        range.seed                 = meshes_.back()->seed();
-        range.first                = static_cast<unsigned int>(l) * far_apart + collected.n();
-        range.count                = count;
-        range.most_failed          = 0.5; // of a batch; all of them are judged together
-        const Index n_quantities   = level.problem().quantities().size();
+        range.seed               = meshes_.back()->seed();
+        range.first              = static_cast<unsigned int>(l) * far_apart + collected.n();
+        range.count              = count;
+        range.most_failed        = 0.5; // of a batch; all of them are judged together
+        const Index n_quantities = level.problem().quantities().size();
         // Of the partner log weight and potential, then the quantities of interest on the own mesh.
         Matrix of_draws            = Matrix::Zero(count, 2 + n_quantities);
         const std::size_t top      = noise_level(l);
@@ -387,10 +386,10 @@ namespace varfield
             own.numbers += numbers - partner.numbers;
             own.number_squares += number_squares - partner.number_squares;
           }
-          result_.state_mean      = own.states;
-          state_squares           = own.state_squares;
-          numbers                 = own.numbers;
-          number_squares          = own.number_squares;
+          result_.state_mean = own.states;
+          state_squares      = own.state_squares;
+          numbers            = own.numbers;
+          number_squares     = own.number_squares;
           result_.draws.insert(result_.draws.begin(), {levels_[l].cells(), collected.n()});
         }
         const double n = collected_.back().n(), unbiased = n / std::max(1., n - 1.);
@@ -399,7 +398,7 @@ namespace varfield
             (unbiased * (state_squares - result_.state_mean.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
         const Vector deviation = (unbiased * (number_squares - numbers.cwiseAbs2())).cwiseMax(0.).cwiseSqrt();
         numbers += reference.numbers;
-        const Index n_predictions   = meshes_.back()->measurements().size();
+        const Index n_predictions    = meshes_.back()->measurements().size();
         result_.prediction_mean      = numbers.head(n_predictions);
         result_.prediction_deviation = deviation.head(n_predictions);
         result_.quantity_mean        = numbers.tail(numbers.size() - n_predictions);
@@ -410,10 +409,10 @@ namespace varfield
         total.misfit.draws  = total.elbo.draws;
         total.misfit.failed = total.elbo.failed;
         take_weights();
-        total.log_weights   = std::move(collected_[0].own.log_weights);
-        total.potentials    = std::move(collected_[0].own.potentials);
-        total.kl            = groups().broadcast(family_.kl());
-        result_.elbo        = std::move(total);
+        total.log_weights = std::move(collected_[0].own.log_weights);
+        total.potentials  = std::move(collected_[0].own.potentials);
+        total.kl          = groups().broadcast(family_.kl());
+        result_.elbo      = std::move(total);
       }
 
       /// Those of the mesh with the most draws, the finest of such.
@@ -424,7 +423,7 @@ namespace varfield
           if (collected_[l].n() > collected_[most].n())
             most = l;
         const std::vector<double> &weights = collected_[most].own.log_weights;
-        result_.log_weights   = Eigen::Map<const Vector>(weights.data(), static_cast<Index>(weights.size()));
+        result_.log_weights    = Eigen::Map<const Vector>(weights.data(), static_cast<Index>(weights.size()));
         result_.weights_cells  = levels_[most].cells();
         result_.quantity_draws = collected_[most].quantities;
       }

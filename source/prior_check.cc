@@ -21,10 +21,9 @@ namespace varfield
     {
       if (!measurements.used()[static_cast<std::size_t>(i)])
         continue;
-      const auto [s, row] = measurements.origin(i);
-      const auto &set     = *measurements.sets()[s];
-      const std::string name =
-          set.table.has("group") ? set.name + "/" + set.table.strings("group")[row] : set.name;
+      const auto [s, row]        = measurements.origin(i);
+      const auto &set            = *measurements.sets()[s];
+      const std::string name     = set.table.has("group") ? set.name + "/" + set.table.strings("group")[row] : set.name;
       const auto [place, is_new] = places.insert({name, result.size()});
       if (is_new)
         result.push_back({name, {}});
@@ -54,10 +53,10 @@ namespace varfield
     result.failed = n_draws - result.draws;
     if (result.draws < 10)
       return result;
-    const Vector solved = predictions.col(n);
-    const double count  = result.draws;
-    const Matrix values = predictions.leftCols(n);
-    result.mean         = values.transpose() * solved / count;
+    const Vector solved  = predictions.col(n);
+    const double count   = result.draws;
+    const Matrix values  = predictions.leftCols(n);
+    result.mean          = values.transpose() * solved / count;
     const Matrix centred = solved.asDiagonal() * (values.rowwise() - result.mean.transpose());
     result.deviation     = (centred.colwise().squaredNorm() / (count - 1.)).cwiseSqrt();
     const Vector noise   = measurements.standard_deviations();

@@ -41,7 +41,7 @@ namespace varfield
     Index first = 0;
     for (const Member &member : members_)
     {
-      const Vector part                 = member.choice->part(state);
+      const Vector part                  = member.choice->part(state);
       result.segment(first, part.size()) = part;
       first += part.size();
     }
@@ -57,10 +57,10 @@ namespace varfield
       return 0;
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end())
-      throw UserError(section + "/Experiment: " +
-                      (name.empty() ? "one of the experiments has to be named"
-                                    : "there is no experiment “" + name + "”") +
-                      "; they are " + join(names) + (name.empty() ? "" : did_you_mean(name, names)) + ".");
+      throw UserError(
+          section + "/Experiment: " +
+          (name.empty() ? "one of the experiments has to be named" : "there is no experiment “" + name + "”") +
+          "; they are " + join(names) + (name.empty() ? "" : did_you_mean(name, names)) + ".");
     return static_cast<unsigned int>(found - names.begin());
   }
 

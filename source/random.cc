@@ -35,8 +35,8 @@ namespace varfield
       const std::uint64_t entry = layout.keys()[static_cast<std::size_t>(i)];
       if (entry / 2 != block)
       {
-        block               = entry / 2;
-        const auto bits     = random_bits(key, static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32));
+        block           = entry / 2;
+        const auto bits = random_bits(key, static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32));
         const double radius = std::sqrt(-2. * std::log(uniform(bits[0], bits[1])));
         const double angle  = 2. * M_PI * uniform(bits[2], bits[3]);
         pair[0]             = radius * std::cos(angle);

@@ -135,7 +135,8 @@ namespace varfield
     if (judged || seconds() - last_progress_ > 15.)
     {
       last_progress_ = seconds();
-      line((progress.warming_up ? "  warm-up " + number(progress.iterations, 7, 0) : number(progress.iterations, 17, 0)) +
+      line((progress.warming_up ? "  warm-up " + number(progress.iterations, 7, 0)
+                                : number(progress.iterations, 17, 0)) +
            number(progress.acceptance, 11, 3) + number(progress.step, 10, 4) +
            (judged ? number(progress.rhat, 10, 4) + number(progress.ess, 13, 0) : std::string(23, ' ')) +
            number(progress.cost.solves(), 10, 0) + "   " + duration(seconds()) +
@@ -143,8 +144,8 @@ namespace varfield
     }
     if (judged)
       judged_iterations_ = progress.iterations;
-    const bool used_up   = settings.time_budget > 0. && seconds() - chains_began_ > settings.time_budget;
-    const bool is_over   = dealii::Utilities::MPI::max(used_up ? 1 : 0, groups_.world()) > 0;
+    const bool used_up = settings.time_budget > 0. && seconds() - chains_began_ > settings.time_budget;
+    const bool is_over = dealii::Utilities::MPI::max(used_up ? 1 : 0, groups_.world()) > 0;
     return should_stop() || is_over;
   }
 

@@ -231,11 +231,11 @@ namespace varfield
         const Stage stage("searches for other modes");
         MapSolver solver          = inference.map;
         solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
-        results_.starts           = search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed());
-        results_.starts_mesh      = mesh_name_;
+        results_.starts      = search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed());
+        results_.starts_mesh = mesh_name_;
         const SeveralStarts &starts = *results_.starts;
-        report_.line("  " + counted(starts.ends.size(), "more search", "more searches") + " from draws of the prior: " +
-                     std::to_string(starts.at_the_same()) + " ended there, " +
+        report_.line("  " + counted(starts.ends.size(), "more search", "more searches") +
+                     " from draws of the prior: " + std::to_string(starts.at_the_same()) + " ended there, " +
                      std::to_string(starts.n_converged() - starts.at_the_same()) + " elsewhere, " +
                      std::to_string(starts.ends.size() - starts.n_converged()) + " did not converge");
         if (!starts.better)
@@ -426,11 +426,11 @@ namespace varfield
             held_out.push_back(i);
         if (held_out.empty() || !results_.has_spread)
           return;
-        const Vector deviation = (results_.averages.prediction_deviation.cwiseAbs2() +
-                                  measurements.standard_deviations().cwiseAbs2())
-                                     .cwiseSqrt();
-        results_.scores = score(measurements.values()(held_out), results_.averages.prediction_mean(held_out),
-                                deviation(held_out));
+        const Vector deviation =
+            (results_.averages.prediction_deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2())
+                .cwiseSqrt();
+        results_.scores =
+            score(measurements.values()(held_out), results_.averages.prediction_mean(held_out), deviation(held_out));
       }
 
       void run_chains_of_posterior()
@@ -439,11 +439,26 @@ namespace varfield
         std::vector<Vector> deviations;
         for (const FieldResult &field : results_.fields)
           deviations.push_back(field.variance.values.cwiseSqrt());
-        results_.certificate           = certify(*problem_, family(), deviations, results_.averages, report_);
+        results_.certificate = certify(*problem_, family(), deviations, results_.averages, other_modes(), report_);
         const Certificate &certificate = *results_.certificate;
         results_.interrupted           = certificate.chains.interrupted && report_.should_stop();
         if (certificate.verdict == Verdict::failed && problem_->certification().correct)
           correct(certificate);
+      }
+
+      /// What the searches found elsewhere, on the last mesh.
+      std::vector<Vector> other_modes() const
+      {
+        std::vector<Vector> modes;
+        if (!results_.starts || results_.starts->elsewhere.empty())
+          return modes;
+        if (coarser_.empty())
+          return results_.starts->elsewhere;
+        const Case<dim> &first = *coarser_.front();
+        const FieldTransfer<dim> transfer(first.fields(), problem_->fields());
+        for (const Vector &mode : results_.starts->elsewhere)
+          modes.push_back(transfer.prolongate(first.fields().prior().precision(mode)).primal);
+        return modes;
       }
 
       /// Means and standard deviations of the chains take the place of the variational ones.
@@ -452,11 +467,11 @@ namespace varfield
         results_.corrected = true;
         for (std::size_t f = 0; f < results_.fields.size(); ++f)
         {
-          FieldResult &field          = results_.fields[f];
-          field.variational_mean      = field.mean;
-          field.variational_deviation = field.variance.values.cwiseSqrt();
-          field.mean                  = certificate.fields[f].mean;
-          field.variance              = {certificate.fields[f].deviation.cwiseAbs2(), 0.};
+          FieldResult &field            = results_.fields[f];
+          field.variational_mean        = field.mean;
+          field.variational_deviation   = field.variance.values.cwiseSqrt();
+          field.mean                    = certificate.fields[f].mean;
+          field.variance                = {certificate.fields[f].deviation.cwiseAbs2(), 0.};
           field.variance.relative_error = std::sqrt(2. / std::max(2., certificate.chains.end.ess));
           const Index n = field.draws.cols(), kept = certificate.kept[f].cols();
           for (Index k = 0; k < std::min(n, kept); ++k)

@@ -179,6 +179,24 @@ namespace varfield
     return sum;
   }
 
+  template <class N>
+  void solve_unit_lower(const RowsView &columns, N *x)
+  {
+    for (int j = 0; j < columns.n_rows; ++j)
+    {
+      const N xj = x[j];
+      for (int k = columns.start[j]; k < columns.start[j + 1]; ++k)
+        add(x[columns.column[k]], -columns.value[k], xj);
+    }
+  }
+
+  template <class N>
+  void solve_unit_upper(const RowsView &columns, N *x)
+  {
+    for (int j = columns.n_rows; j-- > 0;)
+      subtract_row(columns, j, x, x[j]);
+  }
+
 #define VARFIELD_INSTANTIATE(N)                                                                                        \
   template void add_product(const RowsView &, const N *, N *);                                                         \
   template void add_transposed_product(const RowsView &, const N *, N *);                                              \
@@ -186,6 +204,8 @@ namespace varfield
   template void sweep_forward(const SplitRows &, const N *, N *);                                                      \
   template void residual_after_forward(const SplitRows &, const N *, const N *, N *);                                  \
   template void sweep_backward(const SplitRows &, const N *, const N *, N *);                                          \
+  template void solve_unit_lower(const RowsView &, N *);                                                               \
+  template void solve_unit_upper(const RowsView &, N *);                                                               \
   template N dot(std::size_t, const N *, const N *);                                                                   \
   template void scale(std::size_t, const double *, const N *, N *);                                                    \
   template void update_direction(std::size_t, const N *, N, N *);                                                      \

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <varfield/starts.h>
@@ -11,7 +12,8 @@ namespace varfield
 
   unsigned int SeveralStarts::at_the_same() const
   {
-    return std::count_if(ends.begin(), ends.end(), [this](const SearchEnd &end)
+    return std::count_if(ends.begin(), ends.end(),
+                         [this](const SearchEnd &end)
                          { return end.converged && std::abs(end.objective - objective) < same; });
   }
 
@@ -64,16 +66,19 @@ namespace varfield
     }
     agreed_sum(groups, layout, numbers);
     groups.sum(ends);
-    double best = result.objective - SeveralStarts::same;
+    std::vector<unsigned int> order;
     for (unsigned int k = 0; k < n; ++k)
     {
       result.ends.push_back({numbers(k, 0) > 0., numbers(k, 1), numbers(k, 2)});
-      if (result.ends.back().converged && numbers(k, 1) < best)
-      {
-        best          = numbers(k, 1);
-        result.better = ends.col(k);
-      }
+      if (result.ends.back().converged && std::abs(numbers(k, 1) - result.objective) >= SeveralStarts::same)
+        order.push_back(k);
     }
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return numbers(a, 1) < numbers(b, 1); });
+    for (std::size_t i = 0; i < order.size(); ++i)
+      if (i == 0 || numbers(order[i], 1) - numbers(order[i - 1], 1) >= SeveralStarts::same)
+        result.elsewhere.push_back(ends.col(order[i]));
+    if (!order.empty() && numbers(order[0], 1) < result.objective)
+      result.better = result.elsewhere[0];
     return result;
   }
 } // namespace varfield

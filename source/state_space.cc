@@ -119,10 +119,9 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  std::vector<Functional> point_functionals(const DoFHandler<dim> &handler, const Mesh<dim> &mesh,
-                                            const AffineConstraints<double> &constraints,
-                                            const std::vector<Point<dim>> &points,
-                                            const std::vector<unsigned int> &components)
+  std::vector<Functional>
+  point_functionals(const DoFHandler<dim> &handler, const Mesh<dim> &mesh, const AffineConstraints<double> &constraints,
+                    const std::vector<Point<dim>> &points, const std::vector<unsigned int> &components)
   {
     const auto &fe = handler.get_fe();
     const CellFinder<dim> finder(handler, mesh.mapping());

@@ -42,14 +42,13 @@ namespace varfield
 
   DivergenceBounds divergence_bounds(const Vector &log_weights)
   {
-    const double largest = log_weights.maxCoeff();
-    const double log_mean_square =
-        2. * largest + std::log((2. * (log_weights.array() - largest)).exp().mean());
+    const double largest         = log_weights.maxCoeff();
+    const double log_mean_square = 2. * largest + std::log((2. * (log_weights.array() - largest)).exp().mean());
     DivergenceBounds result;
-    result.divergence   = std::max(0., log_mean_square - 2. * log_weights.mean());
-    const double chi    = std::sqrt(std::expm1(result.divergence));
-    result.mean         = chi;
-    result.deviation    = std::sqrt(2. * std::sqrt(3.) * chi);
+    result.divergence = std::max(0., log_mean_square - 2. * log_weights.mean());
+    const double chi  = std::sqrt(std::expm1(result.divergence));
+    result.mean       = chi;
+    result.deviation  = std::sqrt(2. * std::sqrt(3.) * chi);
     return result;
   }
 
@@ -117,7 +116,8 @@ namespace varfield
       {
         const Estimate &elbo = results_.averages.elbo.elbo;
         add("ELBO", elbo.error <= problem_.inference().elbo_error ? Colour::green : Colour::amber,
-            fixed_number(elbo.value, 3) + " ± " + fixed_number(elbo.error, 3) + " nat, a lower bound on the log evidence",
+            fixed_number(elbo.value, 3) + " ± " + fixed_number(elbo.error, 3) +
+                " nat, a lower bound on the log evidence",
             "raise Inference/Maximum draws: differences between models below this error mean nothing")
             .figures = {{"value", elbo.value}, {"error", elbo.error}};
       }
@@ -167,8 +167,9 @@ namespace varfield
           return;
         const DivergenceBounds bounds = divergence_bounds(log_weights);
         add("error bounds", Colour::none,
-            "at most " + rounded(bounds.mean, 3) + " standard deviations off in means, " + rounded(bounds.deviation, 3) +
-                " in standard deviations (divergence " + rounded(bounds.divergence, 3) + " nat)")
+            "at most " + rounded(bounds.mean, 3) + " standard deviations off in means, " +
+                rounded(bounds.deviation, 3) + " in standard deviations (divergence " + rounded(bounds.divergence, 3) +
+                " nat)")
             .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}, {"deviation", bounds.deviation}};
       }
 
@@ -192,8 +193,8 @@ namespace varfield
         const auto n                 = static_cast<unsigned int>(starts.ends.size());
         const unsigned int converged = starts.n_converged(), same = starts.at_the_same();
         const double difference = std::abs(starts.best_elsewhere());
-        const std::string where = " from draws of the prior" +
-                                  (results_.starts_mesh.empty() ? std::string() : " on " + results_.starts_mesh);
+        const std::string where =
+            " from draws of the prior" + (results_.starts_mesh.empty() ? std::string() : " on " + results_.starts_mesh);
         if (std::isinf(difference))
           add("other modes", converged > 0 ? Colour::green : Colour::amber,
               std::to_string(same) + " of " + counted(n, "search", "searches") + where + " ended at the same point" +
@@ -201,18 +202,24 @@ namespace varfield
               "the searches do not get far: a better start (Inference/Start from) or a narrower prior helps")
               .figures = {{"searches", double(n)}, {"same", double(same)}, {"converged", double(converged)}};
         else
-          add("other modes", by_size(-difference, -15., -5.),
+        {
+          // Chains that began at these points and agree have the modes in them.
+          const bool settled = results_.certificate && results_.certificate->verdict != Verdict::inconclusive;
+          add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
               std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
                   " ended at other points, the best of them " + rounded(difference, 3) + " nat " +
                   (starts.better ? "above the first search, from where the run went on"
-                                 : "below the point of this run"),
-              difference < 5. ? "the posterior has several modes of like weight, of which this answer shows one: chains "
-                                "begun here may not see the others either"
-                              : "look at what distinguishes them: more searches (Inference/Starts)")
+                                 : "below the point of this run") +
+                  (settled ? "; chains begun there and here have come to agree" : ""),
+              difference < 5.
+                  ? "the posterior has several modes of like weight, of which this answer shows one: “varfield "
+                    "certify” begins chains at each"
+                  : "look at what distinguishes them: more searches (Inference/Starts)")
               .figures = {{"searches", double(n)},
                           {"same", double(same)},
                           {"converged", double(converged)},
                           {"best_elsewhere", starts.best_elsewhere()}};
+        }
       }
 
       /// “wells.csv, line 7 (well 12)”.
@@ -240,9 +247,9 @@ namespace varfield
         for (const auto &candidate : check.groups)
           if (group == nullptr || std::abs(candidate.z) > std::abs(group->z))
             group = &candidate;
-        const Colour colour =
-            std::max(by_size(std::abs(check.z[worst]), 4., 8.), by_size(std::abs(group->z), 3., 6.));
-        add("prior and data", colour,
+        // Never red: with a prior in conflict the posterior is still the posterior, though of a doubtful model.
+        const bool conflict = std::abs(check.z[worst]) > 4. || std::abs(group->z) > 3.;
+        add("prior and data", conflict ? Colour::amber : Colour::green,
             counted(check.draws, "draw") + " of the prior: the datum furthest from its predictions is z = " +
                 fixed_number(check.z[worst], 1) + " away (" + name_of_row(worst) + "), the mean of the group “" +
                 group->name + "” z = " + fixed_number(group->z, 1),
@@ -274,9 +281,10 @@ namespace varfield
           add("data fit, " + name, z < 0. ? by_size(-z, 3., 1e300) : by_size(z, 3., 8.),
               "reduced χ² " + fixed_number(reduced, 2) + ", expected 1 ± " + fixed_number(spread, 2) + " (" +
                   counted(rows.size(), "datum", "data") + ", " + fixed_number(freedom, 1) + " degrees of freedom)",
-              z > 0. ? "the model cannot follow these data within their noise: the noise is larger than stated, there are "
-                       "outliers, or the model lacks something"
-                     : "the data are fitted better than their noise allows: the noise is smaller than stated")
+              z > 0.
+                  ? "the model cannot follow these data within their noise: the noise is larger than stated, there are "
+                    "outliers, or the model lacks something"
+                  : "the data are fitted better than their noise allows: the noise is smaller than stated")
               .figures = {{"reduced_chi2", reduced}, {"spread", spread}, {"freedom", freedom}, {"z", z}};
         }
       }
@@ -297,7 +305,8 @@ namespace varfield
             if (std::abs(z) > 3.)
               found.push_back({z, i});
           }
-        std::sort(found.begin(), found.end(), [](const auto &a, const auto &b) { return std::abs(a.first) > std::abs(b.first); });
+        std::sort(found.begin(), found.end(),
+                  [](const auto &a, const auto &b) { return std::abs(a.first) > std::abs(b.first); });
         std::string list;
         for (std::size_t k = 0; k < std::min<std::size_t>(5, found.size()); ++k)
           list += (k == 0 ? ": " : "; ") + name_of_row(found[k].second) + ", " + fixed_number(found[k].first, 1);
@@ -346,10 +355,11 @@ namespace varfield
         {
           colour = results_.corrected ? Colour::amber : Colour::red;
           text += ": the variational posterior is NOT as good as asked for";
-          advice = results_.corrected
-                       ? "means, spreads and predictions in the results are those of the chains; the variational ones are "
-                         "beside them"
-                       : "let the chains correct the answer (Certification/Correct = true)";
+          advice =
+              results_.corrected
+                  ? "means, spreads and predictions in the results are those of the chains; the variational ones are "
+                    "beside them"
+                  : "let the chains correct the answer (Certification/Correct = true)";
         }
         add("certificate", colour, chains + text, advice).figures = {
             {"share_agreeing", found.share_agreeing}, {"largest_shift", found.largest_shift},

@@ -1,6 +1,7 @@
 // ranks: 1 2
 #include "dense_models.h"
 #include <boost/test/unit_test.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <varfield/chains.h>
 
@@ -57,9 +58,9 @@ namespace
     dealii::ParameterHandler prm;
     settings.add_parameters(prm);
     prm.set("Sampler", sampler);
-    settings.ess       = ess;
-    settings.warm_up   = 600;
-    settings.maximum   = 60000;
+    settings.ess     = ess;
+    settings.warm_up = 600;
+    settings.maximum = 60000;
     return settings;
   }
 
@@ -89,17 +90,17 @@ BOOST_AUTO_TEST_CASE(effective_sizes_of_autoregressive_chains)
       chains.push_back(&batches[j]);
     }
     const ChainMoments moments = combine(SampleGroups(), chains, 4);
-    const Index n              = batches[0].length() * batches[0].n_batches();
-    const Matrix used          = draws.topRows(n);
-    BOOST_TEST(std::abs(moments.mean[0] - used.mean()) < 1e-12);
-    const double variance = (used.array() - used.mean()).square().sum() / (4. * n - 1.);
+    const double n             = static_cast<double>(draws.rows());
+    BOOST_TEST(std::abs(moments.mean[0] - draws.mean()) < 1e-12);
+    const double variance = (draws.array() - draws.mean()).square().sum() / (4. * n - 1.);
     BOOST_TEST(std::abs(moments.deviation[0] - std::sqrt(variance)) < 1e-12);
-    BOOST_TEST(std::abs(moments.rhat[0] - split_rhat(used)) < 1e-9);
-    // Some 80 batches: the error of their scatter is 8 %, of its square twice that.
+    const Index halves = batches[0].length() * (batches[0].n_batches() / 2) * 2;
+    BOOST_TEST(std::abs(moments.rhat[0] - split_rhat(draws.topRows(halves))) < 1e-9);
+    // Some 70 batches: the error of their scatter is 8 %, of its square twice that.
     BOOST_TEST(std::abs(moments.ess[0] / std::min(expected, 4. * n) - 1.) < 0.5);
     // The variance of x² is 2, its correlations are φ².
     const double error = std::sqrt(0.5 / (4. * n) * (1. + phi * phi) / (1. - phi * phi));
-    BOOST_TEST(std::abs(moments.deviation_error[0] / error - 1.) < 0.3);
+    BOOST_TEST(std::abs(moments.deviation_error[0] / error - 1.) < 0.4);
   }
 }
 
@@ -153,10 +154,10 @@ BOOST_AUTO_TEST_CASE(exact_posterior_from_a_wrong_reference)
 
           const ChainSettings settings = settings_for(name, 1500.);
           const Entries watch(prior.layout());
-          const ChainResults found = run_chains(density, wrong, watch, settings, 3, go_on);
+          const ChainResults found = run_chains(density, wrong, watch, {}, settings, 3, go_on);
           BOOST_TEST(found.converged, name << ": " << found.reason);
           const Vector deviations = problem.covariance.diagonal().cwiseSqrt();
-          unsigned int off = 0;
+          unsigned int off        = 0;
           for (Index i = 0; i < 30; ++i)
           {
             const NumberSummary &number = found.numbers[static_cast<std::size_t>(i)];
@@ -167,16 +168,72 @@ BOOST_AUTO_TEST_CASE(exact_posterior_from_a_wrong_reference)
             off += std::abs(number.mean - problem.mean[i]) > 2. * number.mean_error;
           }
           BOOST_TEST(off < 8u);
-          const Vector mean = prior.layout().gather(found.values.mean), error = prior.layout().gather(found.values.mean_error);
+          const Vector mean  = prior.layout().gather(found.values.mean),
+                       error = prior.layout().gather(found.values.mean_error);
           for (Index i = 0; i < 30; ++i)
             BOOST_TEST(std::abs(mean[i] - problem.mean[i]) < 6. * error[i]);
           means.push_back(mean);
-          BOOST_TEST_MESSAGE(name << ": " << found.end.iterations << " iterations, step " << found.end.step << ", accepted "
-                                  << found.end.acceptance << ", " << found.reason);
+          BOOST_TEST_MESSAGE(name << ": " << found.end.iterations << " iterations, step " << found.end.step
+                                  << ", accepted " << found.end.acceptance << ", " << found.reason);
         });
     for (const Vector &other : means)
       BOOST_TEST((other - means[0]).norm() < 1e-6 * means[0].norm());
   }
+}
+
+/// A run that is stopped and gone on with, in another number of groups where there are two ranks, ends as one in one
+/// go.
+BOOST_AUTO_TEST_CASE(chains_go_on_from_a_checkpoint)
+{
+  const std::string folder = std::filesystem::absolute("chains_checkpoint").string();
+  int rank                 = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  const auto clean = [&]
+  {
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == 0)
+      std::filesystem::remove_all(folder);
+    MPI_Barrier(MPI_COMM_WORLD);
+  };
+  const auto run = [&](unsigned int n_groups, unsigned int draws, bool with_checkpoint)
+  {
+    const SampleGroups groups(MPI_COMM_WORLD, n_groups);
+    const FactorPrior prior(groups.space(), smooth_factor(12));
+    const LinearGaussian problem = dense_linear_gaussian(prior, 5);
+    const DenseDensity density(groups, prior, problem);
+    auto family = create<Family>("low rank", {{"Cutoff", "0.01"}});
+    family->initialize(prior, 1);
+    const auto at = density.linearize(Vector::Zero(prior.layout().n_local()));
+    family->natural_step(Curvature(density, *at), 1.);
+    const FrozenGaussian q(prior, local_rows(prior.layout(), problem.mean), *family->low_rank_correction());
+    ChainSettings settings = settings_for("hamiltonian", 1e9);
+    settings.warm_up       = 200;
+    settings.minimum       = 100;
+    settings.maximum       = draws;
+    if (with_checkpoint)
+      settings.checkpoint = folder;
+    const Entries watch(prior.layout());
+    ChainResults result = run_chains(density, q, watch, {}, settings, 3, go_on);
+    result.values.mean  = prior.layout().gather(result.values.mean);
+    result.values.ess   = prior.layout().gather(result.values.ess);
+    return result;
+  };
+  int n_ranks = 1;
+  MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+  clean();
+  const ChainResults whole = run(1, 700, false), first = run(1, 300, true),
+                     second = run(n_ranks % 2 == 0 ? 2 : 1, 700, true);
+  BOOST_TEST(first.end.iterations == 300u);
+  BOOST_TEST(second.end.iterations == 700u);
+  BOOST_TEST((second.values.mean - whole.values.mean).norm() < 1e-8 * whole.values.mean.norm());
+  BOOST_TEST((second.values.ess - whole.values.ess).norm() < 1e-6 * whole.values.ess.norm());
+  for (std::size_t i = 0; i < whole.numbers.size(); ++i)
+  {
+    BOOST_TEST(std::abs(second.numbers[i].mean - whole.numbers[i].mean) < 1e-8);
+    BOOST_TEST(std::abs(second.numbers[i].convergence.ess_bulk / whole.numbers[i].convergence.ess_bulk - 1.) < 1e-6);
+  }
+  BOOST_TEST(second.kept.cols() == whole.kept.cols());
+  clean();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

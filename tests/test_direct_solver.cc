@@ -97,10 +97,14 @@ BOOST_AUTO_TEST_CASE(closed_form_inverse)
 {
   for (const auto &[kind, shift] :
        {std::pair(MatrixKind::spd, 0), std::pair(MatrixKind::general, 0), std::pair(MatrixKind::general, 100)})
-    for (const bool quick_ordering : {false, true})
+    for (const std::string name : {"own ordering", "quick ordering", "small"})
     {
+      if (name == "small" && kind == MatrixKind::general)
+        continue;
       Tridiagonal a(kind == MatrixKind::spd ? 1. : 1.02, 1., shift);
-      const auto solver = make_direct(kind, quick_ordering);
+      auto solver = make_direct(kind, name == "quick ordering");
+      if (name == "small") // on one rank without MUMPS
+        solver = make_small_direct(kind, n, std::move(solver));
       for (const double factor : {1., 3.}) // new values, the same pattern
       {
         a.fill(factor);
@@ -125,12 +129,15 @@ BOOST_AUTO_TEST_CASE(singular_and_indefinite_matrices_are_told)
   const Tridiagonal negative(1., -1.);
   BOOST_TEST(!make_direct(MatrixKind::spd, false)->set_matrix(negative.mat()));
   BOOST_TEST(make_direct(MatrixKind::general, false)->set_matrix(negative.mat()));
+  BOOST_TEST(!make_small_direct(MatrixKind::spd, n, make_direct(MatrixKind::spd, false))->set_matrix(negative.mat()));
   const Tridiagonal zero(1., 0.), not_finite(1., std::nan(""));
   for (const MatrixKind kind : {MatrixKind::spd, MatrixKind::general})
   {
     BOOST_TEST(!make_direct(kind, false)->set_matrix(zero.mat()));
     BOOST_TEST(!make_direct(kind, false)->set_matrix(not_finite.mat()));
   }
+  for (const Tridiagonal *a : {&zero, &not_finite})
+    BOOST_TEST(!make_small_direct(MatrixKind::spd, n, make_direct(MatrixKind::spd, false))->set_matrix(a->mat()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -20,19 +20,18 @@ namespace
   /// m = 0.3 x at the prior mean, k = exp(m); the boundary conditions are left to the test.
   std::string text_with(const std::string &physics, const std::string &quantities)
   {
-    return "set Dimension = 2\n" +
-           subsections("Mesh", "set Subdivisions = 16, 16\n") +
-           subsections("Fields",
-                       "set Names = m\n" + subsections("m", "set Mean = 0.3*x\nset Transform = exp\n"
-                                                            "set Prior = spde\n" +
-                                                                subsections("spde", "set Standard deviation = 1\n"
-                                                                                    "set Correlation length = 0.5\n"))) +
-           subsections("Physics", "set Equation = diffusion\n" + physics +
-                                      subsections("diffusion", "set Conductivity = m\n")) +
+    return "set Dimension = 2\n" + subsections("Mesh", "set Subdivisions = 16, 16\n") +
+           subsections("Fields", "set Names = m\n" +
+                                     subsections("m", "set Mean = 0.3*x\nset Transform = exp\n"
+                                                      "set Prior = spde\n" +
+                                                          subsections("spde", "set Standard deviation = 1\n"
+                                                                              "set Correlation length = 0.5\n"))) +
+           subsections("Physics",
+                       "set Equation = diffusion\n" + physics + subsections("diffusion", "set Conductivity = m\n")) +
            subsections("Measurements",
-                       "set Names = u\n" + subsections("u", "set File = tests/data/one_sensor.csv\n" +
-                                                                subsections("gaussian",
-                                                                            "set Standard deviation = 0.1\n"))) +
+                       "set Names = u\n" +
+                           subsections("u", "set File = tests/data/one_sensor.csv\n" +
+                                                subsections("gaussian", "set Standard deviation = 0.1\n"))) +
            subsections("Quantities", quantities);
   }
 
@@ -57,20 +56,19 @@ namespace
 /// With k = exp(0.3x) and u = 0 left, 1 right: u = (1 − e^{−0.3x})/(1 − e^{−0.3}), flux 0.3/(1 − e^{−0.3}).
 BOOST_AUTO_TEST_CASE(values_averages_and_fluxes)
 {
-  const auto found = values_at_prior_mean(text_with(
-      "set Dirichlet = left: 0; right: 1\n",
-      "set Names = k at point, m at point, u at point, k, m, k in box, area k, inflow, outflow, top, heads\n" +
-          quantity("k at point", "point value", "set Of = m\nset Point = 0.7, 0.2\n") +
-          quantity("m at point", "point value", "set Of = m\nset Transformed = false\nset Point = 0.7, 0.2\n") +
-          quantity("u at point", "point value", "set Point = 0.5, 0.33\n") +
-          quantity("k", "average", "set Of = m\n") +
-          quantity("m", "average", "set Of = m\nset Transformed = false\n") +
-          quantity("k in box", "average", "set Of = m\nset Box = 0.25, 0 ; 0.5, 1\n") +
-          quantity("area k", "average", "set Of = m\nset Box = 0.25, 0 ; 0.5, 1\nset Integral = true\n") +
-          quantity("inflow", "boundary flux", "set Boundaries = right\n") +
-          quantity("outflow", "boundary flux", "set Boundaries = left\n") +
-          quantity("top", "boundary flux", "set Boundaries = top\n") +
-          quantity("heads", "point value", "set File = tests/data/two_points.csv\n")));
+  const auto found  = values_at_prior_mean(text_with(
+       "set Dirichlet = left: 0; right: 1\n",
+       "set Names = k at point, m at point, u at point, k, m, k in box, area k, inflow, outflow, top, heads\n" +
+           quantity("k at point", "point value", "set Of = m\nset Point = 0.7, 0.2\n") +
+           quantity("m at point", "point value", "set Of = m\nset Transformed = false\nset Point = 0.7, 0.2\n") +
+           quantity("u at point", "point value", "set Point = 0.5, 0.33\n") + quantity("k", "average", "set Of = m\n") +
+           quantity("m", "average", "set Of = m\nset Transformed = false\n") +
+           quantity("k in box", "average", "set Of = m\nset Box = 0.25, 0 ; 0.5, 1\n") +
+           quantity("area k", "average", "set Of = m\nset Box = 0.25, 0 ; 0.5, 1\nset Integral = true\n") +
+           quantity("inflow", "boundary flux", "set Boundaries = right\n") +
+           quantity("outflow", "boundary flux", "set Boundaries = left\n") +
+           quantity("top", "boundary flux", "set Boundaries = top\n") +
+           quantity("heads", "point value", "set File = tests/data/two_points.csv\n")));
   const double flux = 0.3 / (1. - std::exp(-0.3));
   const auto u      = [](double x) { return (1. - std::exp(-0.3 * x)) / (1. - std::exp(-0.3)); };
   BOOST_TEST(std::abs(found.at("k at point") - std::exp(0.21)) < 1e-12);
@@ -88,14 +86,13 @@ BOOST_AUTO_TEST_CASE(values_averages_and_fluxes)
   BOOST_TEST(std::abs(found.at("heads right") - u(0.75)) < 1e-6);
 }
 
-/// A source of 10, a given flux of 2 through the right side and a Robin condition on the left: what the source gives off
-/// leaves through the boundary.
+/// A source of 10, a given flux of 2 through the right side and a Robin condition on the left: what the source gives
+/// off leaves through the boundary.
 BOOST_AUTO_TEST_CASE(fluxes_balance_the_source)
 {
   const auto found = values_at_prior_mean(text_with(
       "set Source = 10\nset Neumann = right: 2\nset Robin = left: 3, 1\nset Dirichlet = bottom: 0\n",
-      "set Names = left, right, bottom, all\n" +
-          quantity("left", "boundary flux", "set Boundaries = left\n") +
+      "set Names = left, right, bottom, all\n" + quantity("left", "boundary flux", "set Boundaries = left\n") +
           quantity("right", "boundary flux", "set Boundaries = right\n") +
           quantity("bottom", "boundary flux", "set Boundaries = bottom\n") +
           quantity("all", "boundary flux", "set Boundaries = all\n")));

@@ -21,11 +21,21 @@ namespace varfield
     /// Σ (x − centre) and Σ (x − centre)² of a full batch.
     const Vector &sum(Index batch) const { return sums_[static_cast<std::size_t>(batch)]; }
     const Vector &squares(Index batch) const { return squares_[static_cast<std::size_t>(batch)]; }
+    /// The same of all draws.
+    const Vector &total() const { return total_; }
+    const Vector &total_squares() const { return total_squares_; }
+    double n_draws() const { return n_draws_; }
+
+    /// All that is held, as columns, and back from them and the number of draws.
+    MultiVector columns() const;
+    static BatchMeans from_columns(const MultiVector &columns, Index n_draws, Index most = 32);
 
   private:
     void merge();
 
-    Vector centre_, sum_, square_; ///< of the batch that is being filled
+    Vector centre_, total_, total_squares_;
+    Vector sum_, square_; ///< of the batch that is being filled
+    double n_draws_ = 0.;
     Index most_, length_ = 1, filled_ = 0;
     std::vector<Vector> sums_, squares_;
   };
@@ -39,8 +49,9 @@ namespace varfield
     Vector rhat;                        ///< split R-hat of the plain numbers
   };
 
-  /// Averages over the full batches of all chains, of which each group has its own (`n_chains` in all, of equal
-  /// length). A number that never changes has errors 0, R-hat 1 and the full sample size. Collective over the groups.
+  /// Averages over all draws of all chains, of which each group has its own (`n_chains` in all, of equal length), with
+  /// errors from the full batches. A number that never changes has errors 0, R-hat 1 and the full sample size.
+  /// Collective over the groups.
   ChainMoments combine(const SampleGroups &groups, const std::vector<const BatchMeans *> &own, unsigned int n_chains);
 } // namespace varfield
 

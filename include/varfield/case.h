@@ -35,7 +35,7 @@ namespace varfield
     MapSolver map;
     CurvatureSettings curvature;
     double elbo_error          = 0.05;
-    unsigned int minimum_draws = 200, maximum_draws = 2000;
+    unsigned int minimum_draws = 500, maximum_draws = 2000;
     double time_budget          = 0.;
     bool coarse_to_fine         = true;
     unsigned int coarsest_cells = 200;

@@ -37,8 +37,8 @@ namespace varfield
   {
     Verdict verdict = Verdict::inconclusive;
     ChainResults chains;
-    std::vector<ChainMoments> fields;     ///< at the owned degrees of freedom of each field
-    std::vector<MultiVector> kept;        ///< the same of the draws that were kept
+    std::vector<ChainMoments> fields;        ///< at the owned degrees of freedom of each field
+    std::vector<MultiVector> kept;           ///< the same of the draws that were kept
     MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments
     Vector prediction_mean, prediction_deviation;
     std::vector<Vector> mean_shift, deviation_ratio; ///< q against the chains, of each field, without allowance
@@ -49,11 +49,12 @@ namespace varfield
   };
 
   /// Runs chains of the posterior of `problem` with q as their reference, and compares. `deviations`: pointwise
-  /// standard deviations of q, of each field; `averages`: over its draws, for the quantities of interest. Collective over the world; UserError where q's covariance is no low-rank
+  /// standard deviations of q, of each field; `averages`: over its draws, for the quantities of interest; `modes`:
+  /// other points where chains begin. Collective over the world; UserError where q's covariance is no low-rank
   /// correction of the prior's.
   template <int dim>
   Certificate certify(const Case<dim> &problem, const Family &family, const std::vector<Vector> &deviations,
-                      const Averages &averages, Report &report);
+                      const Averages &averages, const std::vector<Vector> &modes, Report &report);
 } // namespace varfield
 
 #endif

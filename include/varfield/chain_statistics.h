@@ -9,7 +9,7 @@ namespace varfield
   /// Analysis 16, 667–718.
   struct Convergence
   {
-    double rhat     = 0; ///< the larger of the rank-normalised split R-hats of x and of |x − median| (eq. 14 and sec. 4.2)
+    double rhat = 0; ///< the larger of the rank-normalised split R-hats of x and of |x − median| (eq. 14 and sec. 4.2)
     double ess_bulk = 0; ///< effective sample size of the rank-normalised split chains (sec. 4.1)
     double ess_tail = 0; ///< the smaller of those of the indicators x ≤ 5 % and x ≤ 95 % quantile (sec. 4.3)
     double ess_mean = 0; ///< that of x itself: the standard error of the mean is deviation/√ess_mean

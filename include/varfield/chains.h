@@ -38,6 +38,8 @@ namespace varfield
     double rhat        = 1.01;
     double dispersion  = 2.;
     double time_budget = 0.;
+    std::string checkpoint; ///< a folder; empty: none
+    double interval = 300.; ///< seconds between two states written there
   };
 
   constexpr std::array<double, 5> quantile_levels{{0.025, 0.05, 0.5, 0.95, 0.975}};
@@ -74,7 +76,8 @@ namespace varfield
   };
 
   /// Chains of a sampler with the same reference q, spread over the sample groups: group g has chains g, g + n_groups,
-  /// …. Each begins at its own draw of q that is `dispersion` times as far from the mean in q's own directions. In
+  /// …. Each begins at its own draw of q that is `dispersion` times as far from the mean in q's own directions; where
+  /// there are other `modes`, every second one at a draw around one of these. In
   /// warm-up steps are adapted by dual averaging (Hoffman, Gelman 2014, Journal of Machine Learning Research 15, sec.
   /// 3.2) and in windows of growing length, as in Stan, mean and covariance of q in its own directions are replaced by
   /// those of the draws of all chains, shrunk towards what they were. Random numbers depend on (seed, chain,
@@ -82,10 +85,13 @@ namespace varfield
   ///
   /// The end: every number has rank-normalised split R-hat at most `rhat` and bulk and tail effective sizes of at least
   /// `ess`, and every judged value has so by its batch means; or the most iterations, the time budget or a signal.
+  /// Where a folder for checkpoints is given, the state is written there after the warm-up, at intervals and in the
+  /// end, and a state that is there already is gone on with, on any number of ranks.
+  ///
   /// `progress` returns whether to stop; it is called alike on all ranks. References must outlive the call. Collective
   /// over the world; ComputationError where no chain can begin.
   ChainResults run_chains(const LogDensity &density, const FrozenGaussian &q, const Watch &watch,
-                          const ChainSettings &settings, std::uint64_t seed,
+                          const std::vector<Vector> &modes, const ChainSettings &settings, std::uint64_t seed,
                           const std::function<bool(const ChainProgress &)> &progress);
 } // namespace varfield
 

@@ -20,14 +20,14 @@ namespace varfield
     std::vector<std::string> lines() const;
   };
 
-  /// Which measurement belongs to which fold: by the column of the settings, or by lot. Rows that are not in use and those
-  /// that are excluded are in none. UserError.
+  /// Which measurement belongs to which fold: by the column of the settings, or by lot. Rows that are not in use and
+  /// those that are excluded are in none. UserError.
   template <int dim>
   CrossValidation assign_folds(const Case<dim> &problem);
 
-  /// Repeats the inference without each fold, on the mesh of `problem`, from the MAP point `map` and with what is set up
-  /// for it: factorisations' symbolic part, prior, observation operator. The measurements in use and the family of the
-  /// case are as before in the end. Collective over the world.
+  /// Repeats the inference without each fold, on the mesh of `problem`, from the MAP point `map` and with what is set
+  /// up for it: factorisations' symbolic part, prior, observation operator. The measurements in use and the family of
+  /// the case are as before in the end. Collective over the world.
   template <int dim>
   CrossValidation cross_validate(Case<dim> &problem, const Vector &map, Report &report);
 } // namespace varfield

@@ -86,10 +86,10 @@ namespace varfield
     /// Jᵀ W: dual parameter vectors from weights of the predictions (the same on every rank). False if a solve failed.
     bool adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result, double tolerance = 0.) const;
 
-    /// ∫ φᵢ n·f₁ ds at every owned node i for a solved state: what flows into the domain there. At Dirichlet nodes it is
-    /// the residual of the weak form with the node's shape function, elsewhere what Neumann and Robin conditions give
-    /// (Hughes, Engel, Mazzei, Larson 2000, Journal of Computational Physics 163, sec. 2: sums over a boundary balance
-    /// the sources exactly).
+    /// ∫ φᵢ n·f₁ ds at every owned node i for a solved state: what flows into the domain there. At Dirichlet nodes it
+    /// is the residual of the weak form with the node's shape function, elsewhere what Neumann and Robin conditions
+    /// give (Hughes, Engel, Mazzei, Larson 2000, Journal of Computational Physics 163, sec. 2: sums over a boundary
+    /// balance the sources exactly).
     Vector boundary_flux(const ModelState<dim> &state, unsigned int experiment) const;
 
     Cost cost() const { return cost_; }

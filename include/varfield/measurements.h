@@ -6,8 +6,8 @@
 
 namespace varfield
 {
-  /// False for the rows that meet one of the conditions “column=value”, which semicolons separate. UserError that begins
-  /// with `origin`, also where no row is left.
+  /// False for the rows that meet one of the conditions “column=value”, which semicolons separate. UserError that
+  /// begins with `origin`, also where no row is left.
   std::vector<bool> rows_in_use(const Table &table, const std::string &conditions, const std::string &origin);
 
   /// One measurement file: what its rows measure, how uncertain they are, and which of them are held out.

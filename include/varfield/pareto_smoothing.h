@@ -10,7 +10,7 @@ namespace varfield
   struct SmoothedWeights
   {
     Vector log_weights;        ///< of the draws, in their order; the weights sum to one
-    double k              = 0; ///< k-hat, the shape of the tail; −∞ where there is no tail to fit (equal weights)
+    double k              = 0; ///< k-hat, the shape of the tail; −∞ where the largest ratios are equal to 1e-6
     double k_error        = 0; ///< its standard error (1 + k)/√M for a tail of M draws; infinite without a tail
     double effective_size = 0; ///< 1/Σw²
     double log_mean       = 0; ///< log of the mean of the smoothed ratios: an estimate of log E[exp(log ratio)]

@@ -17,8 +17,8 @@ namespace varfield
                             const std::string &section) = 0;
     /// What is added to the name of the quantity for each of its numbers.
     virtual std::vector<std::string> labels() const { return {""}; }
-    /// This rank's part of each number at solved states: the value is the sum over the ranks of the mesh. Collective over
-    /// them.
+    /// This rank's part of each number at solved states: the value is the sum over the ranks of the mesh. Collective
+    /// over them.
     virtual Vector part(const ModelState<dim> &state) const = 0;
   };
 
@@ -50,8 +50,8 @@ namespace varfield
     MPI_Comm comm_ = MPI_COMM_SELF;
   };
 
-  /// Of what quantities are made: a field's coefficient k = T(m), the field m itself, or a component of the state of one
-  /// experiment.
+  /// Of what quantities are made: a field's coefficient k = T(m), the field m itself, or a component of the state of
+  /// one experiment.
   template <int dim>
   class QuantitySource
   {
@@ -71,11 +71,11 @@ namespace varfield
   private:
     bool is_state() const { return field_ < 0; }
 
-    std::string of_ = "state", experiment_name_, component_name_;
-    bool transform_                = true;
+    std::string of_                 = "state", experiment_name_, component_name_;
+    bool transform_                 = true;
     const ForwardModel<dim> *model_ = nullptr;
-    const FieldSet<dim> *fields_   = nullptr;
-    int field_                     = -1; ///< −1: the state
+    const FieldSet<dim> *fields_    = nullptr;
+    int field_                      = -1; ///< −1: the state
     unsigned int experiment_ = 0, component_ = 0;
   };
 

@@ -23,8 +23,8 @@ namespace varfield
     void mesh(const std::string &name);
     /// One line for an iteration, with a heading where a new phase begins.
     void iteration(const IterationReport &row);
-    /// A line where chains have been judged, or after a quarter of a minute. Whether to stop: should_stop(), or the time
-    /// budget of the chains is used up. Collective over the world.
+    /// A line where chains have been judged, or after a quarter of a minute. Whether to stop: should_stop(), or the
+    /// time budget of the chains is used up. Collective over the world.
     bool chains(const ChainProgress &progress, const ChainSettings &settings);
     /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
     void progress(const std::string &what, unsigned int done, unsigned int total);

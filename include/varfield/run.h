@@ -41,7 +41,7 @@ namespace varfield
     Averages averages;
     std::vector<QuantityResult> quantities;
     std::optional<Scores> scores; ///< of the measurements held out
-    Vector eigenvalues; ///< of the low-rank families: λ
+    Vector eigenvalues;           ///< of the low-rank families: λ
     double first_dropped = 0.;
     double map_objective = 0., map_misfit = 0., map_regularisation = 0.;
     Termination map, optimization;

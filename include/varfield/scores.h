@@ -9,9 +9,9 @@ namespace varfield
   struct Scores
   {
     Index n           = 0;
-    double rmse       = 0; ///< root mean square of value − mean
+    double rmse       = 0;                 ///< root mean square of value − mean
     double coverage50 = 0, coverage95 = 0; ///< share of the values in the central intervals
-    double nlpd = 0; ///< −log density at the value
+    double nlpd = 0;                       ///< −log density at the value
     double crps = 0; ///< continuous ranked probability score, as a loss: Gneiting, Raftery (2007), eq. 21
   };
 

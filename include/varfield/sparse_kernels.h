@@ -57,6 +57,13 @@ namespace varfield
   template <class N>
   void sweep_backward(const SplitRows &a, const N *b, const N *ghosts, N *x);
 
+  /// x ← L⁻¹x and x ← L⁻ᵀx for a lower triangular matrix with ones on the diagonal, whose other entries are given
+  /// column by column.
+  template <class N>
+  void solve_unit_lower(const RowsView &columns, N *x);
+  template <class N>
+  void solve_unit_upper(const RowsView &columns, N *x);
+
   /// Σ xᵢyᵢ over the local entries.
   template <class N>
   N dot(std::size_t n, const N *x, const N *y);

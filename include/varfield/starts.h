@@ -46,7 +46,8 @@ namespace varfield
   {
     double objective = 0; ///< of the point compared with
     std::vector<SearchEnd> ends;
-    std::optional<Vector> better; ///< the best of them, where it is better than the point
+    std::optional<Vector> better;  ///< the best of them, where it is better than the point
+    std::vector<Vector> elsewhere; ///< where converged searches ended, each point once, the best first
 
     /// Converged searches that ended at the point compared with: objectives that differ by less than `same` nat.
     unsigned int at_the_same() const;

@@ -20,8 +20,8 @@ namespace varfield
   {
     std::string name;
     Colour colour = Colour::none;
-    std::string text;                                  ///< what was found and what that means, one sentence or two
-    std::string advice;                                ///< what to do; empty where green
+    std::string text;                                    ///< what was found and what that means, one sentence or two
+    std::string advice;                                  ///< what to do; empty where green
     std::vector<std::pair<std::string, double>> figures; ///< for summary.json
   };
 
@@ -34,8 +34,8 @@ namespace varfield
     std::vector<std::string> lines() const;
   };
 
-  /// Bounds on how far means and standard deviations of q are from those of the posterior p, in standard deviations s of
-  /// q, for every number x that is normal under q, after Huggins, Kasprzak, Campbell, Broderick (2020), Validated
+  /// Bounds on how far means and standard deviations of q are from those of the posterior p, in standard deviations s
+  /// of q, for every number x that is normal under q, after Huggins, Kasprzak, Campbell, Broderick (2020), Validated
   /// variational inference via practical posterior error bounds, AISTATS: from the evidence bounds, with weights w,
   ///
   ///     D₂(p‖q) = log E_q[(p/q)²] ≤ log E_q[w²] − 2 ELBO,

@@ -11,8 +11,8 @@ namespace varfield
 
   namespace
   {
-    /// (1/|Ω'|) ∫_Ω' k dx over a part Ω' of the mesh, or the integral itself, by quadrature. Cells that a box cuts count
-    /// with those of 8 points in each direction that are inside.
+    /// (1/|Ω'|) ∫_Ω' k dx over a part Ω' of the mesh, or the integral itself, by quadrature. Cells that a box cuts
+    /// count with those of 8 points in each direction that are inside.
     template <int dim>
     class Average : public Quantity<dim>
     {
@@ -20,8 +20,10 @@ namespace varfield
       void add_parameters(ParameterHandler &prm) override
       {
         source_.add_parameters(prm);
-        prm.add_parameter("Box", box_, "Two corners, as in “0,0; 1,2”: the part of the mesh in between. Empty: all of it.");
-        prm.add_parameter("Materials", materials_, "Material ids, separated by commas: the cells of these. Empty: all.");
+        prm.add_parameter("Box", box_,
+                          "Two corners, as in “0,0; 1,2”: the part of the mesh in between. Empty: all of it.");
+        prm.add_parameter("Materials", materials_,
+                          "Material ids, separated by commas: the cells of these. Empty: all.");
         prm.add_parameter("Integral", integral_, "Whether the integral is meant rather than the average.");
       }
 
@@ -70,8 +72,10 @@ namespace varfield
           return;
         const auto corners = split(box_, ';');
         if (corners.size() != 2)
-          throw UserError(section + "/Box: two corners are needed, separated by a semicolon, but found “" + box_ + "”.");
-        const auto low = parse_numbers(corners[0], section + "/Box"), high = parse_numbers(corners[1], section + "/Box");
+          throw UserError(section + "/Box: two corners are needed, separated by a semicolon, but found “" + box_ +
+                          "”.");
+        const auto low  = parse_numbers(corners[0], section + "/Box"),
+                   high = parse_numbers(corners[1], section + "/Box");
         if (low.size() != dim || high.size() != dim)
           throw UserError(section + "/Box: a corner has " + std::to_string(dim) + " coordinates, but found “" + box_ +
                           "”.");
@@ -109,7 +113,8 @@ namespace varfield
         const auto flags    = update_values | update_quadrature_points | update_JxW_values;
         const QGauss<dim> plain(fe.degree + 2);
         const QIterated<dim> fine(QMidpoint<1>(), 8);
-        FEValues<dim> values(source_.mesh().mapping(), fe, plain, flags), cut(source_.mesh().mapping(), fe, fine, flags);
+        FEValues<dim> values(source_.mesh().mapping(), fe, plain, flags),
+            cut(source_.mesh().mapping(), fe, fine, flags);
         for (const auto &cell : handler.active_cell_iterators())
         {
           if (!cell->is_locally_owned() || (!material_set_.empty() && material_set_.count(cell->material_id()) == 0))
@@ -125,9 +130,8 @@ namespace varfield
             {
               Row row{{}, here.JxW(q)};
               for (unsigned int k = 0; k < fe.dofs_per_cell; ++k)
-                row.shape.push_back(fe.system_to_component_index(k).first == source_.component()
-                                        ? here.shape_value(k, q)
-                                        : 0.);
+                row.shape.push_back(
+                    fe.system_to_component_index(k).first == source_.component() ? here.shape_value(k, q) : 0.);
               points.rows.push_back(std::move(row));
               local_measure_ += here.JxW(q);
             }
@@ -148,7 +152,8 @@ namespace varfield
       double local_measure_ = 0., scale_ = 1.;
     };
 
-    const char *const average_text = "The average (or the integral) over a box, over materials, or over the whole mesh.";
+    const char *const average_text =
+        "The average (or the integral) over a box, over materials, or over the whole mesh.";
     const Registration<Quantity<2>, Average<2>> average_2d("average", average_text);
     const Registration<Quantity<3>, Average<3>> average_3d("average", average_text);
   } // namespace

@@ -10,8 +10,8 @@ namespace varfield
 
   namespace
   {
-    /// What flows into the domain through a part of its boundary: the sum of ForwardModel::boundary_flux() over the nodes
-    /// there. A node at which two parts of the boundary meet belongs to each of them.
+    /// What flows into the domain through a part of its boundary: the sum of ForwardModel::boundary_flux() over the
+    /// nodes there. A node at which two parts of the boundary meet belongs to each of them.
     template <int dim>
     class BoundaryFlux : public Quantity<dim>
     {

@@ -14,10 +14,11 @@ namespace varfield
       {
         source_.add_parameters(prm);
         prm.add_parameter("Point", point_, "Its coordinates, separated by commas.");
-        prm.add_parameter("File", file_,
-                          "In place of the point: a CSV table with the columns x, y[, z], a number for each row. A column "
-                          "“name” names them.",
-                          dealii::Patterns::FileName());
+        prm.add_parameter(
+            "File", file_,
+            "In place of the point: a CSV table with the columns x, y[, z], a number for each row. A column "
+            "“name” names them.",
+            dealii::Patterns::FileName());
       }
 
       void initialize(const ForwardModel<dim> &model, const FieldSet<dim> &fields, const std::string &section) override

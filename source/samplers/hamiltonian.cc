@@ -36,8 +36,8 @@ namespace varfield
       {
         const FrozenGaussian &q = density.reference();
         const double angle      = M_PI_2 * length_ * (0.5 + uniform_number(key, 1));
-        const auto n_steps      = static_cast<unsigned int>(
-            std::min<double>(most_steps_, std::max(1., std::round(angle / step))));
+        const auto n_steps =
+            static_cast<unsigned int>(std::min<double>(most_steps_, std::max(1., std::round(angle / step))));
         Vector x = from.m - q.mean(), v = q.deviation(key);
         Proposal result;
         result.point  = from;

@@ -26,8 +26,8 @@ namespace varfield
       {
         const FrozenGaussian &q = density.reference();
         Proposal result;
-        result.point = density.at(
-            q.mean() + std::cos(step) * (from.m - q.mean()) + std::sin(step) * q.deviation(key), false);
+        result.point =
+            density.at(q.mean() + std::cos(step) * (from.m - q.mean()) + std::sin(step) * q.deviation(key), false);
         if (result.point)
           result.log_acceptance = result.point->log_weight - from.log_weight;
         return result;

@@ -1,0 +1,44 @@
+#ifndef varfield_response_surface_h
+#define varfield_response_surface_h
+
+#include <functional>
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// A smooth function of a few variables, known at some points with small errors: a quadratic, fitted to the points by
+  /// least squares, and a Gaussian process of unit length scales for what it leaves (Rasmussen, Williams 2006, Gaussian
+  /// Processes for Machine Learning, sec. 2.7). Local: every rank makes the same one.
+  class ResponseSurface
+  {
+  public:
+    /// `points`: one column for each point, at least as many as the quadratic has coefficients. `noise`: standard
+    /// deviation of the errors of the values.
+    ResponseSurface(const Matrix &points, const Vector &values, double noise);
+    double operator()(const Vector &x) const;
+    /// Coefficients that a quadratic of `dim` variables has.
+    static Index n_coefficients(Index dim) { return (dim + 1) * (dim + 2) / 2; }
+
+  private:
+    double kernel(const Vector &x, const Vector &y) const;
+
+    Matrix points_;
+    Vector coefficients_, weights_;
+    double variance_ = 0.;
+  };
+
+  /// A value of the function with the quadratic around it.
+  struct Peak
+  {
+    Vector x;
+    Matrix precision; ///< −∂²/∂x² there, positive definite
+  };
+
+  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors: quadratic models over
+  /// points around the best one so far, steps to their maxima of at most `reach` in each variable, until a step is small
+  /// against the width of the peak. Every evaluation is handed to `evaluate`, which keeps them.
+  Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing, double reach,
+                 unsigned int max_rounds);
+} // namespace varfield
+
+#endif

@@ -1,0 +1,149 @@
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <varfield/chain_checkpoint.h>
+#include <varfield/checkpoint.h>
+#include <varfield/collective.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  namespace
+  {
+    Layout rows_alone(Index n)
+    {
+      std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
+      for (Index i = 0; i < n; ++i)
+        keys[static_cast<std::size_t>(i)] = static_cast<std::uint64_t>(i);
+      return Layout(MPI_COMM_SELF, std::move(keys));
+    }
+
+    /// A matrix that all ranks hold: the first one writes, all of them read.
+    void write_matrix(const std::string &path, const Layout &like, const Matrix &matrix)
+    {
+      int rank = 0;
+      MPI_Comm_rank(like.comm(), &rank);
+      if (rank == 0)
+        write_columns(path, rows_alone(matrix.rows()), matrix);
+    }
+
+    struct Folder
+    {
+      std::string path;
+      unsigned int generation = 0;
+      std::string file(const std::string &name) const { return path + "/" + std::to_string(generation) + "_" + name; }
+      std::string chain(unsigned int id, const std::string &name) const
+      {
+        return file("chain" + std::to_string(id) + "_" + name);
+      }
+      std::string state() const { return path + "/state.json"; }
+    };
+
+    nlohmann::json read_state(const std::string &path, MPI_Comm comm)
+    {
+      try
+      {
+        return nlohmann::json::parse(read_text_file(path, comm));
+      }
+      catch (const nlohmann::json::exception &error)
+      {
+        throw UserError(path + ": cannot be read: " + error.what());
+      }
+    }
+
+    bool exists_together(const std::string &path, const SampleGroups &groups)
+    {
+      int found = groups.is_root() && std::filesystem::exists(path) ? 1 : 0;
+      MPI_Bcast(&found, 1, MPI_INT, 0, groups.world());
+      return found != 0;
+    }
+  } // namespace
+
+  void save_chains(const std::string &path, const SampleGroups &groups, const Layout &parameters, const Layout &values,
+                   const SavedRun &run)
+  {
+    Folder folder{path, 0};
+    if (exists_together(folder.state(), groups))
+      folder.generation = read_state(folder.state(), groups.world()).at("generation").get<unsigned int>() + 1;
+    if (groups.is_root())
+    {
+      std::error_code error;
+      std::filesystem::create_directories(path, error);
+    }
+    MPI_Barrier(groups.world());
+    nlohmann::json chains = nlohmann::json::array();
+    Matrix numbers        = Matrix::Zero(run.chains, 4);
+    groups.together(
+        [&]
+        {
+          for (const SavedChain &chain : run.own)
+          {
+            write_columns(folder.chain(chain.id, "m"), parameters, chain.m);
+            write_columns(folder.chain(chain.id, "moments"), values, chain.moments.columns());
+            write_columns(folder.chain(chain.id, "kept"), values, chain.kept);
+            write_matrix(folder.chain(chain.id, "trace"), parameters, chain.trace);
+            numbers.row(chain.id) << chain.step, chain.accepted, chain.proposals, chain.failed;
+          }
+          if (groups.group() == 0)
+          {
+            write_columns(folder.file("reference"), parameters, run.reference);
+            write_matrix(folder.file("factor"), parameters, run.factor);
+          }
+        });
+    groups.sum(numbers);
+    MPI_Barrier(groups.world());
+    if (!groups.is_root())
+      return;
+    for (Index c = 0; c < numbers.rows(); ++c)
+      chains.push_back({numbers(c, 0), numbers(c, 1), numbers(c, 2), numbers(c, 3)});
+    const nlohmann::json state{
+        {"generation", folder.generation}, {"seed", run.seed},         {"sampler", run.sampler}, {"draws", run.draws},
+        {"iteration", run.iteration},      {"thinning", run.thinning}, {"numbers", run.names},   {"chains", chains}};
+    write_text_file(folder.state(), state.dump(1) + "\n");
+    const std::string before = folder.generation > 0 ? std::to_string(folder.generation - 1) + "_" : "";
+    for (const auto &entry : std::filesystem::directory_iterator(path))
+      if (!before.empty() && entry.path().filename().string().rfind(before, 0) == 0)
+        std::filesystem::remove(entry.path());
+  }
+
+  std::optional<SavedRun> load_chains(const std::string &path, const SampleGroups &groups, const Layout &parameters,
+                                      const Layout &values, const SavedRun &expected)
+  {
+    Folder folder{path, 0};
+    if (!exists_together(folder.state(), groups))
+      return {};
+    const nlohmann::json state = read_state(folder.state(), groups.world());
+    folder.generation          = state.at("generation");
+    SavedRun run               = expected;
+    const auto refuse          = [&](const std::string &what, const std::string &found, const std::string &wanted)
+    {
+      throw UserError(folder.state() + ": these chains have another " + what + " (" + found + ") than this run (" +
+                      wanted + "). Name another folder in Certification/Checkpoint, or remove this one.");
+    };
+    if (state.at("seed").get<std::uint64_t>() != expected.seed)
+      refuse("random seed", std::to_string(state.at("seed").get<std::uint64_t>()), std::to_string(expected.seed));
+    if (state.at("sampler").get<std::string>() != expected.sampler)
+      refuse("sampler", state.at("sampler"), expected.sampler);
+    if (state.at("chains").size() != expected.chains)
+      refuse("number of chains", std::to_string(state.at("chains").size()), std::to_string(expected.chains));
+    const auto names = state.at("numbers").get<std::vector<std::string>>();
+    if (names != expected.names)
+      refuse("list of quantities", join(names), join(expected.names));
+    run.draws     = state.at("draws");
+    run.iteration = state.at("iteration");
+    run.thinning  = state.at("thinning");
+    run.reference = read_columns(folder.file("reference"), parameters);
+    const Index r = run.reference.cols() - 1;
+    run.factor    = read_columns(folder.file("factor"), rows_alone(r));
+    for (unsigned int id = groups.group(); id < run.chains; id += groups.n_groups())
+    {
+      const auto &numbers = state.at("chains")[id];
+      SavedChain chain{id, numbers[0], numbers[1], numbers[2], numbers[3], {}, {}, {}, BatchMeans({})};
+      chain.m       = read_columns(folder.chain(id, "m"), parameters);
+      chain.kept    = read_columns(folder.chain(id, "kept"), values);
+      chain.moments = BatchMeans::from_columns(read_columns(folder.chain(id, "moments"), values), run.draws);
+      chain.trace   = read_columns(folder.chain(id, "trace"), rows_alone(run.draws));
+      run.own.push_back(std::move(chain));
+    }
+    return run;
+  }
+} // namespace varfield
