@@ -5,6 +5,7 @@
 #include <iostream>
 #include <sstream>
 #include <varfield/application.h>
+#include <varfield/hyper_inference.h>
 #include <varfield/output.h>
 #include <varfield/synthesis.h>
 #include <varfield/text.h>
@@ -74,11 +75,39 @@ namespace varfield
         problem.truth(i);
     }
 
+    /// Fields, and hyper-parameters where there are some. Of the latter each fold of a cross-validation has its own.
+    template <int dim>
+    Results<dim> infer_all(std::unique_ptr<Case<dim>> &problem, const Extras &extras, Report &report)
+    {
+      if (problem->hyper_parameters().size() == 0)
+        return infer(problem, report, extras);
+      Results<dim> results = infer_with_hyper_parameters(problem, {}, report);
+      if (extras.cross_validation && !results.interrupted)
+        results.cross_validation = cross_validate<dim>(
+            *problem,
+            [&](const std::vector<bool> &used)
+            {
+              auto again = problem->with_overrides({});
+              Report silent(again->groups(), 0.);
+              silent.silence();
+              const Results<dim> found = infer_with_hyper_parameters(again, used, silent);
+              const Vector deviation =
+                  (found.averages.prediction_deviation.cwiseAbs2() + found.noise_deviation.cwiseAbs2()).cwiseSqrt();
+              return FoldFit{found.optimization, found.averages.prediction_mean, deviation};
+            },
+            report);
+      return results;
+    }
+
     template <int dim>
     int run(std::unique_ptr<Case<dim>> &problem, Extras extras)
     {
       const auto start = Report::Clock::now();
       problem->check();
+      if (extras.chains && problem->hyper_parameters().size() > 0)
+        throw UserError(
+            "Hyperparameters/Names: chains are for fixed hyper-parameters. Set them to values that a run has "
+            "found, and take the names out.");
       OutputFolder::check(problem->output(), MPI_COMM_WORLD);
       problem->build();
       refuse_unsolvable(*problem);
@@ -88,7 +117,7 @@ namespace varfield
       Report report(problem->groups(), problem->inference().time_budget, start);
       print_header(*problem, report);
       extras.chains              = extras.chains || problem->certification().enabled;
-      const Results<dim> results = infer(problem, report, extras);
+      const Results<dim> results = infer_all(problem, extras, report);
       const TrustReport trust    = judge(*problem, results);
       const bool done            = results.map.converged && results.optimization.converged;
       const int exit_code        = results.interrupted             ? stopped_early
@@ -184,6 +213,30 @@ namespace varfield
     }
 
     template <int dim>
+    int run_calibration(Case<dim> &problem)
+    {
+      problem.check();
+      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
+      problem.build();
+      refuse_unsolvable(problem);
+      Report report(problem.groups(), problem.inference().time_budget);
+      print_header(problem, report);
+      report.line("\ncalibration   " + std::to_string(problem.calibration().truths) + " truths from the prior");
+      const Calibration found = calibrate(problem, report);
+      OutputFolder folder(problem.output(), problem.groups());
+      write_calibration(problem, found, folder.path());
+      folder.finish();
+      report.line("");
+      for (const auto &text : found.lines())
+        report.line(text);
+      if (found.failed + found.not_converged > 0)
+        report.line("\n" + std::to_string(found.failed) + " inferences failed, " + std::to_string(found.not_converged) +
+                    " did not converge.");
+      report.line("\nresults       " + folder.final_path() + "/calibration.csv");
+      return found.interrupted ? stopped_early : converged;
+    }
+
+    template <int dim>
     int execute_in(const Command &command, const std::vector<Assignment> &assignments)
     {
       auto problem = std::make_unique<Case<dim>>(MPI_COMM_WORLD, assignments);
@@ -200,6 +253,8 @@ namespace varfield
               return check(*problem);
             if (command.action == "verify")
               return run_verification(*problem);
+            if (command.action == "calibrate")
+              return run_calibration(*problem);
             if (command.action == "synthesize")
               return run_synthesis(*problem);
             return run(problem, {command.action == "certify", command.action == "cross-validate"});
@@ -234,6 +289,7 @@ namespace varfield
            list_members<Transform>("Transforms:") + list_members<Observation<2>>("Measurements:") +
            list_members<Noise>("Noise:") + list_members<Indicator<2>>("Refinement indicators:") +
            list_members<Family>("Variational families:") + list_members<Optimizer>("Optimisers:") +
-           list_members<Sampler>("Samplers:");
+           list_members<Sampler>("Samplers:") + list_members<Quantity<2>>("Quantities of interest:") +
+           list_members<HyperPrior>("Priors of hyper-parameters:");
   }
 } // namespace varfield

@@ -111,6 +111,14 @@ namespace varfield
         "scored.");
   }
 
+  void CalibrationSettings::add_parameters(ParameterHandler &prm)
+  {
+    prm.add_parameter(
+        "Truths", truths,
+        "Draws of the prior from which data are simulated and inferred from again by “varfield calibrate”.",
+        Patterns::Integer(2));
+  }
+
   template <int dim>
   Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world), assignments_(assignments)
   {
@@ -191,6 +199,14 @@ namespace varfield
                        "and quantiles of them are written.");
     quantities_.add_parameters(prm_, names_in(assignments, "Quantities", quantity_names_));
     prm_.leave_subsection();
+
+    prm_.enter_subsection("Hyperparameters");
+    prm_.add_parameter("Names", hyper_names_,
+                       "Positive numbers of this file that are inferred with the fields (standard deviations and "
+                       "correlation lengths of priors, standard deviations of noise), separated by commas; each has a "
+                       "subsection.");
+    hyper_.add_parameters(prm_, names_in(assignments, "Hyperparameters", hyper_names_));
+    prm_.leave_subsection();
     declare_inference();
   }
 
@@ -202,6 +218,9 @@ namespace varfield
     prm_.leave_subsection();
     prm_.enter_subsection("Cross-validation");
     cross_validation_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Calibration");
+    calibration_.add_parameters(prm_);
     prm_.leave_subsection();
     prm_.enter_subsection("Certification");
     certification_.add_parameters(prm_);
@@ -260,6 +279,11 @@ namespace varfield
                       "” needs a posterior with a low-rank correction of the prior, which the method “" +
                       inference_.method + "” with the family “" + inference_.family.name() +
                       "” does not give. Use the indicator “state error”, or the family “low rank”.");
+    hyper_.check(prm_, dim);
+    if (hyper_.size() > 0 && (inference_.method == "map" || certification_.enabled || adaptive_refinement_.cycles > 0))
+      throw UserError(
+          "Hyperparameters/Names: hyper-parameters are inferred with the methods “variational” and “laplace”, "
+          "without adaptive refinement of the mesh and without chains (Certification/Enabled).");
     certification_.check();
     if (certification_.enabled && (inference_.method == "map" || !inference_.family->low_rank_correction()))
       throw UserError(
@@ -395,6 +419,47 @@ namespace varfield
   }
 
   template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::with_overrides(const std::vector<std::string> &overrides) const
+  {
+    auto assignments = assignments_;
+    // Enough draws for the differences that count.
+    for (const std::string &text :
+         {std::string("Inference/Prior draws=0"), std::string("Inference/Starts=0"),
+          "Inference/Minimum draws=" + std::to_string(std::min(100u, inference_.minimum_draws))})
+      assignments.push_back(parse_override(text));
+    for (const std::string &text : overrides)
+      assignments.push_back(parse_override(text));
+    auto result = std::make_unique<Case>(world_, assignments);
+    result->check();
+    result->mesh_.load(world_);
+    result->refined_cells_ = refined_cells_;
+    result->memory_        = memory_;
+    result->split_         = split_;
+    result->build_on(groups_, true, Mesh<dim>::no_limit);
+    if (measured_)
+      result->set_measured(*measured_);
+    return result;
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::for_one_group() const
+  {
+    auto assignments = assignments_;
+    assignments.push_back(parse_override("Parallel/Sample groups=1"));
+    auto result = std::make_unique<Case>(groups_->space(), assignments);
+    result->check();
+    result->build();
+    return result;
+  }
+
+  template <int dim>
+  void Case<dim>::set_measured(const Vector &values)
+  {
+    measured_ = values;
+    measurements_->set_values(values);
+  }
+
+  template <int dim>
   std::unique_ptr<Case<dim>> Case<dim>::refined(std::vector<CellId> cells) const
   {
     auto refined_cells = refined_cells_;
@@ -413,6 +478,8 @@ namespace varfield
     result->memory_        = memory_;
     result->split_         = split_;
     result->build_on(groups_, true, max_level);
+    if (measured_)
+      result->set_measured(*measured_);
     return result;
   }
 

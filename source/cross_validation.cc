@@ -5,7 +5,6 @@
 #include <sstream>
 #include <varfield/cross_validation.h>
 #include <varfield/text.h>
-#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -58,27 +57,6 @@ namespace varfield
       const Vector total = (found.deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2()).cwiseSqrt();
       return score(measurements.values()(rows), found.mean(rows), total(rows));
     }
-
-    template <int dim>
-    Termination infer_again(Case<dim> &problem, const Vector &map, Report &report)
-    {
-      const InferenceSettings &inference = problem.inference();
-      const Monitor monitor              = [&](const IterationReport &) { return report.should_stop(); };
-      Family &family                     = *inference.family;
-      Vector m                           = map;
-      const Termination search           = inference.map.minimize(problem.density(), m, monitor);
-      family.set_mean(m);
-      if (family.has_natural_step())
-      {
-        const auto at_map = problem.density().linearize(m, {0., true});
-        if (!at_map)
-          throw ComputationError("The model cannot be linearised at the MAP point.");
-        family.natural_step(Curvature(problem.density(), *at_map), 1.);
-      }
-      if (inference.method != "variational" || !search.converged)
-        return search;
-      return inference.optimizer->maximize(problem.density(), family, problem.seed(), monitor);
-    }
   } // namespace
 
   template <int dim>
@@ -105,17 +83,47 @@ namespace varfield
   }
 
   template <int dim>
-  CrossValidation cross_validate(Case<dim> &problem, const Vector &map, Report &report)
+  FoldFit infer_again(Case<dim> &problem, const Vector &map, const std::vector<bool> &used, Report &report)
   {
-    const Stage stage("cross-validation");
-    const std::vector<bool> all = problem.measurements().used();
-    const auto full             = problem.inference().family->clone();
+    problem.use_measurements(used);
+    const InferenceSettings &inference = problem.inference();
+    const Monitor monitor              = [&](const IterationReport &) { return report.should_stop(); };
+    Family &family                     = *inference.family;
+    Vector m                           = map;
+    FoldFit result;
+    result.end = inference.map.minimize(problem.density(), m, monitor);
+    family.set_mean(m);
+    if (family.has_natural_step())
+    {
+      const auto at_map = problem.density().linearize(m, {0., true});
+      if (!at_map)
+        throw ComputationError("The model cannot be linearised at the MAP point.");
+      family.natural_step(Curvature(problem.density(), *at_map), 1.);
+    }
+    if (inference.method == "variational" && result.end.converged)
+      result.end = inference.optimizer->maximize(problem.density(), family, problem.seed(), monitor);
+    if (result.end.interrupted)
+      return result;
+    const Averages averages = average_over_posterior<dim>({&problem}, family, false, report);
+    result.mean             = averages.prediction_mean;
+    result.deviation =
+        (averages.prediction_deviation.cwiseAbs2() + problem.measurements().standard_deviations().cwiseAbs2())
+            .cwiseSqrt();
+    return result;
+  }
+
+  template <int dim>
+  CrossValidation cross_validate(const Case<dim> &problem,
+                                 const std::function<FoldFit(const std::vector<bool> &used)> &refit, Report &report)
+  {
+    const auto &measurements    = problem.measurements();
+    const std::vector<bool> all = measurements.used();
     CrossValidation result      = assign_folds(problem);
-    result.mean = result.deviation = Vector::Zero(problem.measurements().size());
+    result.mean = result.deviation = Vector::Zero(measurements.size());
     std::vector<Index> scored;
     report.line("\ncross-validation: the inference again without each of " + std::to_string(result.folds.size()) +
                 " folds");
-    for (std::size_t f = 0; f < result.folds.size() && !result.interrupted; ++f)
+    for (std::size_t f = 0; f < result.folds.size(); ++f)
     {
       std::vector<bool> used = all;
       std::vector<Index> rows;
@@ -125,27 +133,23 @@ namespace varfield
           used[i] = false;
           rows.push_back(static_cast<Index>(i));
         }
-      problem.use_measurements(used);
-      const Termination end = infer_again(problem, map, report);
-      result.interrupted    = end.interrupted || report.should_stop();
+      const FoldFit fit  = refit(used);
+      result.interrupted = fit.end.interrupted || report.should_stop();
       if (result.interrupted)
         break;
-      const Averages averages = average_over_posterior<dim>({&problem}, *problem.inference().family, false, report);
-      result.mean(rows)       = averages.prediction_mean(rows);
-      result.deviation(rows)  = averages.prediction_deviation(rows);
-      result.of_folds.push_back(score_rows(problem.measurements(), result, rows));
+      result.mean(rows)      = fit.mean(rows);
+      result.deviation(rows) = fit.deviation(rows);
+      result.of_folds.push_back(score_rows(measurements, result, rows));
       scored.insert(scored.end(), rows.begin(), rows.end());
-      if (!end.converged)
+      if (!fit.end.converged)
         result.not_converged.push_back(result.folds[f]);
       std::ostringstream line;
       line << "  fold " << result.folds[f] << ": " << rows.size() << " predicted, root mean square error "
-           << std::setprecision(4) << result.of_folds.back().rmse << (end.converged ? "" : "; did not converge: ")
-           << (end.converged ? "" : end.reason);
+           << std::setprecision(4) << result.of_folds.back().rmse
+           << (fit.end.converged ? "" : "; did not converge: " + fit.end.reason);
       report.line(line.str());
     }
-    problem.use_measurements(all);
-    problem.inference().family->assign(*full);
-    result.all = score_rows(problem.measurements(), result, scored);
+    result.all = score_rows(measurements, result, scored);
     return result;
   }
 
@@ -168,6 +172,10 @@ namespace varfield
 
   template CrossValidation assign_folds(const Case<2> &);
   template CrossValidation assign_folds(const Case<3> &);
-  template CrossValidation cross_validate(Case<2> &, const Vector &, Report &);
-  template CrossValidation cross_validate(Case<3> &, const Vector &, Report &);
+  template CrossValidation cross_validate(const Case<2> &, const std::function<FoldFit(const std::vector<bool> &)> &,
+                                          Report &);
+  template CrossValidation cross_validate(const Case<3> &, const std::function<FoldFit(const std::vector<bool> &)> &,
+                                          Report &);
+  template FoldFit infer_again(Case<2> &, const Vector &, const std::vector<bool> &, Report &);
+  template FoldFit infer_again(Case<3> &, const Vector &, const std::vector<bool> &, Report &);
 } // namespace varfield

@@ -26,6 +26,8 @@ namespace
         {"certify", "Run, then judge the variational posterior by Markov chains of the exact one, and correct it"},
         {"cross-validate",
          "Run, then predict each fold of the measurements from the others, and score the predictions"},
+        {"calibrate",
+         "Infer from data simulated from many draws of the prior, and rank the truths in their posteriors"},
         {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
         {"verify", "Check derivatives and symmetries of the case"},
         {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
 #include <varfield/collective.h>
 #include <varfield/measurements.h>
 #include <varfield/text.h>
@@ -156,6 +157,32 @@ namespace varfield
     for (const auto &set : sets_)
       for (const auto &functional : set->observation->functionals(set->table, space, state_names))
         functionals_.push_back(functional);
+  }
+
+  template <int dim>
+  void Measurements<dim>::set_values(const Vector &values)
+  {
+    values_ = values;
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      sets_[s]->noise->initialize(sets_[s]->table, values.segment(first_row_[s], first_row_[s + 1] - first_row_[s]),
+                                  sets_[s]->section() + "/" + sets_[s]->noise.name());
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::simulated(const Vector &predictions, const DrawKey &key) const
+  {
+    Vector result = predictions;
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+    {
+      const Index first = first_row_[s], n = first_row_[s + 1] - first;
+      const auto &set = *sets_[s];
+      // The noise may follow the values that are measured.
+      set.noise->initialize(set.table, predictions.segment(first, n), set.section() + "/" + set.noise.name());
+      std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
+      std::iota(keys.begin(), keys.end(), static_cast<std::uint64_t>(first));
+      result.segment(first, n) += set.noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
+    }
+    return result;
   }
 
   template <int dim>

@@ -388,7 +388,6 @@ namespace varfield
     void write_cross_validation(const std::string &path, const Case<dim> &problem, const CrossValidation &found)
     {
       const auto &measurements = problem.measurements();
-      const Vector noise       = measurements.standard_deviations();
       std::vector<std::vector<Cell>> rows;
       for (Index i = 0; i < measurements.size(); ++i)
       {
@@ -396,7 +395,7 @@ namespace varfield
         if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()))
           continue;
         const auto [s, row] = measurements.origin(i);
-        const double total = std::hypot(noise(i), found.deviation(i)), value = measurements.values()(i);
+        const double total = found.deviation(i), value = measurements.values()(i);
         std::vector<Cell> cells{measurements.sets()[s]->name, measurements.sets()[s]->table.line(row)};
         for (unsigned int d = 0; d < dim; ++d)
           cells.push_back(measurements.locations()[i][d]);
@@ -425,6 +424,44 @@ namespace varfield
       if (quantity.variational)
         result["variational"] = {{"mean", quantity.variational->first}, {"std", quantity.variational->second}};
       return result;
+    }
+
+    nlohmann::ordered_json as_json(const HyperPosterior &hyper)
+    {
+      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence}, {"evaluations", hyper.elbo.size()}};
+      for (const HyperSummary &summary : hyper.parameters)
+        result["parameters"].push_back({{"name", summary.name},
+                                        {"parameter", summary.parameter},
+                                        {"mean", summary.mean},
+                                        {"std", summary.deviation},
+                                        {"quantiles", summary.quantiles},
+                                        {"std_of_log", summary.log_deviation}});
+      for (Index i = 0; i < hyper.correlation.rows(); ++i)
+        result["correlation_of_logs"].push_back(
+            std::vector<double>(hyper.correlation.col(i).begin(), hyper.correlation.col(i).end()));
+      return result;
+    }
+
+    /// hyperparameters.csv: the values at which the posterior of the fields was inferred, and its weight in the
+    /// mixture.
+    void write_hyper_parameters(const std::string &path, const HyperPosterior &hyper)
+    {
+      std::vector<std::string> names;
+      for (const HyperSummary &summary : hyper.parameters)
+        names.push_back(summary.name);
+      for (const char *name : {"elbo", "log_prior", "weight"})
+        names.push_back(name);
+      std::vector<std::vector<Cell>> rows;
+      for (Index k = 0; k < hyper.points.cols(); ++k)
+      {
+        std::vector<Cell> row;
+        for (Index i = 0; i < hyper.points.rows(); ++i)
+          row.push_back(std::exp(hyper.points(i, k)));
+        for (const double x : {hyper.elbo[k], hyper.log_prior[k], hyper.weights[k]})
+          row.push_back(x);
+        rows.push_back(row);
+      }
+      write_csv(path + "hyperparameters.csv", names, rows);
     }
 
     nlohmann::ordered_json as_json(const Scores &scores)
@@ -493,6 +530,8 @@ namespace varfield
                            {"first_dropped_eigenvalue", results.first_dropped}};
       for (const QuantityResult &quantity : results.quantities)
         summary["quantities"].push_back(as_json(quantity));
+      if (results.hyper)
+        summary["hyperparameters"] = as_json(*results.hyper);
       if (results.scores)
         summary["held_out"] = as_json(*results.scores);
       if (results.cross_validation)
@@ -551,12 +590,56 @@ namespace varfield
     write_csv(path + "spectrum.csv", {"i", "lambda"}, spectrum);
     if (results.certificate)
       write_chains(path, *results.certificate);
+    if (results.hyper)
+      write_hyper_parameters(path, *results.hyper);
     if (results.cross_validation)
       write_cross_validation(path, problem, *results.cross_validation);
     if (!results.quantities.empty())
       write_quantities(path, results.quantities);
     write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
     write_text_file(path + "summary.json", summary.dump(2) + "\n");
+  }
+
+  template <int dim>
+  void write_calibration(const Case<dim> &problem, const Calibration &found, const std::string &path)
+  {
+    std::string message;
+    if (problem.groups().is_root())
+      try
+      {
+        std::vector<std::string> names{"truth"};
+        for (const char *kind : {"rank ", "value "})
+          for (const std::string &name : found.names)
+            names.push_back(kind + name);
+        std::vector<std::vector<Cell>> rows;
+        for (Index k = 0; k < found.ranks.rows(); ++k)
+        {
+          std::vector<Cell> row{k};
+          for (const Matrix *numbers : {&found.ranks, &found.truths})
+            for (Index i = 0; i < numbers->cols(); ++i)
+              row.push_back((*numbers)(k, i));
+          rows.push_back(row);
+        }
+        write_csv(path + "calibration.csv", names, rows);
+        nlohmann::ordered_json summary{{"case", problem.title()},  {"version", version},
+                                       {"git_commit", git_commit}, {"truths", found.ranks.rows()},
+                                       {"failed", found.failed},   {"not_converged", found.not_converged}};
+        for (std::size_t i = 0; i < found.names.size(); ++i)
+          summary["quantities"].push_back({{"name", found.names[i]},
+                                           {"p_value", found.uniformity[i].p_value},
+                                           {"coverage50", found.uniformity[i].coverage50},
+                                           {"coverage80", found.uniformity[i].coverage80},
+                                           {"coverage95", found.uniformity[i].coverage95}});
+        summary["parameters"] = parameters_as_json(problem.parameters());
+        write_text_file(path + "summary.json", summary.dump(2) + "\n");
+        write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
+      }
+      catch (const std::runtime_error &error)
+      {
+        message = error.what();
+      }
+    if (Utilities::MPI::max(message.empty() ? 0 : 1, problem.groups().world()) > 0)
+      throw ComputationError(message);
   }
 
   namespace
@@ -638,6 +721,17 @@ namespace varfield
                            ? " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)"
                            : ""));
     }
+    for (std::size_t i = 0; results.hyper && i < results.hyper->parameters.size(); ++i)
+    {
+      const HyperSummary &summary = results.hyper->parameters[i];
+      lines.push_back((i == 0 ? "scales        " : "              ") + summary.name + ": " +
+                      short_text(summary.quantiles[2]) + ", 95 % from " + short_text(summary.quantiles[0]) + " to " +
+                      short_text(summary.quantiles[4]));
+    }
+    if (results.hyper)
+      lines.push_back("evidence      log evidence of fields and scales together at least " +
+                      fixed(results.hyper->log_evidence, 2) + " nat (" + std::to_string(results.hyper->elbo.size()) +
+                      " inferences)");
     for (std::size_t i = 0; i < results.quantities.size(); ++i)
     {
       const QuantityResult &quantity = results.quantities[i];
@@ -673,4 +767,6 @@ namespace varfield
                                  const std::string &, int);
   template std::vector<std::string> summary_lines<2>(const Case<2> &, const Results<2> &);
   template std::vector<std::string> summary_lines<3>(const Case<3> &, const Results<3> &);
+  template void write_calibration<2>(const Case<2> &, const Calibration &, const std::string &);
+  template void write_calibration<3>(const Case<3> &, const Calibration &, const std::string &);
 } // namespace varfield

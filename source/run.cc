@@ -53,9 +53,10 @@ namespace varfield
         collect_quantities();
         score_what_was_held_out();
         if (extras_.cross_validation && results_.has_spread && !results_.interrupted)
-          results_.cross_validation = cross_validate(*problem_, map_, report_);
-        results_.parameters = results_.has_spread ? family().mean() : map_;
-        results_.seconds    = report_.seconds();
+          validate_by_folds();
+        results_.noise_deviation = problem_->measurements().standard_deviations();
+        results_.parameters      = results_.has_spread ? family().mean() : map_;
+        results_.seconds         = report_.seconds();
         return std::move(results_);
       }
 
@@ -376,9 +377,11 @@ namespace varfield
       /// standard deviation on the finest.
       void collect_quantities()
       {
-        const Averages &averages = results_.averages;
-        const auto &quantities   = problem_->quantities();
-        const Matrix &draws      = averages.quantity_draws;
+        const Averages &averages  = results_.averages;
+        const auto &quantities    = problem_->quantities();
+        const Matrix &draws       = averages.quantity_draws;
+        results_.quantity_draws   = draws;
+        results_.quantity_weights = Vector::Constant(draws.rows(), 1. / std::max<double>(1., double(draws.rows())));
         for (Index i = 0; i < quantities.size(); ++i)
         {
           QuantityResult result;
@@ -415,6 +418,19 @@ namespace varfield
             result.mean_error  = number.mean_error;
             result.quantiles   = number.quantiles;
           }
+      }
+
+      /// The inference again without each fold, from the MAP point and with what is set up.
+      void validate_by_folds()
+      {
+        const Stage stage("cross-validation");
+        const std::vector<bool> all = problem_->measurements().used();
+        const auto full             = family().clone();
+        results_.cross_validation   = cross_validate<dim>(
+            *problem_, [this](const std::vector<bool> &used) { return infer_again(*problem_, map_, used, report_); },
+            report_);
+        problem_->use_measurements(all);
+        family().assign(*full);
       }
 
       void score_what_was_held_out()

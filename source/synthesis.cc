@@ -51,32 +51,26 @@ namespace varfield
     const auto state = problem.model().solve(problem.truth_or_draw());
     if (!state)
       throw ComputationError("The model cannot be solved at the truth.");
+    DrawKey key;
+    key.seed            = problem.seed();
+    key.stream          = Stream::data_noise;
+    const Vector values = problem.measurements().simulated(state->predictions, key);
     std::vector<std::string> lines;
     std::string message;
     Index first = 0;
-    for (std::size_t s = 0; s < problem.measurements().sets().size(); ++s)
+    for (const auto &set : problem.measurements().sets())
     {
-      const auto &set    = *problem.measurements().sets()[s];
-      const Index n      = set.table.n_rows();
-      const Vector clean = state->predictions.segment(first, n);
-      set.noise->initialize(set.table, clean, set.section() + "/" + set.noise.name());
-      std::vector<std::uint64_t> keys(n);
-      for (Index i = 0; i < n; ++i)
-        keys[i] = first + i;
-      DrawKey key;
-      key.seed            = problem.seed();
-      key.stream          = Stream::data_noise;
-      const Vector values = clean + set.noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
+      const Index n = set->table.n_rows();
       if (problem.groups().is_root())
         try
         {
-          write_set(set, values);
+          write_set(*set, values.segment(first, n));
         }
         catch (const ComputationError &error)
         {
           message = error.what();
         }
-      lines.push_back("wrote " + std::to_string(n) + " measurements to " + set.file);
+      lines.push_back("wrote " + std::to_string(n) + " measurements to " + set->file);
       first += n;
     }
     throw_together(message, problem.groups().world());

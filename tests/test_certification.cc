@@ -39,11 +39,11 @@ namespace
 /// at 99 % of the nodes; the variational posterior passes.
 BOOST_AUTO_TEST_CASE(log_diffusion_against_long_chains)
 {
-  const std::string size = is_long() ? "4000" : "150";
+  const std::string size = is_long() ? "4000" : "100";
   auto problem           = shipped_case<2>(
       "ld100/ld100", {"Parallel/Sample groups=0", "Inference/ELBO error=0.2", "Certification/Effective size=" + size,
-                                "Certification/Warm-up=300", "Certification/R-hat=" + std::string(is_long() ? "1.01" : "1.05"),
-                                "Certification/Minimum iterations=" + std::string(is_long() ? "1000" : "200")});
+                                "Certification/Warm-up=250", "Certification/R-hat=" + std::string(is_long() ? "1.01" : "1.05"),
+                                "Certification/Minimum iterations=" + std::string(is_long() ? "1000" : "150")});
   const Results<2> results = certified(problem);
   BOOST_REQUIRE(results.certificate.has_value());
   const Certificate &certificate = *results.certificate;
@@ -56,26 +56,29 @@ BOOST_AUTO_TEST_CASE(log_diffusion_against_long_chains)
   const auto mean = at(certificate.fields[0].mean), mean_error = at(certificate.fields[0].mean_error),
              deviation       = at(certificate.fields[0].deviation),
              deviation_error = at(certificate.fields[0].deviation_error), ess = at(certificate.fields[0].ess);
-  double off = 0., smallest = 1e300;
+  double off_in_mean = 0., off_in_deviation = 0., smallest = 1e300;
   for (std::size_t i = 0; i < reference.at("x").size(); ++i)
   {
     const dealii::Point<2> x(reference.at("x")[i], reference.at("y")[i]);
     const double s = reference.at("hmc_std")[i], reference_error = reference.at("mcse_of_mean")[i];
-    // Of a normal number: that of the mean over √2.
-    const double reference_deviation_error = reference_error / std::sqrt(2.);
+    // The reference is by the same method: its errors of both kinds are in the proportion that they have here.
+    const double reference_deviation_error = reference_error * deviation_error.at(x) / mean_error.at(x);
     const bool mean_agrees =
         std::abs(mean.at(x) - reference.at("hmc_mean")[i]) < 3. * std::hypot(mean_error.at(x), reference_error);
     const bool deviation_agrees =
         std::abs(deviation.at(x) - s) < 3. * std::hypot(deviation_error.at(x), reference_deviation_error);
-    off += !mean_agrees || !deviation_agrees;
+    off_in_mean += !mean_agrees;
+    off_in_deviation += !deviation_agrees;
     smallest = std::min(smallest, ess.at(x));
   }
-  BOOST_TEST_MESSAGE("ld100: " << off << " of " << reference.at("x").size()
-                               << " nodes off, smallest effective size at a node " << smallest << ", "
-                               << certificate.chains.reason << ", " << certificate.chains.end.cost.solves()
-                               << " solves");
+  BOOST_TEST_MESSAGE("ld100: " << off_in_mean << " means and " << off_in_deviation << " deviations of "
+                               << reference.at("x").size() << " nodes off, smallest effective size at a node "
+                               << smallest << ", " << certificate.chains.reason << ", "
+                               << certificate.chains.end.cost.solves() << " solves");
   // A handful of effective draws makes the standard errors themselves uncertain.
-  BOOST_TEST(off <= (is_long() ? 0.01 : 0.05) * static_cast<double>(reference.at("x").size()));
+  const double allowed = (is_long() ? 0.01 : 0.05) * static_cast<double>(reference.at("x").size());
+  BOOST_TEST(off_in_mean <= allowed);
+  BOOST_TEST(off_in_deviation <= allowed);
 }
 
 /// The published means of θ (tests/reference/aristoff_bangerth, 2·10¹¹ samples) of the components below 2, except those
@@ -85,9 +88,9 @@ BOOST_AUTO_TEST_CASE(aristoff_bangerth_against_the_published_mean)
   auto problem             = shipped_case<2>("aristoff_bangerth/aristoff_bangerth",
                                  {"Parallel/Sample groups=0", "Inference/ELBO error=1",
                                               "Inference/natural gradient/Tolerance=0.5", "Inference/natural gradient/Draws=32",
-                                              "Certification/Effective size=" + std::string(is_long() ? "2000" : "100"),
+                                              "Certification/Effective size=" + std::string(is_long() ? "2000" : "60"),
                                               "Certification/R-hat=" + std::string(is_long() ? "1.01" : "1.05"),
-                                              "Certification/Minimum iterations=" + std::string(is_long() ? "1000" : "200")});
+                                              "Certification/Minimum iterations=" + std::string(is_long() ? "1000" : "150")});
   const Results<2> results = certified(problem);
   BOOST_REQUIRE(results.certificate.has_value());
   const Certificate &certificate = *results.certificate;

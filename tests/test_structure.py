@@ -25,9 +25,10 @@ def headers_below(path):
 
 class Structure(unittest.TestCase):
     def test_nothing_right_of_the_log_density_knows_a_mesh(self):
-        names = ["log_density", "curvature", "family", "subspace_family", "elbo", "sweep", "newton", "map", "optimizer", "monitor"]
+        names = ["log_density", "curvature", "family", "subspace_family", "elbo", "sweep", "newton", "map", "optimizer", "monitor",
+                 "sampler", "chains", "chain_statistics", "batch_means", "pareto_smoothing", "starts", "response_surface"]
         files = [INCLUDE / f"{name}.h" for name in names] + list((ROOT / "source").glob("families/*.cc"))
-        files += list((ROOT / "source").glob("optimizers/*.cc"))
+        files += list((ROOT / "source").glob("optimizers/*.cc")) + list((ROOT / "source").glob("samplers/*.cc"))
         files += [path for path in (ROOT / "source" / f"{name}.cc" for name in names) if path.exists()]
         self.assertGreater(len(files), len(names) + 12)
         for file in files:

@@ -3,6 +3,7 @@
 
 #include <varfield/certification_settings.h>
 #include <varfield/elbo.h>
+#include <varfield/hyper_parameters.h>
 #include <varfield/indicator.h>
 #include <varfield/inverse_problem.h>
 #include <varfield/map.h>
@@ -59,6 +60,13 @@ namespace varfield
     std::string exclude;     ///< conditions of rows that are in no fold
   };
 
+  struct CalibrationSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    unsigned int truths = 200;
+  };
+
   /// A problem as the parameter file describes it, from text to the posterior density.
   ///
   /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates.
@@ -76,6 +84,14 @@ namespace varfield
     /// The same case, built on the ancestor of this mesh without cells beyond `max_level`; nullptr where there is none
     /// (a field on blocks may find no cells in some of them). Collective.
     std::unique_ptr<Case> coarser(unsigned int max_level) const;
+    /// The same case with these entries of the parameter file changed (“Section/Name=value”), built; for one of many
+    /// inferences: without the checks that a single one begins with. Collective; UserError.
+    std::unique_ptr<Case> with_overrides(const std::vector<std::string> &overrides) const;
+    /// The same case for the ranks of this sample group alone, one group, built. Collective over the world; its own
+    /// members are over the group.
+    std::unique_ptr<Case> for_one_group() const;
+    /// Values take the place of those in the measurement files, here and in cases made from this one.
+    void set_measured(const Vector &values);
     /// The same case, built on this mesh with these cells (ascending ids, the same on all ranks) refined. Collective.
     std::unique_ptr<Case> refined(std::vector<dealii::CellId> cells) const;
 
@@ -85,6 +101,7 @@ namespace varfield
     const OutputSettings &output() const { return output_; }
     const InferenceSettings &inference() const { return inference_; }
     const CertificationSettings &certification() const { return certification_; }
+    const CalibrationSettings &calibration() const { return calibration_; }
     const CrossValidationSettings &cross_validation() const { return cross_validation_; }
     const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
     const SampleGroups &groups() const { return *groups_; }
@@ -93,6 +110,7 @@ namespace varfield
     const Measurements<dim> &measurements() const { return *measurements_; }
     void use_measurements(const std::vector<bool> &used) { measurements_->use(used); }
     const ForwardModel<dim> &model() const { return model_; }
+    const HyperParameters &hyper_parameters() const { return hyper_; }
     const Quantities<dim> &quantities() const { return quantities_; }
     const InverseProblem<dim> &density() const { return *density_; }
     /// What the run is predicted to take; known after build().
@@ -129,10 +147,12 @@ namespace varfield
     InferenceSettings inference_;
     CertificationSettings certification_;
     CrossValidationSettings cross_validation_;
+    CalibrationSettings calibration_;
     AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;
-    std::string field_names_ = "m", experiment_names_, measurement_names_ = "data", quantity_names_;
+    std::string field_names_ = "m", experiment_names_, measurement_names_ = "data", quantity_names_, hyper_names_;
+    HyperParameters hyper_;
     std::vector<Experiment> declared_experiments_;
     std::vector<std::unique_ptr<MeasurementSet<dim>>> declared_sets_;
     dealii::ParameterHandler prm_;
@@ -150,6 +170,7 @@ namespace varfield
     MemoryPlan memory_;
     Split split_;
     Vector start_;
+    std::optional<Vector> measured_; ///< in place of the files' values
   };
 
   /// The value of `Dimension` in a parameter file, 2 where it is not given. UserError.

@@ -11,7 +11,7 @@ namespace varfield
   {
     std::vector<std::string> folds;         ///< names
     std::vector<int> fold_of;               ///< of every measurement; −1: in none
-    Vector mean, deviation;                 ///< of the predictions, without noise
+    Vector mean, deviation;                 ///< of the predictions, noise included
     std::vector<std::string> not_converged; ///< names of folds
     std::vector<Scores> of_folds;
     Scores all;
@@ -25,11 +25,24 @@ namespace varfield
   template <int dim>
   CrossValidation assign_folds(const Case<dim> &problem);
 
-  /// Repeats the inference without each fold, on the mesh of `problem`, from the MAP point `map` and with what is set
-  /// up for it: factorisations' symbolic part, prior, observation operator. The measurements in use and the family of
-  /// the case are as before in the end. Collective over the world.
+  /// What an inference from some of the measurements says about all of them.
+  struct FoldFit
+  {
+    Termination end;
+    Vector mean, deviation; ///< predictions; the deviation of a new measurement, noise included
+  };
+
+  /// Infers without each fold (`refit`, which gets the measurements to use) and scores the predictions. Collective over
+  /// the world.
   template <int dim>
-  CrossValidation cross_validate(Case<dim> &problem, const Vector &map, Report &report);
+  CrossValidation cross_validate(const Case<dim> &problem,
+                                 const std::function<FoldFit(const std::vector<bool> &used)> &refit, Report &report);
+
+  /// The inference on the mesh of `problem` with these measurements, from the MAP point `map` and with what is set up
+  /// for it: the symbolic part of factorisations, prior, observation operator. Changes the measurements in use and the
+  /// family of the case. Collective over the world.
+  template <int dim>
+  FoldFit infer_again(Case<dim> &problem, const Vector &map, const std::vector<bool> &used, Report &report);
 } // namespace varfield
 
 #endif

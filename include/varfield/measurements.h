@@ -3,6 +3,7 @@
 
 #include <varfield/noise.h>
 #include <varfield/observation.h>
+#include <varfield/random.h>
 
 namespace varfield
 {
@@ -46,6 +47,10 @@ namespace varfield
     const Vector &values() const { return values_; }
     Vector standard_deviations() const;
     const std::vector<bool> &used() const { return used_; }
+    /// Other values in place of those of the files; noise that follows the values is theirs.
+    void set_values(const Vector &values);
+    /// Measurements of these predictions: noise is added, with its numbers by `key`.
+    Vector simulated(const Vector &predictions, const DrawKey &key) const;
     /// Changes which rows are in use.
     void use(const std::vector<bool> &used);
     /// Index of the experiment that row i belongs to.

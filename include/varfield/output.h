@@ -1,6 +1,7 @@
 #ifndef varfield_output_h
 #define varfield_output_h
 
+#include <varfield/calibration.h>
 #include <varfield/trust.h>
 
 namespace varfield
@@ -35,6 +36,11 @@ namespace varfield
   template <int dim>
   void write_results(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
                      const Report &report, const std::string &path, int exit_code);
+
+  /// Writes calibration.csv (rank and truth of every quantity, a row for each truth), summary.json and parameters.prm.
+  /// Collective over the world; ComputationError on all ranks.
+  template <int dim>
+  void write_calibration(const Case<dim> &problem, const Calibration &found, const std::string &path);
 
   /// The final report for a person.
   template <int dim>

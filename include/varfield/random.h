@@ -21,6 +21,7 @@ namespace varfield
     starts,         ///< starts of the searches for other modes
     prior_check,    ///< draws of the prior whose predictions are compared with the data
     folds,          ///< lots of a cross-validation
+    truths,         ///< hyper-parameters of synthetic truths
     chain,          ///< the first of the chains; see chain_stream()
   };
 

@@ -19,6 +19,8 @@ namespace varfield
     Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now());
 
     void line(const std::string &text) const;
+    /// Nothing is printed from now on.
+    void silence() { speaks_ = false; }
     /// The iterations that follow are on the mesh of this name.
     void mesh(const std::string &name);
     /// One line for an iteration, with a heading where a new phase begins.
@@ -45,7 +47,7 @@ namespace varfield
   private:
     const SampleGroups &groups_;
     const double time_budget_;
-    const bool speaks_;
+    bool speaks_;
     const Clock::time_point start_;
     std::string phase_, mesh_;
     double progress_began_ = 0., last_progress_ = 0., chains_began_ = -1.;

@@ -34,11 +34,11 @@ namespace varfield
     Matrix precision; ///< −∂²/∂x² there, positive definite
   };
 
-  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors: quadratic models over
-  /// points around the best one so far, steps to their maxima of at most `reach` in each variable, until a step is small
-  /// against the width of the peak. Every evaluation is handed to `evaluate`, which keeps them.
-  Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing, double reach,
-                 unsigned int max_rounds);
+  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors: quadratic models
+  /// over points around the best one so far, steps to their maxima of at most `reach` in each variable, until a step is
+  /// small against the width of the peak. Every evaluation is handed to `evaluate`, which keeps them.
+  Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing,
+                 double reach, unsigned int max_rounds);
 } // namespace varfield
 
 #endif

@@ -32,6 +32,30 @@ namespace varfield
     std::optional<std::pair<double, double>> variational;
   };
 
+  /// What the data say about one hyper-parameter θ.
+  struct HyperSummary
+  {
+    std::string name, parameter;
+    double mean = 0, deviation = 0;
+    std::array<double, 5> quantiles{}; ///< of quantile_levels
+    double log_deviation = 0;          ///< standard deviation of log θ
+  };
+
+  /// The posterior of all of them, q(θ) ∝ p(θ) exp(ELBO(θ)), on a grid.
+  struct HyperPosterior
+  {
+    std::vector<HyperSummary> parameters;
+    Matrix correlation;      ///< of the logarithms
+    double log_evidence = 0; ///< log ∫ p(θ) exp(ELBO(θ)) dθ, a lower bound on the log evidence of the model
+    Matrix grid;             ///< log θ, one column for each point
+    Vector mass;             ///< of these, sum 1
+    Matrix points;           ///< log θ at which the posterior of the fields was inferred
+    Vector elbo, log_prior;  ///< there
+    Vector weights;          ///< of these posteriors in the mixture, sum 1
+    /// P(θᵢ < value).
+    double below(Index i, double value) const;
+  };
+
   /// What a run found.
   template <int dim>
   struct Results
@@ -51,9 +75,20 @@ namespace varfield
     std::optional<Certificate> certificate;
     bool corrected = false; ///< the answer is that of the chains
     std::optional<CrossValidation> cross_validation;
+    std::optional<HyperPosterior> hyper;
+    Vector noise_deviation;   ///< of the measurements; with hyper-parameters the root of the mean square
     bool interrupted = false; ///< by a signal or the time budget, before the fields were collected
     bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
+    /// Draws of quantities of interest, one row for each, and their weights, which sum to one; from all posteriors
+    /// where there is a mixture of them.
+    Matrix quantity_draws;
+    Vector quantity_weights;
+    /// Of these draws, the share of quantity i below a value.
+    double share_of_draws_below(Index i, double value) const
+    {
+      return (quantity_draws.col(i).array() < value).select(quantity_weights.array(), 0.).sum();
+    }
   };
 
   /// What comes after the posterior.

@@ -1,0 +1,44 @@
+#ifndef varfield_hyper_parameters_h
+#define varfield_hyper_parameters_h
+
+#include <deque>
+#include <varfield/hyper_prior.h>
+#include <varfield/vectors.h>
+
+namespace varfield
+{
+  /// Positive numbers of the parameter file (prior scales, noise levels) that are inferred with the fields.
+  class HyperParameters
+  {
+  public:
+    /// At most so many.
+    static constexpr std::size_t most = 4;
+
+    struct Member
+    {
+      std::string name, parameter;
+      Choice<HyperPrior> prior{"Prior", "lognormal"};
+    };
+
+    /// Declares a subsection for each name.
+    void add_parameters(dealii::ParameterHandler &prm, const std::vector<std::string> &names);
+    /// UserError where a parameter is none, or not a positive number. `prm` holds all parameters of the case.
+    void check(const dealii::ParameterHandler &prm, unsigned int dim);
+
+    Index size() const { return static_cast<Index>(members_.size()); }
+    const Member &operator[](Index i) const { return members_[static_cast<std::size_t>(i)]; }
+    std::vector<std::string> names() const;
+    /// log of the values that the parameter file gives.
+    const Vector &start() const { return start_; }
+    /// Σ log densities of t = log θ.
+    double log_prior(const Vector &t) const;
+    /// "Section/Name=value" for each.
+    std::vector<std::string> overrides(const Vector &t) const;
+
+  private:
+    std::deque<Member> members_;
+    Vector start_;
+  };
+} // namespace varfield
+
+#endif

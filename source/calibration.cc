@@ -1,0 +1,186 @@
+#include <algorithm>
+#include <cmath>
+#include <iomanip>
+#include <limits>
+#include <sstream>
+#include <varfield/calibration.h>
+#include <varfield/hyper_inference.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  Uniformity uniformity(const std::vector<double> &ranks)
+  {
+    std::vector<double> sorted = ranks;
+    std::sort(sorted.begin(), sorted.end());
+    const auto n    = static_cast<double>(sorted.size());
+    double distance = 0.;
+    Uniformity result;
+    for (std::size_t i = 0; i < sorted.size(); ++i)
+    {
+      const double x = sorted[i], k = static_cast<double>(i);
+      distance                 = std::max({distance, x - k / n, (k + 1.) / n - x});
+      const double from_middle = 2. * std::abs(x - 0.5);
+      result.coverage50 += from_middle < 0.5 ? 1. / n : 0.;
+      result.coverage80 += from_middle < 0.8 ? 1. / n : 0.;
+      result.coverage95 += from_middle < 0.95 ? 1. / n : 0.;
+    }
+    // Kolmogorov's distribution with Stephens' (1970) correction for finite n.
+    const double lambda = distance * (std::sqrt(n) + 0.12 + 0.11 / std::sqrt(n));
+    double sum          = 0.;
+    for (int j = 1; j < 100; ++j)
+      sum += (j % 2 == 1 ? 2. : -2.) * std::exp(-2. * j * j * lambda * lambda);
+    result.p_value = lambda < 0.2 ? 1. : std::min(1., std::max(0., sum));
+    return result;
+  }
+
+  std::vector<std::string> Calibration::lines() const
+  {
+    std::size_t width = 12;
+    for (const std::string &name : names)
+      width = std::max(width, name.size() + 2);
+    std::ostringstream head;
+    head << std::left << std::setw(static_cast<int>(width)) << "quantity" << std::right
+         << "   uniform (p)   in 50 %   in 80 %   in 95 %";
+    std::vector<std::string> result{head.str()};
+    for (std::size_t i = 0; i < names.size(); ++i)
+    {
+      const Uniformity &u = uniformity[i];
+      std::ostringstream line;
+      line << std::left << std::setw(static_cast<int>(width)) << names[i] << std::right << std::fixed
+           << std::setprecision(4) << std::setw(14) << u.p_value << std::setprecision(3);
+      for (const double share : {u.coverage50, u.coverage80, u.coverage95})
+        line << std::setw(10) << share;
+      result.push_back(line.str());
+    }
+    return result;
+  }
+
+  namespace
+  {
+    constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+    /// One truth: what its quantities are, and where they are in the posterior.
+    struct Trial
+    {
+      Vector truth, ranks;
+      bool converged = false;
+    };
+
+    template <int dim>
+    class Trials
+    {
+    public:
+      Trials(const Case<dim> &problem, std::uint64_t seed) : problem_(problem), seed_(seed) {}
+
+      Trial run(unsigned int k) const
+      {
+        const auto &hyper = problem_.hyper_parameters();
+        Vector t(hyper.size());
+        for (Index i = 0; i < t.size(); ++i)
+          t[i] =
+              std::log(hyper[i].prior->quantile(uniform_number(key(Stream::truths, k), static_cast<std::uint32_t>(i))));
+        const auto truth = problem_.with_overrides(hyper.overrides(t));
+        Trial trial;
+        const Vector values = simulate(*truth, k, trial.truth);
+        trial.truth.conservativeResize(trial.truth.size() + t.size());
+        trial.truth.tail(t.size()) = t.array().exp();
+
+        auto again = problem_.with_overrides({"Random seed=" + std::to_string(seed_ + k)});
+        again->set_measured(values);
+        Report silent(again->groups(), 0.);
+        silent.silence();
+        const Results<dim> results =
+            t.size() > 0 ? infer_with_hyper_parameters(again, {}, silent) : infer(again, silent);
+        trial.converged = results.map.converged && results.optimization.converged;
+        trial.ranks     = ranks_of(results, trial.truth);
+        return trial;
+      }
+
+    private:
+      DrawKey key(Stream stream, unsigned int k) const { return {seed_, stream, k, 1.}; }
+
+      /// Data of a draw of the prior; `quantities` are those of the draw.
+      Vector simulate(const Case<dim> &truth, unsigned int k, Vector &quantities) const
+      {
+        const auto state = truth.model().solve(truth.density().prior().draw(key(Stream::prior_draw, k)));
+        if (!state)
+          throw ComputationError("The model cannot be solved at a draw of the prior.");
+        quantities = truth.quantities().evaluate(*state);
+        return truth.measurements().simulated(state->predictions, key(Stream::data_noise, k));
+      }
+
+      Vector ranks_of(const Results<dim> &results, const Vector &truth) const
+      {
+        const Index n = problem_.quantities().size();
+        Vector ranks(truth.size());
+        for (Index i = 0; i < n; ++i)
+          ranks[i] = results.share_of_draws_below(i, truth[i]);
+        for (Index i = n; i < truth.size(); ++i)
+          ranks[i] = results.hyper->below(i - n, truth[i]);
+        return ranks;
+      }
+
+      const Case<dim> &problem_; ///< of this group alone
+      const std::uint64_t seed_;
+    };
+  } // namespace
+
+  template <int dim>
+  Calibration calibrate(const Case<dim> &problem, Report &report)
+  {
+    const unsigned int n_truths = problem.calibration().truths;
+    const auto &groups          = problem.groups();
+    Calibration result;
+    result.names = problem.quantities().names();
+    for (const std::string &name : problem.hyper_parameters().names())
+      result.names.push_back(name);
+    if (problem.quantities().size() == 0)
+      throw UserError("Quantities/Names: a calibration ranks quantities of interest; name at least one.");
+    const auto n       = static_cast<Index>(result.names.size());
+    const auto own     = problem.for_one_group();
+    const Layout &like = own->density().prior().layout();
+    const Trials<dim> trials(*own, problem.seed());
+    // Ranks, truths, whether the trial was made, whether it converged.
+    Matrix numbers = Matrix::Zero(n_truths, 2 * n + 2);
+    for (unsigned int first = 0; first < n_truths && !result.interrupted; first += groups.n_groups())
+    {
+      const unsigned int k = first + groups.group();
+      if (k < n_truths)
+        try
+        {
+          const Trial trial = trials.run(k);
+          numbers.row(k) << trial.ranks.transpose(), trial.truth.transpose(), 1., trial.converged ? 1. : 0.;
+        }
+        catch (const ComputationError &)
+        {
+          // Counted below.
+        }
+      report.progress("truths", first + 1, n_truths);
+      result.interrupted = report.should_stop();
+    }
+    agreed_sum(groups, like, numbers);
+    result.ranks  = numbers.leftCols(n);
+    result.truths = numbers.middleCols(n, n);
+    for (Index k = 0; k < numbers.rows(); ++k)
+      if (numbers(k, 2 * n) == 0.)
+      {
+        result.ranks.row(k).setConstant(not_a_number);
+        ++result.failed;
+      }
+      else if (numbers(k, 2 * n + 1) == 0.)
+        ++result.not_converged;
+    for (Index i = 0; i < n; ++i)
+    {
+      std::vector<double> ranks;
+      for (Index k = 0; k < numbers.rows(); ++k)
+        if (std::isfinite(result.ranks(k, i)))
+          ranks.push_back(result.ranks(k, i));
+      result.uniformity.push_back(uniformity(ranks));
+    }
+    return result;
+  }
+
+  template Calibration calibrate(const Case<2> &, Report &);
+  template Calibration calibrate(const Case<3> &, Report &);
+} // namespace varfield
