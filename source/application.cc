@@ -96,7 +96,29 @@ namespace varfield
               return FoldFit{found.optimization, found.averages.prediction_mean, deviation};
             },
             report);
+      if (results.cross_validation)
+        results.interrupted = results.cross_validation->interrupted;
       return results;
+    }
+
+    /// What would only be found out after the inference.
+    template <int dim>
+    void refuse_impossible(const Case<dim> &problem, const Extras &extras)
+    {
+      const InferenceSettings &inference = problem.inference();
+      if (extras.chains && problem.hyper_parameters().size() > 0)
+        throw UserError(
+            "Hyperparameters/Names: chains are for fixed hyper-parameters. Set them to values that a run has "
+            "found, and take the names out.");
+      if ((extras.chains || extras.cross_validation) && inference.method == "map")
+        throw UserError(
+            "Inference/Method: “map” has no spread, which chains and cross-validation need. Use “variational” "
+            "or “laplace”.");
+      if (extras.chains && !inference.family->low_rank_correction())
+        throw UserError(
+            "Inference/Family: chains need a family whose covariance is a low-rank correction of the prior's, "
+            "“low rank”, “mean field” or “full”; “" +
+            inference.family.name() + "” is none.");
     }
 
     template <int dim>
@@ -104,19 +126,20 @@ namespace varfield
     {
       const auto start = Report::Clock::now();
       problem->check();
-      if (extras.chains && problem->hyper_parameters().size() > 0)
-        throw UserError(
-            "Hyperparameters/Names: chains are for fixed hyper-parameters. Set them to values that a run has "
-            "found, and take the names out.");
+      extras.chains = extras.chains || problem->certification().enabled;
+      refuse_impossible(*problem, extras);
       OutputFolder::check(problem->output(), MPI_COMM_WORLD);
       problem->build();
+      if (extras.chains && problem->groups().n_groups() > problem->certification().chains.chains)
+        throw UserError("Certification/Chains: " + std::to_string(problem->certification().chains.chains) +
+                        " chains cannot be spread over " + std::to_string(problem->groups().n_groups()) +
+                        " sample groups. Ask for more chains, or for fewer groups (Parallel/Sample groups).");
       refuse_unsolvable(*problem);
       refuse_bad_truths(*problem);
       if (extras.cross_validation)
         assign_folds(*problem);
       Report report(problem->groups(), problem->inference().time_budget, start);
       print_header(*problem, report);
-      extras.chains              = extras.chains || problem->certification().enabled;
       const Results<dim> results = infer_all(problem, extras, report);
       const TrustReport trust    = judge(*problem, results);
       const bool done            = results.map.converged && results.optimization.converged;
@@ -216,6 +239,7 @@ namespace varfield
     int run_calibration(Case<dim> &problem)
     {
       problem.check();
+      refuse_impossible(problem, {false, true});
       OutputFolder::check(problem.output(), MPI_COMM_WORLD);
       problem.build();
       refuse_unsolvable(problem);

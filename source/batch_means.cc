@@ -147,7 +147,8 @@ namespace varfield
     result.rhat            = Vector::Ones(n);
     for (Index i = 0; i < n; ++i)
     {
-      if (variance[i] <= 0.)
+      // Rounding only.
+      if (variance[i] <= 1e-20 * (result.mean[i] * result.mean[i] + shift[i] * shift[i]))
         continue;
       result.deviation_error[i] = error[i] / (2. * result.deviation[i]);
       if (result.mean_error[i] > 0.)

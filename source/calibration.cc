@@ -4,6 +4,7 @@
 #include <limits>
 #include <sstream>
 #include <varfield/calibration.h>
+#include <varfield/collective.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/text.h>
 
@@ -143,6 +144,7 @@ namespace varfield
     const Trials<dim> trials(*own, problem.seed());
     // Ranks, truths, whether the trial was made, whether it converged.
     Matrix numbers = Matrix::Zero(n_truths, 2 * n + 2);
+    std::string message;
     for (unsigned int first = 0; first < n_truths && !result.interrupted; first += groups.n_groups())
     {
       const unsigned int k = first + groups.group();
@@ -156,9 +158,14 @@ namespace varfield
         {
           // Counted below.
         }
+        catch (const UserError &error)
+        {
+          message = error.what();
+        }
       report.progress("truths", first + 1, n_truths);
       result.interrupted = report.should_stop();
     }
+    throw_together(message, groups.world());
     agreed_sum(groups, like, numbers);
     result.ranks  = numbers.leftCols(n);
     result.truths = numbers.middleCols(n, n);

@@ -493,13 +493,14 @@ namespace varfield
     // Before local refinement, and with all cycles of the adaptive one: a run is refused before it begins, or never.
     const double estimate = static_cast<double>(mesh_.estimated_cells());
     const double growth   = std::pow(growth_of_a_cycle(), static_cast<double>(adaptive_refinement_.cycles));
+    const bool is_derived = groups != nullptr;
     if (!groups)
     {
       split_ = choose_split(growth * estimate);
       groups = std::make_shared<SampleGroups>(world_, split_.groups);
     }
     groups_               = std::move(groups);
-    const bool is_the_run = values_needed && max_level == Mesh<dim>::no_limit && refined_cells_.empty();
+    const bool is_the_run = !is_derived && values_needed && max_level == Mesh<dim>::no_limit && refined_cells_.empty();
     if (is_the_run)
       plan_memory_for(growth * estimate);
     mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);

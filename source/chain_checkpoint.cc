@@ -1,3 +1,5 @@
+#include <deal.II/base/mpi.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <varfield/chain_checkpoint.h>
@@ -22,8 +24,18 @@ namespace varfield
     {
       int rank = 0;
       MPI_Comm_rank(like.comm(), &rank);
+      std::string message;
       if (rank == 0)
-        write_columns(path, rows_alone(matrix.rows()), matrix);
+        try
+        {
+          write_columns(path, rows_alone(matrix.rows()), matrix);
+        }
+        catch (const ComputationError &error)
+        {
+          message = error.what();
+        }
+      if (dealii::Utilities::MPI::max(message.empty() ? 0 : 1, like.comm()) > 0)
+        throw ComputationError(path + ": cannot be written.");
     }
 
     struct Folder
@@ -37,6 +49,22 @@ namespace varfield
       }
       std::string state() const { return path + "/state.json"; }
     };
+
+    /// The file that names the generation, which counts from then on; then the files of the one before go.
+    void write_state(const Folder &folder, const SavedRun &run, const Matrix &numbers)
+    {
+      nlohmann::json chains = nlohmann::json::array();
+      for (Index c = 0; c < numbers.rows(); ++c)
+        chains.push_back({numbers(c, 0), numbers(c, 1), numbers(c, 2), numbers(c, 3)});
+      const nlohmann::json state{
+          {"generation", folder.generation}, {"seed", run.seed},         {"sampler", run.sampler}, {"draws", run.draws},
+          {"iteration", run.iteration},      {"thinning", run.thinning}, {"numbers", run.names},   {"chains", chains}};
+      write_text_file(folder.state(), state.dump(1) + "\n");
+      const std::string before = folder.generation > 0 ? std::to_string(folder.generation - 1) + "_" : "";
+      for (const auto &entry : std::filesystem::directory_iterator(folder.path))
+        if (!before.empty() && entry.path().filename().string().rfind(before, 0) == 0)
+          std::filesystem::remove(entry.path());
+    }
 
     nlohmann::json read_state(const std::string &path, MPI_Comm comm)
     {
@@ -70,8 +98,7 @@ namespace varfield
       std::filesystem::create_directories(path, error);
     }
     MPI_Barrier(groups.world());
-    nlohmann::json chains = nlohmann::json::array();
-    Matrix numbers        = Matrix::Zero(run.chains, 4);
+    Matrix numbers = Matrix::Zero(run.chains, 4);
     groups.together(
         [&]
         {
@@ -91,18 +118,18 @@ namespace varfield
         });
     groups.sum(numbers);
     MPI_Barrier(groups.world());
-    if (!groups.is_root())
-      return;
-    for (Index c = 0; c < numbers.rows(); ++c)
-      chains.push_back({numbers(c, 0), numbers(c, 1), numbers(c, 2), numbers(c, 3)});
-    const nlohmann::json state{
-        {"generation", folder.generation}, {"seed", run.seed},         {"sampler", run.sampler}, {"draws", run.draws},
-        {"iteration", run.iteration},      {"thinning", run.thinning}, {"numbers", run.names},   {"chains", chains}};
-    write_text_file(folder.state(), state.dump(1) + "\n");
-    const std::string before = folder.generation > 0 ? std::to_string(folder.generation - 1) + "_" : "";
-    for (const auto &entry : std::filesystem::directory_iterator(path))
-      if (!before.empty() && entry.path().filename().string().rfind(before, 0) == 0)
-        std::filesystem::remove(entry.path());
+    std::string message;
+    if (groups.is_root())
+      try
+      {
+        write_state(folder, run, numbers);
+      }
+      catch (const std::exception &error)
+      {
+        message = error.what();
+      }
+    if (dealii::Utilities::MPI::max(message.empty() ? 0 : 1, groups.world()) > 0)
+      throw ComputationError(folder.state() + ": cannot be written. " + message);
   }
 
   std::optional<SavedRun> load_chains(const std::string &path, const SampleGroups &groups, const Layout &parameters,

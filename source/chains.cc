@@ -573,7 +573,7 @@ namespace varfield
           result_.reason = "stopped before there were draws";
           return;
         }
-        if (result_.interrupted && !result_.converged)
+        if ((result_.interrupted && !result_.converged) || (result_.numbers.empty() && n_numbers_ > 0))
           judge();
         gather_kept();
         const std::string figures = "largest R-hat " + to_text(std::round(1e4 * result_.end.rhat) / 1e4) +

@@ -49,13 +49,11 @@ namespace varfield
       return !rows_in_use(measurements.sets()[s]->table, conditions, "Cross-validation/Exclude")[row];
     }
 
-    /// Score table and figures of a fold.
     template <int dim>
     Scores score_rows(const Measurements<dim> &measurements, const CrossValidation &found,
                       const std::vector<Index> &rows)
     {
-      const Vector total = (found.deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2()).cwiseSqrt();
-      return score(measurements.values()(rows), found.mean(rows), total(rows));
+      return score(measurements.values()(rows), found.mean(rows), found.deviation(rows));
     }
   } // namespace
 

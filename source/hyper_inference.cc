@@ -149,8 +149,10 @@ namespace varfield
             silent.silence();
             evaluation.results = infer(at, silent);
             evaluation.noise   = at->measurements().standard_deviations();
-            evaluation.elbo    = at->density().agreed(evaluation.results.averages.elbo.elbo.value);
             interrupted_       = evaluation.results.interrupted;
+            // What was stopped half-way has no bound.
+            if (!interrupted_ && evaluation.results.has_spread)
+              evaluation.elbo = at->density().agreed(evaluation.results.averages.elbo.elbo.value);
           }
           catch (const ComputationError &)
           {

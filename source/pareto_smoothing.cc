@@ -71,12 +71,12 @@ namespace varfield
       Vector excess(tail);
       for (Index i = 0; i < tail; ++i)
         excess[i] = std::exp(result.log_weights[order[n - tail + i]]) - cutoff;
-      result.k = -infinity;
+      result.k = excess[tail - 1] > least_excess ? infinity : -infinity;
       // Ratios that are equal but for rounding have no tail.
       if (excess[static_cast<Index>(tail / 4. + 0.5) - 1] > 0. && excess[tail - 1] > least_excess)
       {
         const GeneralisedPareto fitted = fit_pareto(excess);
-        result.k                       = fitted.k;
+        result.k                       = std::isfinite(fitted.k) ? fitted.k : infinity;
         result.k_error                 = (1. + std::max(0., fitted.k)) / std::sqrt(double(tail));
         for (Index i = 0; i < tail; ++i)
           result.log_weights[order[n - tail + i]] = std::min(0., std::log(cutoff + fitted.quantile((i + 0.5) / tail)));

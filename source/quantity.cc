@@ -128,6 +128,17 @@ namespace varfield
     return is_state() || !transform_ ? value : (*fields_)[field_].transform().derivative(0, value);
   }
 
+  template <int dim>
+  std::vector<bool> QuantitySource<dim>::contains(const std::vector<Point<dim>> &points) const
+  {
+    // In the state's space, where no node is held at zero: the functional of a point inside is not empty.
+    std::vector<bool> result;
+    for (const Functional &functional :
+         model_->space().point_values(points, std::vector<unsigned int>(points.size(), 0)))
+      result.push_back(!functional.empty());
+    return result;
+  }
+
   template class Quantities<2>;
   template class Quantities<3>;
   template class QuantitySource<2>;

@@ -107,6 +107,8 @@ namespace varfield
       // Points nearby count, those far below the best hardly.
       const Vector at   = points[best()];
       const double most = values[best()];
+      if (!std::isfinite(most))
+        return result;
       Matrix local(dim, static_cast<Index>(points.size()));
       Vector weights(local.cols()), heights(local.cols());
       for (Index k = 0; k < local.cols(); ++k)

@@ -234,14 +234,15 @@ namespace varfield
         solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
         results_.starts      = search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed());
         results_.starts_mesh = mesh_name_;
+        searched_on_         = &problem;
         const SeveralStarts &starts = *results_.starts;
-        report_.line("  " + counted(starts.ends.size(), "more search", "more searches") +
+        report_.line("  " + counted(inference.starts, "more search", "more searches") +
                      " from draws of the prior: " + std::to_string(starts.at_the_same()) + " ended there, " +
                      std::to_string(starts.n_converged() - starts.at_the_same()) + " elsewhere, " +
                      std::to_string(starts.ends.size() - starts.n_converged()) + " did not converge");
         if (!starts.better)
           return;
-        report_.line("  A better point was found, lower by " + to_text(-starts.best_elsewhere()) + ": on from there.");
+        report_.line("  A better point was found, lower by " + to_text(starts.gained) + " nat: on from there.");
         map_        = *starts.better;
         map_memory_ = {};
         find_map(problem);
@@ -377,10 +378,18 @@ namespace varfield
       /// standard deviation on the finest.
       void collect_quantities()
       {
-        const Averages &averages  = results_.averages;
-        const auto &quantities    = problem_->quantities();
-        const Matrix &draws       = averages.quantity_draws;
-        results_.quantity_draws   = draws;
+        const Averages &averages = results_.averages;
+        const auto &quantities   = problem_->quantities();
+        const Matrix &draws      = averages.quantity_draws;
+        results_.quantity_draws  = draws;
+        for (Index i = 0; i < draws.cols() && draws.rows() > 1; ++i)
+        {
+          const double mean  = draws.col(i).mean();
+          const double scale = std::sqrt((draws.col(i).array() - mean).square().mean());
+          if (scale > 0.)
+            results_.quantity_draws.col(i) =
+                averages.quantity_mean[i] + (draws.col(i).array() - mean) / scale * averages.quantity_deviation[i];
+        }
         results_.quantity_weights = Vector::Constant(draws.rows(), 1. / std::max<double>(1., double(draws.rows())));
         for (Index i = 0; i < quantities.size(); ++i)
         {
@@ -393,13 +402,11 @@ namespace varfield
           result.quantiles.fill(result.mean);
           if (draws.rows() > 1)
           {
-            const Vector values = draws.col(i);
-            const double mean   = values.mean();
-            const double scale  = std::sqrt((values.array() - mean).square().mean());
-            const std::vector<double> all(values.begin(), values.end());
-            for (std::size_t k = 0; k < quantile_levels.size() && scale > 0.; ++k)
-              result.quantiles[k] += (quantile(all, quantile_levels[k]) - mean) / scale * result.deviation;
-            result.k = tail_shape(averages.log_weights, values);
+            const auto on_finest = results_.quantity_draws.col(i);
+            const std::vector<double> all(on_finest.begin(), on_finest.end());
+            for (std::size_t k = 0; k < quantile_levels.size(); ++k)
+              result.quantiles[k] = quantile(all, quantile_levels[k]);
+            result.k = tail_shape(averages.log_weights, draws.col(i));
           }
           if (results_.corrected)
             take_from_chains(result);
@@ -431,6 +438,7 @@ namespace varfield
             report_);
         problem_->use_measurements(all);
         family().assign(*full);
+        results_.interrupted = results_.cross_validation->interrupted;
       }
 
       void score_what_was_held_out()
@@ -468,9 +476,9 @@ namespace varfield
         std::vector<Vector> modes;
         if (!results_.starts || results_.starts->elsewhere.empty())
           return modes;
-        if (coarser_.empty())
+        if (searched_on_ == problem_.get())
           return results_.starts->elsewhere;
-        const Case<dim> &first = *coarser_.front();
+        const Case<dim> &first = *searched_on_;
         const FieldTransfer<dim> transfer(first.fields(), problem_->fields());
         for (const Vector &mode : results_.starts->elsewhere)
           modes.push_back(transfer.prolongate(first.fields().prior().precision(mode)).primal);
@@ -504,6 +512,7 @@ namespace varfield
       const Extras extras_;
       std::vector<std::unique_ptr<Case<dim>>> coarser_; ///< the meshes before, the coarsest first
       Case<dim> *previous_      = nullptr;              ///< the mesh before
+      Case<dim> *searched_on_   = nullptr;              ///< the mesh of the searches for other modes
       unsigned int cycles_left_ = 0;                    ///< of adaptive refinement
       std::string mesh_name_;
       MapMemory map_memory_;

@@ -13,15 +13,14 @@ namespace varfield
   unsigned int SeveralStarts::at_the_same() const
   {
     return std::count_if(ends.begin(), ends.end(),
-                         [this](const SearchEnd &end)
-                         { return end.converged && std::abs(end.objective - objective) < same; });
+                         [this](const SearchEnd &end) { return end.converged && is_same(end); });
   }
 
   double SeveralStarts::best_elsewhere() const
   {
     double best = std::numeric_limits<double>::infinity();
     for (const SearchEnd &end : ends)
-      if (end.converged && std::abs(end.objective - objective) >= same)
+      if (end.converged && !is_same(end))
         best = std::min(best, end.objective - objective);
     return best;
   }
@@ -66,19 +65,43 @@ namespace varfield
     }
     agreed_sum(groups, layout, numbers);
     groups.sum(ends);
-    std::vector<unsigned int> order;
+    const auto distance = [&](const Vector &a, const Vector &b)
+    {
+      const Vector step = a - b;
+      return density.agreed(std::sqrt(layout.dot(step, prior.precision(step))));
+    };
+    // All points, the one found first.
+    std::vector<std::pair<double, Vector>> points{{result.objective, found}};
     for (unsigned int k = 0; k < n; ++k)
     {
       result.ends.push_back({numbers(k, 0) > 0., numbers(k, 1), numbers(k, 2)});
-      if (result.ends.back().converged && std::abs(numbers(k, 1) - result.objective) >= SeveralStarts::same)
-        order.push_back(k);
+      if (result.ends.back().converged && !result.is_same(result.ends.back()))
+        points.emplace_back(numbers(k, 1), ends.col(k));
     }
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return numbers(a, 1) < numbers(b, 1); });
-    for (std::size_t i = 0; i < order.size(); ++i)
-      if (i == 0 || numbers(order[i], 1) - numbers(order[i - 1], 1) >= SeveralStarts::same)
-        result.elsewhere.push_back(ends.col(order[i]));
-    if (!order.empty() && numbers(order[0], 1) < result.objective)
-      result.better = result.elsewhere[0];
+    const auto best =
+        std::min_element(points.begin(), points.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
+    if (best->first < result.objective - SeveralStarts::same)
+    {
+      result.gained    = result.objective - best->first;
+      result.better    = best->second;
+      result.objective = best->first;
+      std::iter_swap(points.begin(), best);
+      // A search that ended at the point found is now elsewhere.
+      for (unsigned int k = 0; k < n; ++k)
+        result.ends[k].distance = distance(ends.col(k), points[0].second);
+      result.ends.push_back(
+          {true, points[static_cast<std::size_t>(best - points.begin())].first, distance(found, points[0].second)});
+    }
+    std::stable_sort(points.begin() + 1, points.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
+    for (std::size_t i = 1; i < points.size(); ++i)
+    {
+      bool is_new = true;
+      for (std::size_t j = 0; j < i && is_new; ++j)
+        is_new = std::abs(points[i].first - points[j].first) >= SeveralStarts::same ||
+                 distance(points[i].second, points[j].second) >= SeveralStarts::near;
+      if (is_new)
+        result.elsewhere.push_back(points[i].second);
+    }
     return result;
   }
 } // namespace varfield

@@ -128,7 +128,7 @@ namespace varfield
         const Vector &log_weights      = results_.averages.log_weights;
         const auto n                   = static_cast<double>(log_weights.size());
         const SmoothedWeights smoothed = pareto_smooth(log_weights);
-        if (!std::isfinite(smoothed.k) && smoothed.k > 0.)
+        if (n < 30.)
         {
           add("k-hat", Colour::amber, "too few draws (" + to_text(n) + ") for importance weights to say anything",
               "raise Inference/Minimum draws");
@@ -138,7 +138,7 @@ namespace varfield
         Colour colour      = by_size(smoothed.k, std::min(0.5, largest_good_k(log_weights.size())), 0.7);
         if (settled)
           colour = std::min(colour, Colour::amber);
-        const double k = std::max(smoothed.k, -9.);
+        const double k = std::min(99., std::max(smoothed.k, -9.));
         Finding &found = add(
             "k-hat", colour,
             fixed_number(k, 2) + (std::isfinite(smoothed.k_error) ? " ± " + fixed_number(smoothed.k_error, 2) : "") +
@@ -207,9 +207,8 @@ namespace varfield
           const bool settled = results_.certificate && results_.certificate->verdict != Verdict::inconclusive;
           add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
               std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
-                  " ended at other points, the best of them " + rounded(difference, 3) + " nat " +
-                  (starts.better ? "above the first search, from where the run went on"
-                                 : "below the point of this run") +
+                  " ended at other points, the best of them " + rounded(difference, 3) + " nat below that of this run" +
+                  (starts.better ? ", which they have found" : "") +
                   (settled ? "; chains begun there and here have come to agree" : ""),
               difference < 5.
                   ? "the posterior has several modes of like weight, of which this answer shows one: “varfield "
@@ -237,8 +236,16 @@ namespace varfield
 
       void prior_conflict()
       {
-        if (!results_.prior_check || results_.prior_check->z.size() == 0)
+        if (!results_.prior_check)
           return;
+        if (results_.prior_check->z.size() == 0)
+        {
+          add("prior and data", Colour::amber,
+              "the model could be solved at " + std::to_string(results_.prior_check->draws) +
+                  " draws of the prior only, " + std::to_string(results_.prior_check->failed) + " failed",
+              "a narrower prior, or a bounded transform");
+          return;
+        }
         const PriorCheck &check = *results_.prior_check;
         const Index worst       = check.worst(problem_.measurements().used());
         if (worst < 0)
@@ -276,9 +283,11 @@ namespace varfield
             chi += std::pow((measurements.values()[i] - results_.averages.prediction_mean[i]) / noise[i], 2);
             freedom += 1. - leverage(i, noise[i]);
           }
-          freedom             = std::max(1., freedom);
+          freedom = std::max(1., freedom);
+          // Without a spread nobody knows what the data have spent on the field.
+          const bool known    = results_.has_spread;
           const double spread = std::sqrt(2. / freedom), reduced = chi / freedom, z = (reduced - 1.) / spread;
-          add("data fit, " + name, z < 0. ? by_size(-z, 3., 1e300) : by_size(z, 3., 8.),
+          add("data fit, " + name, z < 0. ? (known ? by_size(-z, 3., 1e300) : Colour::none) : by_size(z, 3., 8.),
               "reduced χ² " + fixed_number(reduced, 2) + ", expected 1 ± " + fixed_number(spread, 2) + " (" +
                   counted(rows.size(), "datum", "data") + ", " + fixed_number(freedom, 1) + " degrees of freedom)",
               z > 0.

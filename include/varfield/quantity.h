@@ -63,6 +63,8 @@ namespace varfield
     const dealii::AffineConstraints<double> &constraints() const;
     const Mesh<dim> &mesh() const { return model_->space().mesh(); }
     unsigned int component() const { return component_; }
+    /// Whether the mesh has each of these points. Collective.
+    std::vector<bool> contains(const std::vector<dealii::Point<dim>> &points) const;
     /// The finite-element function, its ghosts ready to be read. Collective.
     GhostedVector values(const ModelState<dim> &state) const;
     /// What is made of its value at a point.

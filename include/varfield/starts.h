@@ -1,6 +1,7 @@
 #ifndef varfield_starts_h
 #define varfield_starts_h
 
+#include <cmath>
 #include <varfield/map.h>
 
 namespace varfield
@@ -46,15 +47,23 @@ namespace varfield
   {
     double objective = 0; ///< of the point compared with
     std::vector<SearchEnd> ends;
-    std::optional<Vector> better;  ///< the best of them, where it is better than the point
-    std::vector<Vector> elsewhere; ///< where converged searches ended, each point once, the best first
+    /// The best of them, where it is better than the point found. Then it is what all is compared with, and the point
+    /// found is among those elsewhere.
+    std::optional<Vector> better;
+    std::vector<Vector> elsewhere; ///< other points where searches ended, each once, the best first
+    double gained = 0;             ///< by which `better` is better
 
-    /// Converged searches that ended at the point compared with: objectives that differ by less than `same` nat.
+    /// Converged searches that ended at the point compared with: objectives that differ by less than `same` nat, and a
+    /// distance of less than `near`.
     unsigned int at_the_same() const;
     unsigned int n_converged() const;
     /// The best objective of a converged search that ended elsewhere, less `objective`; infinite without one.
     double best_elsewhere() const;
-    static constexpr double same = 0.01;
+    static constexpr double same = 0.01, near = 0.5;
+    bool is_same(const SearchEnd &end) const
+    {
+      return std::abs(end.objective - objective) < same && end.distance < near;
+    }
   };
 
   /// Minimises Φ(m) + ½mᵀC⁻¹m from `n` draws of the prior, spread over the groups. A search that fails or does not

@@ -29,9 +29,9 @@ namespace varfield
         read_points(section, points, origins);
         functionals_ = point_functionals(source_.dof_handler(), source_.mesh(), source_.constraints(), points,
                                          std::vector<unsigned int>(points.size(), source_.component()));
-        // Empty also where all nodes around are held at zero.
+        const std::vector<bool> inside = source_.contains(points);
         for (std::size_t i = 0; i < points.size(); ++i)
-          if (functionals_[i].empty() && !source_.mesh().bounding_box().point_inside(points[i]))
+          if (!inside[i])
             throw UserError(origins[i] + ": the point is outside of the mesh.");
         rank_ = dealii::Utilities::MPI::this_mpi_process(source_.mesh().comm());
       }
