@@ -21,7 +21,7 @@ import time
 import petsc_log
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RUN_IS_COMPLETE = (0, 4)  # exit codes: converged; finished without convergence
+RUN_IS_COMPLETE = (0, 4, 5)  # exit codes: converged; finished without convergence; converged, but not to be trusted
 
 
 class UserError(Exception):

@@ -221,10 +221,10 @@ def run_fold(options, section, held_out, folder):
             code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
         except OSError as error:
             raise UserError(f"{command[0]}: cannot be started ({error.strerror}). --varfield names the program.") from None
-    if code not in (0, 4):
+    if code not in (0, 4, 5):  # converged; finished without convergence; converged, but the trust report is red
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
         raise UserError(f"varfield ended with exit code {code}; its output is in {log} and ends with\n{tail}")
-    return code == 0
+    return code != 4
 
 
 def predictions_of_fold(folder, fold_column, fold):
