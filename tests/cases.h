@@ -27,8 +27,8 @@ namespace varfield::tests
                                         MPI_Comm comm)
   {
     // What a run begins with to be trusted has tests of its own.
-    for (const char *text : {"Parallel/Sample groups=1", "Inference/Prior draws=0", "Inference/Starts=0",
-                             "Inference/Minimum draws=200"})
+    for (const char *text :
+         {"Parallel/Sample groups=1", "Inference/Prior draws=0", "Inference/Starts=0", "Inference/Minimum draws=200"})
       assignments.push_back(parse_override(text));
     for (const auto &text : overrides)
       assignments.push_back(parse_override(text));
