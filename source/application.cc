@@ -91,9 +91,8 @@ namespace varfield
               Report silent(again->groups(), 0.);
               silent.silence();
               const Results<dim> found = infer_with_hyper_parameters(again, used, silent);
-              const Vector deviation =
-                  (found.averages.prediction_deviation.cwiseAbs2() + found.noise_deviation.cwiseAbs2()).cwiseSqrt();
-              return FoldFit{found.optimization, found.averages.prediction_mean, deviation};
+              return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
+                             found.noise_deviation};
             },
             report);
       if (results.cross_validation)

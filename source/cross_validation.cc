@@ -53,7 +53,10 @@ namespace varfield
     Scores score_rows(const Measurements<dim> &measurements, const CrossValidation &found,
                       const std::vector<Index> &rows)
     {
-      return score(measurements.values()(rows), found.mean(rows), found.deviation(rows));
+      std::vector<NormalMixture> spreads;
+      for (const Index i : rows)
+        spreads.push_back(found.spreads[static_cast<std::size_t>(i)]);
+      return score(measurements.values()(rows), found.mean(rows), spreads);
     }
   } // namespace
 
@@ -102,11 +105,12 @@ namespace varfield
       result.end = inference.optimizer->maximize(problem.density(), family, problem.seed(), monitor);
     if (result.end.interrupted)
       return result;
+    if (inference.method == "variational")
+      family.refine(problem.density(), problem.seed());
     const Averages averages = average_over_posterior<dim>({&problem}, family, false, report);
     result.mean             = averages.prediction_mean;
-    result.deviation =
-        (averages.prediction_deviation.cwiseAbs2() + problem.measurements().standard_deviations().cwiseAbs2())
-            .cwiseSqrt();
+    result.deviation        = averages.prediction_deviation;
+    result.noise            = problem.measurements().standard_deviations();
     return result;
   }
 
@@ -118,6 +122,7 @@ namespace varfield
     const std::vector<bool> all = measurements.used();
     CrossValidation result      = assign_folds(problem);
     result.mean = result.deviation = Vector::Zero(measurements.size());
+    result.spreads.resize(static_cast<std::size_t>(measurements.size()));
     std::vector<Index> scored;
     report.line("\ncross-validation: the inference again without each of " + std::to_string(result.folds.size()) +
                 " folds");
@@ -136,7 +141,10 @@ namespace varfield
       if (result.interrupted)
         break;
       result.mean(rows)      = fit.mean(rows);
-      result.deviation(rows) = fit.deviation(rows);
+      result.deviation(rows) = (fit.deviation.cwiseAbs2() + fit.noise.cwiseAbs2()).cwiseSqrt()(rows);
+      const auto spreads     = measurements.spreads(fit.deviation, fit.noise);
+      for (const Index i : rows)
+        result.spreads[static_cast<std::size_t>(i)] = spreads[static_cast<std::size_t>(i)];
       result.of_folds.push_back(score_rows(measurements, result, rows));
       scored.insert(scored.end(), rows.begin(), rows.end());
       if (!fit.end.converged)

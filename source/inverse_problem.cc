@@ -7,7 +7,7 @@ namespace varfield
 {
   namespace
   {
-    /// G = JᵀW^{1/2}, columns of the measurements in use: H V = G (GᵀV).
+    /// G = JᵀR, a column for each measurement in use: H V = G (GᵀV).
     class DataSpaceLinearization : public Linearization
     {
     public:
@@ -23,14 +23,14 @@ namespace varfield
       const SharedBlock factor_;
     };
 
-    /// H V = Jᵀ(W(J V)) by a tangent and an adjoint solve for every direction.
+    /// H V = Jᵀ(R(Rᵀ(J V))) by a tangent and an adjoint solve for every direction.
     template <int dim>
     class ParameterSpaceLinearization : public Linearization
     {
     public:
       ParameterSpaceLinearization(const ForwardModel<dim> &model, std::unique_ptr<ModelState<dim>> state,
-                                  Vector weights, double tolerance)
-          : model_(model), state_(std::move(state)), weights_(std::move(weights)), tolerance_(tolerance)
+                                  Eigen::SparseMatrix<double> root, double tolerance)
+          : model_(model), state_(std::move(state)), root_(std::move(root)), tolerance_(tolerance)
       {
       }
 
@@ -39,7 +39,7 @@ namespace varfield
         Matrix tangents;
         MultiVector result;
         if (!model_.tangent(*state_, directions, tangents, tolerance_) ||
-            !model_.adjoint(*state_, weights_.asDiagonal() * tangents, result, tolerance_))
+            !model_.adjoint(*state_, root_ * (root_.transpose() * tangents), result, tolerance_))
           throw ComputationError("A tangent or adjoint solve did not converge where the state did: loosen “Linear "
                                  "solver/Tolerance”, or set “Linear solver/Type” to “direct”.");
         return result;
@@ -48,7 +48,7 @@ namespace varfield
     private:
       const ForwardModel<dim> &model_;
       const std::unique_ptr<ModelState<dim>> state_;
-      const Vector weights_;
+      const Eigen::SparseMatrix<double> root_;
       const double tolerance_;
     };
   } // namespace
@@ -167,27 +167,17 @@ namespace varfield
   }
 
   template <int dim>
-  std::unique_ptr<Linearization> InverseProblem<dim>::in_data_space(const Vector &gradient, const Vector &weights,
-                                                                    const Effort &effort) const
+  std::unique_ptr<Linearization> InverseProblem<dim>::in_data_space(const NoiseRoot &noise, const Effort &effort) const
   {
-    std::vector<Index> used;
-    for (Index i = 0; i < measurements_.size(); ++i)
-      if (measurements_.used()[i])
-        used.push_back(i);
-    const Vector root = weights(used).cwiseSqrt();
-    if (!(root.array() > 0.).all())
-      throw ComputationError("The curvature of the noise vanishes at a measurement, which the data space cannot "
-                             "represent: set Inference/Curvature/Route to “parameter space”.");
-    const Matrix roots = weights.cwiseSqrt().asDiagonal();
     MultiVector factor, own;
     const bool is_loose = effort.tolerance > 0. && model_.solves_iteratively();
-    bool solved         = jacobian(roots(Eigen::all, used), effort, factor);
+    bool solved         = jacobian(Matrix(noise.root), effort, factor);
     if (is_loose)
-      solved = model_.adjoint(*last_, gradient, own) && solved;
+      solved = model_.adjoint(*last_, noise.root * noise.residuals, own) && solved;
     if (!all_solved(solved, effort))
       return nullptr;
-    // The gradient is JᵀW^{1/2} times the scaled residuals: no solve of its own unless these are loose.
-    Vector full      = is_loose ? Vector(own.col(0)) : Vector(product(factor, gradient(used).cwiseQuotient(root)));
+    // The gradient is JᵀR times the scaled residuals: no solve of its own unless these are loose.
+    Vector full      = is_loose ? Vector(own.col(0)) : Vector(product(factor, noise.residuals));
     auto result      = std::make_unique<DataSpaceLinearization>(prior().layout(), std::move(factor));
     result->gradient = std::move(full);
     return result;
@@ -200,17 +190,17 @@ namespace varfield
     if (!all_solved(value.has_value(), effort))
       return nullptr;
     model_.linearize(*last_);
-    const Vector gradient = measurements_.gradient(last_->predictions);
-    const Vector weights  = measurements_.weights(last_->predictions);
+    const NoiseRoot noise = measurements_.root(last_->predictions);
     std::unique_ptr<Linearization> result;
     if (plan_.data_space)
-      result = in_data_space(gradient, weights, effort);
+      result = in_data_space(noise, effort);
     else
     {
       MultiVector adjoint;
-      if (!all_solved(model_.adjoint(*last_, gradient, adjoint), effort))
+      if (!all_solved(model_.adjoint(*last_, noise.root * noise.residuals, adjoint), effort))
         return nullptr;
-      result = std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), weights, effort.tolerance);
+      result =
+          std::make_unique<ParameterSpaceLinearization<dim>>(model_, std::move(last_), noise.root, effort.tolerance);
       result->gradient = adjoint.col(0);
     }
     if (result)

@@ -125,6 +125,9 @@ namespace varfield
                                "table " + set->section() + (sensors ? "/Sensors" : "/File"));
       read_rows(*set, experiments, values_needed);
       first_row_.push_back(values_.size());
+      set->noise->read(comm, set->section() + "/" + set->noise.name());
+      if (values_needed)
+        prepare_noise(first_row_.size() - 2, values_.tail(set->table.n_rows()));
     }
   }
 
@@ -141,7 +144,6 @@ namespace varfield
     {
       const auto column = set.table.numbers("value");
       values            = Eigen::Map<const Vector>(column.data(), column.size());
-      set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
     }
     locations_.insert(locations_.end(), points.begin(), points.end());
     used_.insert(used_.end(), used.begin(), used.end());
@@ -160,12 +162,19 @@ namespace varfield
   }
 
   template <int dim>
+  void Measurements<dim>::prepare_noise(std::size_t s, const Vector &values) const
+  {
+    const MeasurementSet<dim> &set = *sets_[s];
+    set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
+    set.noise->use({used_.begin() + first_row_[s], used_.begin() + first_row_[s + 1]});
+  }
+
+  template <int dim>
   void Measurements<dim>::set_values(const Vector &values)
   {
     values_ = values;
     for (std::size_t s = 0; s < sets_.size(); ++s)
-      sets_[s]->noise->initialize(sets_[s]->table, values.segment(first_row_[s], first_row_[s + 1] - first_row_[s]),
-                                  sets_[s]->section() + "/" + sets_[s]->noise.name());
+      prepare_noise(s, values.segment(first_row_[s], first_row_[s + 1] - first_row_[s]));
   }
 
   template <int dim>
@@ -175,12 +184,11 @@ namespace varfield
     for (std::size_t s = 0; s < sets_.size(); ++s)
     {
       const Index first = first_row_[s], n = first_row_[s + 1] - first;
-      const auto &set = *sets_[s];
       // The noise may follow the values that are measured.
-      set.noise->initialize(set.table, predictions.segment(first, n), set.section() + "/" + set.noise.name());
+      prepare_noise(s, predictions.segment(first, n));
       std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
       std::iota(keys.begin(), keys.end(), static_cast<std::uint64_t>(first));
-      result.segment(first, n) += set.noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
+      result.segment(first, n) += sets_[s]->noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
     }
     return result;
   }
@@ -189,54 +197,104 @@ namespace varfield
   void Measurements<dim>::use(const std::vector<bool> &used)
   {
     used_ = used;
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      sets_[s]->noise->use({used_.begin() + first_row_[s], used_.begin() + first_row_[s + 1]});
   }
 
   template <int dim>
   template <typename Function>
-  void Measurements<dim>::for_each_set(const Vector &predictions, const Function &function) const
+  void Measurements<dim>::for_each_set(const Function &function) const
   {
     for (std::size_t s = 0; s < sets_.size(); ++s)
-    {
-      const Index first = first_row_[s], n = first_row_[s + 1] - first;
-      const Vector residuals = (predictions - values_).segment(first, n);
-      const std::vector<bool> used(used_.begin() + first, used_.begin() + first + n);
-      function(*sets_[s]->noise, residuals, used, first, n);
-    }
+      function(*sets_[s]->noise, first_row_[s], first_row_[s + 1] - first_row_[s]);
   }
 
   template <int dim>
   double Measurements<dim>::potential(const Vector &predictions) const
   {
-    double sum = 0.;
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used, Index,
-                                  Index) { sum += noise.potential(residuals, used); });
+    const Vector residuals = predictions - values_;
+    double sum             = 0.;
+    for_each_set([&](const Noise &noise, Index first, Index n)
+                 { sum += noise.potential(residuals.segment(first, n)); });
     return sum;
   }
 
   template <int dim>
   Vector Measurements<dim>::gradient(const Vector &predictions) const
   {
+    const Vector residuals = predictions - values_;
     Vector g(size());
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used,
-                                  Index first, Index n) { g.segment(first, n) = noise.gradient(residuals, used); });
+    for_each_set([&](const Noise &noise, Index first, Index n)
+                 { g.segment(first, n) = noise.gradient(residuals.segment(first, n)); });
     return g;
   }
 
   template <int dim>
-  Vector Measurements<dim>::weights(const Vector &predictions) const
+  NoiseRoot Measurements<dim>::root(const Vector &predictions) const
   {
-    Vector w(size());
-    for_each_set(predictions, [&](const Noise &noise, const Vector &residuals, const std::vector<bool> &used,
-                                  Index first, Index n) { w.segment(first, n) = noise.weights(residuals, used); });
-    return w;
+    const Vector residuals = predictions - values_;
+    NoiseRoot result{Eigen::SparseMatrix<double>(size(), n_used()), Vector(n_used())};
+    std::vector<Eigen::Triplet<double>> entries;
+    Index column = 0;
+    for_each_set(
+        [&](const Noise &noise, Index first, Index n)
+        {
+          const NoiseRoot part = noise.root(residuals.segment(first, n));
+          for (Index k = 0; k < part.root.outerSize(); ++k)
+            for (Eigen::SparseMatrix<double>::InnerIterator entry(part.root, k); entry; ++entry)
+              entries.emplace_back(first + entry.row(), column + k, entry.value());
+          result.residuals.segment(column, part.residuals.size()) = part.residuals;
+          column += part.residuals.size();
+        });
+    result.root.setFromTriplets(entries.begin(), entries.end());
+    return result;
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::weights(const Vector &mean, const Vector &deviation) const
+  {
+    // Gauss–Hermite quadrature for N(0, 1) with seven points.
+    static const double nodes[]   = {0., 1.154405394739968, 2.366759410734541, 3.750439717725742};
+    static const double factors[] = {0.4571428571428571, 0.2401231786050127, 0.0307571239675865, 0.000548268855972217};
+    Vector result(size());
+    for_each_set(
+        [&](const Noise &noise, Index first, Index n)
+        {
+          for (Index i = 0; i < n; ++i)
+          {
+            const double residual = mean[first + i] - values_[first + i], width = deviation[first + i];
+            double sum = factors[0] * noise.weight(i, residual);
+            for (unsigned int k = 1; k < 4; ++k)
+              for (const double side : {-1., 1.})
+                sum += factors[k] * noise.weight(i, residual + side * nodes[k] * width);
+            result[first + i] = sum;
+          }
+        });
+    return result;
+  }
+
+  template <int dim>
+  std::vector<NormalMixture> Measurements<dim>::spreads(const Vector &deviation, const Vector &noise) const
+  {
+    std::vector<NormalMixture> result;
+    for_each_set(
+        [&](const Noise &model, Index first, Index n)
+        {
+          const NormalMixture errors = model.mixture();
+          for (Index i = first; i < first + n; ++i)
+            result.push_back(
+                {((errors.deviations * noise[i]).array().square() + deviation[i] * deviation[i]).sqrt().matrix(),
+                 errors.weights});
+        });
+    return result;
   }
 
   template <int dim>
   Vector Measurements<dim>::standard_deviations() const
   {
     Vector all(size());
-    for (std::size_t s = 0; s < sets_.size(); ++s)
-      all.segment(first_row_[s], first_row_[s + 1] - first_row_[s]) = sets_[s]->noise->standard_deviations();
+    for_each_set([&](const Noise &noise, Index first, Index n)
+                 { all.segment(first, n) = noise.standard_deviations(); });
     return all;
   }
 

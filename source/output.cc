@@ -170,11 +170,13 @@ namespace varfield
       {
         const auto &measurements = problem.measurements();
         const Vector noise       = measurements.standard_deviations();
-        names                    = {"set"};
+        const Vector weights =
+            measurements.weights(results.averages.prediction_mean, results.averages.prediction_deviation);
+        names = {"set"};
         for (unsigned int d = 0; d < dim; ++d)
           names.push_back(std::string(1, "xyz"[d]));
-        for (const auto *name :
-             {"experiment", "measured", "std", "predicted_mean", "predicted_std", "standardised_residual", "used"})
+        for (const auto *name : {"experiment", "measured", "std", "predicted_mean", "predicted_std",
+                                 "standardised_residual", "weight", "used"})
           names.push_back(name);
         const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment"};
         std::vector<std::string> carried;
@@ -195,7 +197,7 @@ namespace varfield
           const double deviation = std::hypot(noise(i), results.averages.prediction_deviation(i));
           cells.push_back(problem.model().experiment_names()[measurements.experiments()[i]]);
           for (const double value : {measurements.values()(i), noise(i), results.averages.prediction_mean(i),
-                                     results.averages.prediction_deviation(i), residual / deviation})
+                                     results.averages.prediction_deviation(i), residual / deviation, weights(i)})
             cells.push_back(value);
           cells.push_back(measurements.used()[i] ? 1 : 0);
           for (const auto &column : carried)
@@ -242,6 +244,7 @@ namespace varfield
       array("predicted_mean", results.averages.prediction_mean);
       array("predicted_std", results.averages.prediction_deviation);
       array("standardised_residual", (measurements.values() - results.averages.prediction_mean).cwiseQuotient(total));
+      array("weight", measurements.weights(results.averages.prediction_mean, results.averages.prediction_deviation));
       Vector used(n);
       for (Index i = 0; i < n; ++i)
         used(i) = measurements.used()[i];

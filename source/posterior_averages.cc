@@ -98,8 +98,7 @@ namespace varfield
       Level(const Case<dim> &problem, const Family &family, bool from_loads) : problem_(problem), family_(family)
       {
         if (from_loads)
-          if (auto correction = family.low_rank_correction())
-            frozen_.emplace(prior(), family.mean(), std::move(*correction));
+          frozen_ = family.frozen();
       }
 
       /// The posterior on the next finer mesh, carried down.
@@ -109,7 +108,7 @@ namespace varfield
             fields_up_(std::make_unique<FieldTransfer<dim>>(problem.fields(), fine.problem_.fields())),
             states_up_(std::make_unique<Interpolation<dim>>(problem.model().space().dof_handler(), problem.mesh(),
                                                             fine.problem_.model().space().dof_handler())),
-            frozen_(fine.frozen_->restricted(*fields_up_))
+            frozen_(std::make_unique<FrozenGaussian>(fine.frozen_->restricted(*fields_up_)))
       {
       }
 
@@ -132,7 +131,7 @@ namespace varfield
       }
 
       /// Whether draws are made from loads.
-      bool takes_loads() const { return frozen_.has_value(); }
+      bool takes_loads() const { return frozen_ != nullptr; }
 
       /// The draw of a load (of a key, for a family) and Φ there.
       std::optional<DrawValue> solve(const Vector &load, const DrawKey &key) const
@@ -148,7 +147,7 @@ namespace varfield
       std::unique_ptr<Solved> reference_;
       std::unique_ptr<FieldTransfer<dim>> fields_up_; ///< to the next finer mesh
       std::unique_ptr<Interpolation<dim>> states_up_;
-      std::optional<FrozenGaussian> frozen_;
+      std::unique_ptr<FrozenGaussian> frozen_;
     };
 
     template <int dim>

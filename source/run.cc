@@ -274,6 +274,12 @@ namespace varfield
             &optimizer_memory_);
         results_.interrupted = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
+        if (!is_finest(problem) || results_.interrupted)
+          return;
+        const Stage shaping("shape of the posterior");
+        const std::string found = problem.inference().family->refine(problem.density(), problem_->seed());
+        if (!found.empty())
+          report_.line("  " + found);
       }
 
       /// A run that is to stop keeps what it has, even if the draws of its posterior cannot be solved.
@@ -450,11 +456,12 @@ namespace varfield
             held_out.push_back(i);
         if (held_out.empty() || !results_.has_spread)
           return;
-        const Vector deviation =
-            (results_.averages.prediction_deviation.cwiseAbs2() + measurements.standard_deviations().cwiseAbs2())
-                .cwiseSqrt();
-        results_.scores =
-            score(measurements.values()(held_out), results_.averages.prediction_mean(held_out), deviation(held_out));
+        const auto all =
+            measurements.spreads(results_.averages.prediction_deviation, measurements.standard_deviations());
+        std::vector<NormalMixture> spreads;
+        for (const Index i : held_out)
+          spreads.push_back(all[static_cast<std::size_t>(i)]);
+        results_.scores = score(measurements.values()(held_out), results_.averages.prediction_mean(held_out), spreads);
       }
 
       void run_chains_of_posterior()

@@ -3,20 +3,64 @@
 
 namespace varfield
 {
-  Scores score(const Vector &values, const Vector &mean, const Vector &deviation)
+  namespace
   {
-    constexpr double z50 = 0.6744897501960817, z95 = 1.959963984540054;
+    double normal_density(double z)
+    {
+      return std::exp(-0.5 * z * z) / std::sqrt(2. * M_PI);
+    }
+
+    /// E|X| of N(x, s²), Grimit et al. (2006).
+    double mean_distance(double x, double s)
+    {
+      return x * std::erf(x / s / M_SQRT2) + 2. * s * normal_density(x / s);
+    }
+
+    /// log density at a distance x from the mean.
+    double log_density(const NormalMixture &spread, double x)
+    {
+      const Vector log = spread.weights.array().log() - spread.deviations.array().log() -
+                         0.5 * (x / spread.deviations.array()).square() - 0.5 * std::log(2. * M_PI);
+      const double top = log.maxCoeff();
+      return top + std::log((log.array() - top).exp().sum());
+    }
+
+    /// Probability of a distance below x from the mean.
+    double probability_within(const NormalMixture &spread, double x)
+    {
+      double sum = 0.;
+      for (Index k = 0; k < spread.weights.size(); ++k)
+        sum += spread.weights[k] * std::erf(x / spread.deviations[k] / M_SQRT2);
+      return sum;
+    }
+
+    double crps(const NormalMixture &spread, double x)
+    {
+      double sum = 0.;
+      for (Index k = 0; k < spread.weights.size(); ++k)
+      {
+        sum += spread.weights[k] * mean_distance(x, spread.deviations[k]);
+        for (Index l = 0; l < spread.weights.size(); ++l)
+          sum -= 0.5 * spread.weights[k] * spread.weights[l] *
+                 mean_distance(0., std::hypot(spread.deviations[k], spread.deviations[l]));
+      }
+      return sum;
+    }
+  } // namespace
+
+  Scores score(const Vector &values, const Vector &mean, const std::vector<NormalMixture> &spreads)
+  {
     Scores sum;
     sum.n = values.size();
     for (Index i = 0; i < values.size(); ++i)
     {
-      const double s = deviation[i], z = (values[i] - mean[i]) / s;
-      const double density = std::exp(-0.5 * z * z) / std::sqrt(2. * M_PI), below = 0.5 * std::erfc(-z / M_SQRT2);
-      sum.rmse += std::pow(values[i] - mean[i], 2);
-      sum.coverage50 += std::abs(z) <= z50;
-      sum.coverage95 += std::abs(z) <= z95;
-      sum.nlpd += 0.5 * z * z + std::log(s) + 0.5 * std::log(2. * M_PI);
-      sum.crps += s * (z * (2. * below - 1.) + 2. * density - 1. / std::sqrt(M_PI));
+      const NormalMixture &spread = spreads[static_cast<std::size_t>(i)];
+      const double x = std::abs(values[i] - mean[i]), within = probability_within(spread, x);
+      sum.rmse += x * x;
+      sum.coverage50 += within <= 0.5;
+      sum.coverage95 += within <= 0.95;
+      sum.nlpd -= log_density(spread, x);
+      sum.crps += crps(spread, x);
     }
     const double n = std::max<double>(1., static_cast<double>(sum.n));
     return {sum.n, std::sqrt(sum.rmse / n), sum.coverage50 / n, sum.coverage95 / n, sum.nlpd / n, sum.crps / n};

@@ -5,11 +5,12 @@ namespace varfield
 {
   Draw SubspaceGaussian::draw(const Layout &layout, const Vector &z) const
   {
-    const Vector a = layout.gram(dual, z), b = product(factor, a);
+    const Vector a = layout.gram(dual, z), b = product(factor, shape != nullptr ? shape->apply(a) : a);
     const Vector delta  = z + product(modes, b - a);
     const double linear = layout.dot(mean_dual, delta + 0.5 * mean);
-    // T⁻¹Vᵀ(m − mean) = a, whatever the condition of T.
-    return {mean + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det};
+    // T⁻¹Vᵀ(m − mean) = u(a), whatever the condition of T.
+    return {mean + delta, -linear + 0.5 * (a.squaredNorm() - b.squaredNorm()) + log_det +
+                              (shape != nullptr ? shape->log_det(a) : 0.)};
   }
 
   FrozenGaussian::FrozenGaussian(const GaussianPrior &prior, Vector mean, LowRankCorrection correction)
@@ -63,8 +64,8 @@ namespace varfield
 
   Draw FrozenGaussian::draw(const Vector &load) const
   {
-    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_}.draw(prior().layout(),
-                                                                                      prior().from_load(load));
+    return SubspaceGaussian{mean_, mean_dual_, modes_, dual_, factor_, log_det_, shape_.get()}.draw(
+        prior().layout(), prior().from_load(load));
   }
 
   Vector FrozenGaussian::deviation(const DrawKey &key) const
@@ -106,6 +107,12 @@ namespace varfield
     if (rank() == 0)
       return MultiVector::Zero(primal.rows(), primal.cols());
     return product(dual_, added_ * prior().layout().gram(dual_, primal));
+  }
+
+  std::unique_ptr<FrozenGaussian> Family::frozen() const
+  {
+    auto correction = low_rank_correction();
+    return correction ? std::make_unique<FrozenGaussian>(prior(), mean(), std::move(*correction)) : nullptr;
   }
 
   void SubspaceFamily::set_mean(const Vector &mean)

@@ -264,24 +264,31 @@ namespace varfield
             .figures = {{"largest_z", check.z[worst]}, {"group_z", group->z}, {"draws", double(check.draws)}};
       }
 
-      /// Of measurement i: variance of the prediction over that of the noise, at most 0.99.
-      double leverage(Index i, double noise) const
+      /// Of the measurements: variance of the prediction over that of the noise, as far as it counts, at most 0.99.
+      Vector leverages() const
       {
-        return std::min(0.99, std::pow(results_.averages.prediction_deviation[i] / noise, 2));
+        const auto &measurements = problem_.measurements();
+        const Averages &averages = results_.averages;
+        return (averages.prediction_deviation.cwiseQuotient(measurements.standard_deviations()).array().square() *
+                measurements.weights(averages.prediction_mean, averages.prediction_deviation).array())
+            .cwiseMin(0.99);
       }
 
-      /// χ² over its degrees of freedom, n less the leverages; expected are 1 ± sqrt(2/freedom).
+      /// χ² over its degrees of freedom, n less the leverages; expected are 1 ± sqrt(2/freedom). With residuals r of
+      /// the mean and the density p of the noise χ² = −Σ r ∂log p/∂r, whose mean is n whatever the density (by parts).
       void data_fit()
       {
         const auto &measurements = problem_.measurements();
-        const Vector noise       = measurements.standard_deviations();
+        const Vector &predicted  = results_.averages.prediction_mean;
+        const Vector squares     = (predicted - measurements.values()).cwiseProduct(measurements.gradient(predicted));
+        const Vector leverage    = leverages();
         for (const auto &[name, rows] : data_groups(measurements))
         {
           double chi = 0., freedom = 0.;
           for (const Index i : rows)
           {
-            chi += std::pow((measurements.values()[i] - results_.averages.prediction_mean[i]) / noise[i], 2);
-            freedom += 1. - leverage(i, noise[i]);
+            chi += squares[i];
+            freedom += 1. - leverage[i];
           }
           freedom = std::max(1., freedom);
           // Without a spread nobody knows what the data have spent on the field.
@@ -302,14 +309,16 @@ namespace varfield
       void outliers()
       {
         const auto &measurements = problem_.measurements();
-        const Vector noise       = measurements.standard_deviations();
+        const Vector noise = measurements.standard_deviations(), leverage = leverages();
+        const Vector weights =
+            measurements.weights(results_.averages.prediction_mean, results_.averages.prediction_deviation);
         std::vector<std::pair<double, Index>> found;
         double worst = 0.;
         for (Index i = 0; i < measurements.size(); ++i)
           if (measurements.used()[static_cast<std::size_t>(i)])
           {
             const double z = (measurements.values()[i] - results_.averages.prediction_mean[i]) /
-                             (noise[i] * std::sqrt(1. - leverage(i, noise[i])));
+                             (noise[i] * std::sqrt(1. - leverage[i]));
             worst = std::max(worst, std::abs(z));
             if (std::abs(z) > 3.)
               found.push_back({z, i});
@@ -318,13 +327,19 @@ namespace varfield
                   [](const auto &a, const auto &b) { return std::abs(a.first) > std::abs(b.first); });
         std::string list;
         for (std::size_t k = 0; k < std::min<std::size_t>(5, found.size()); ++k)
-          list += (k == 0 ? ": " : "; ") + name_of_row(found[k].second) + ", " + fixed_number(found[k].first, 1);
+        {
+          const Index i = found[k].second;
+          list += (k == 0 ? ": " : "; ") + name_of_row(i) + ", " + fixed_number(found[k].first, 1) +
+                  (weights[i] < 1. ? " (counts for " + fixed_number(weights[i], 2) + ")" : "");
+        }
         if (found.size() > 5)
           list += "; …";
         add("outliers", found.empty() ? Colour::green : Colour::amber,
             found.empty() ? "all data are within " + fixed_number(worst, 1) + " standard deviations"
                           : counted(found.size(), "datum", "data") + " beyond 3 standard deviations" + list,
-            "look at these first: a mistake in the table, or noise with heavy tails")
+            measurements.is_gaussian()
+                ? "look at these first: a mistake in the table, or noise with heavy tails (Noise = student t)"
+                : "look at these first: a mistake in the table?")
             .figures = {{"beyond_3", double(found.size())}, {"largest", worst}};
       }
 

@@ -136,8 +136,8 @@ namespace varfield
             observed_order([&](double h) { return std::abs(potential(h) - phi - h * slope); }, 0.25, floor, 2.), 2.));
         // The Gauss–Newton form is the Hessian of Φ with the model replaced by its tangent, which predictions alone can
         // tell.
-        const Vector weights = problem_.measurements().weights(predictions_at_m());
-        const double form    = (weights.asDiagonal() * jv).col(0).dot(jw.col(0));
+        const auto root   = problem_.measurements().root(predictions_at_m()).root;
+        const double form = (root.transpose() * jv).col(0).dot((root.transpose() * jw).col(0));
         checks_.push_back(error_check("Gauss–Newton: w·(Hv) = (Jw)·W(Jv)", relative(layout_.dot(w_, hv), form), 1e-9));
         checks_.push_back(
             error_check("Gauss–Newton: H is symmetric", relative(layout_.dot(w_, hv), layout_.dot(v_, hw)), 1e-9));
@@ -160,7 +160,7 @@ namespace varfield
           if (!state)
             return double(NAN);
           const Vector residuals = state->predictions - data;
-          return 0.5 * residuals.dot(problem_.measurements().weights(state->predictions).asDiagonal() * residuals);
+          return 0.5 * (problem_.measurements().root(state->predictions).root.transpose() * residuals).squaredNorm();
         };
         const double form = 0.5 * layout_.dot(v_, hv);
         checks_.push_back(order_check("curvature: |½(F(m+hv)−F(m))ᵀW(…) − ½h²v·Hv|",

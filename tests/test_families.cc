@@ -78,7 +78,7 @@ namespace
 BOOST_AUTO_TEST_CASE(all_are_registered)
 {
   const std::vector<std::string> expected{
-      "factor", "full", "low rank", "mean field", "nodal mean field", "white noise mean field"};
+      "factor", "full", "low rank", "mean field", "nodal mean field", "skewed", "white noise mean field"};
   BOOST_TEST(Registry<Family>::names() == expected, boost::test_tools::per_element());
 }
 

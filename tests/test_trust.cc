@@ -120,7 +120,8 @@ BOOST_AUTO_TEST_CASE(agreement_allows_for_sampling_errors)
 /// Gneiting, Raftery (2007): the CRPS of N(0,1) at 0 is (√2 − 1)/√π; at the mean, −log density is ½ log 2π.
 BOOST_AUTO_TEST_CASE(scores_of_normal_predictions)
 {
-  const Scores scores = score(Eigen::Vector2d(0., 3.), Eigen::Vector2d(0., 0.), Eigen::Vector2d(1., 1.));
+  const Scores scores = score(Eigen::Vector2d(0., 3.), Eigen::Vector2d(0., 0.),
+                              std::vector<NormalMixture>(2, {Vector::Ones(1), Vector::Ones(1)}));
   BOOST_TEST(scores.n == 2);
   BOOST_TEST(std::abs(scores.rmse - std::sqrt(4.5)) < 1e-12);
   BOOST_TEST(scores.coverage95 == 0.5);

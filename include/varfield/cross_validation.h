@@ -12,6 +12,7 @@ namespace varfield
     std::vector<std::string> folds;         ///< names
     std::vector<int> fold_of;               ///< of every measurement; −1: in none
     Vector mean, deviation;                 ///< of the predictions, noise included
+    std::vector<NormalMixture> spreads;     ///< of the same
     std::vector<std::string> not_converged; ///< names of folds
     std::vector<Scores> of_folds;
     Scores all;
@@ -29,7 +30,8 @@ namespace varfield
   struct FoldFit
   {
     Termination end;
-    Vector mean, deviation; ///< predictions; the deviation of a new measurement, noise included
+    Vector mean, deviation; ///< of the predictions
+    Vector noise;           ///< standard deviation of every measurement
   };
 
   /// Infers without each fold (`refit`, which gets the measurements to use) and scores the predictions. Collective over

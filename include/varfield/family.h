@@ -31,7 +31,9 @@ namespace varfield
     double sampling_loss = 0; ///< ELBO lost in the mean through all sampling errors of H, were S set from H alone [nat]
   };
 
-  /// A Gaussian variational family q(m) = N(mean, S).
+  class FrozenGaussian;
+
+  /// A variational family q(m) with a mean and a covariance S: N(mean, S), unless a shape was found by refine().
   ///
   /// Works on parameter vectors (deviations from the prior mean) with the prior's inner product. All members are
   /// collective over the layout's communicator and must be called alike in all sample groups, except sample(),
@@ -90,6 +92,14 @@ namespace varfield
     /// Duvenaud 2017): the path derivative (∂m/∂η)ᵀ∇ₘ[…], with q's own parameters held fixed inside log q.
     /// `potential_gradient` = ∇Φ(m), dual.
     virtual Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const = 0;
+
+    /// What optimisers, which know mean and covariance, leave to be found: the shape of q. To be called once they have
+    /// ended on the last mesh; every natural_step() forgets it. Words on what was gained; empty where a family has no
+    /// shape. Collective over the world.
+    virtual std::string refine(const LogDensity &, std::uint64_t /*seed*/) { return {}; }
+
+    /// q as it is now, for coarser meshes; nullptr where its covariance is no low-rank correction. Collective.
+    virtual std::unique_ptr<FrozenGaussian> frozen() const;
 
     /// Whether prolongate() is offered.
     virtual bool has_prolongation() const { return false; }

@@ -41,7 +41,7 @@ namespace varfield
   CurvaturePlan plan_curvature(const CurvatureSettings &settings, const CurvatureSize &size);
 
   /// The posterior of a PDE's coefficients: Φ(m) = −log p(d | F(m)), its gradient by one adjoint solve, its
-  /// Gauss–Newton curvature JᵀWJ, W the weights of the noise model.
+  /// Gauss–Newton curvature JᵀWJ, W = RRᵀ the curvature of the noise model.
   ///
   /// Data space: J by one blocked adjoint solve for all measurements, exactly; then every action is a dense product,
   /// and the factorisation is given back at once. Parameter space: one tangent and one adjoint solve for every action.
@@ -75,8 +75,7 @@ namespace varfield
     std::optional<double> potential_at(const Vector &m, const SampleGroups *together) const;
     bool all_solved(bool solved, const Effort &effort) const;
     bool jacobian(const Matrix &weights, const Effort &effort, MultiVector &result) const;
-    std::unique_ptr<Linearization> in_data_space(const Vector &gradient, const Vector &weights,
-                                                 const Effort &effort) const;
+    std::unique_ptr<Linearization> in_data_space(const NoiseRoot &noise, const Effort &effort) const;
 
     const ForwardModel<dim> &model_;
     const Measurements<dim> &measurements_;

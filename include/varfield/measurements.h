@@ -63,13 +63,21 @@ namespace varfield
     /// Noise.
     double potential(const Vector &predictions) const;
     Vector gradient(const Vector &predictions) const;
-    Vector weights(const Vector &predictions) const;
+    NoiseRoot root(const Vector &predictions) const;
     bool is_gaussian() const;
+    /// What every measurement counts for, compared with one that fits: the mean of Noise::weight() over predictions
+    /// N(mean, deviation²).
+    Vector weights(const Vector &mean, const Vector &deviation) const;
+    /// How new measurements spread around predictions with these standard deviations; `noise` are the standard
+    /// deviations of the noise.
+    std::vector<NormalMixture> spreads(const Vector &deviation, const Vector &noise) const;
 
   private:
     template <typename Function>
-    void for_each_set(const Vector &predictions, const Function &function) const;
+    void for_each_set(const Function &function) const;
     void read_rows(MeasurementSet<dim> &set, const std::vector<std::string> &experiments, bool values_needed);
+    /// The noise of set s, of these values of all its rows.
+    void prepare_noise(std::size_t s, const Vector &values) const;
 
     std::vector<std::unique_ptr<MeasurementSet<dim>>> sets_;
     std::vector<Index> first_row_;

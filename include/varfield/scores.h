@@ -5,7 +5,13 @@
 
 namespace varfield
 {
-  /// How good normal predictions N(mean, deviation²) of numbers were: averages over these.
+  /// A mixture of normal distributions with one mean; weights sum to one.
+  struct NormalMixture
+  {
+    Vector deviations, weights;
+  };
+
+  /// How good predictions of numbers were: averages over these.
   struct Scores
   {
     Index n           = 0;
@@ -15,8 +21,10 @@ namespace varfield
     double crps = 0; ///< continuous ranked probability score, as a loss: Gneiting, Raftery (2007), eq. 21
   };
 
-  /// `deviation`: of a new measurement, noise included; positive.
-  Scores score(const Vector &values, const Vector &mean, const Vector &deviation);
+  /// `spreads`: of new measurements around `mean`, noise included; deviations are positive. The CRPS of a mixture of
+  /// normals: Grimit, Gneiting, Berrocal, Johnson (2006), Quarterly Journal of the Royal Meteorological Society 132,
+  /// eq. 5.
+  Scores score(const Vector &values, const Vector &mean, const std::vector<NormalMixture> &spreads);
 } // namespace varfield
 
 #endif

@@ -2,17 +2,20 @@
 #define varfield_subspace_family_h
 
 #include <varfield/family.h>
+#include <varfield/shape.h>
 
 namespace varfield
 {
-  /// N(mean, C + U(TTᵀ − I)Uᵀ) made from draws z of the prior N(0, C), V = C⁻¹U: a view of its parts.
+  /// N(mean, C + U(TTᵀ − I)Uᵀ) made from draws z of the prior N(0, C), V = C⁻¹U: a view of its parts. With a shape
+  /// u(Vᵀz) takes the place of Vᵀz.
   struct SubspaceGaussian
   {
     const Vector &mean, &mean_dual;  ///< mean, C⁻¹mean
     const MultiVector &modes, &dual; ///< U, V
     const Matrix &factor;            ///< T
     double log_det;                  ///< log |det T|
-    /// m = mean + z + U(T − I)Vᵀz, and log p(m) − log q(m). Collective over the layout's communicator.
+    const Shape *shape = nullptr;
+    /// m = mean + z + U(T u(Vᵀz) − Vᵀz), and log p(m) − log q(m). Collective over the layout's communicator.
     Draw draw(const Layout &layout, const Vector &z) const;
   };
 
@@ -36,6 +39,8 @@ namespace varfield
     const SharedBlock &modes() const { return modes_; }
     const Matrix &factor() const { return factor_; }
     Index rank() const { return factor_.rows(); }
+    /// What draw() draws is not this Gaussian but the one with the shape; nullptr: none.
+    void set_shape(std::shared_ptr<const Shape> shape) { shape_ = std::move(shape); }
     /// The draw made from the prior's draw with this load, and its log ratio.
     Draw draw(const Vector &load) const;
     /// A draw of N(0, S).
@@ -58,6 +63,7 @@ namespace varfield
     SharedBlock modes_, dual_;
     Matrix factor_, added_; ///< T, (TTᵀ)⁻¹ − I
     double log_det_ = 0.;   ///< log |det T|
+    std::shared_ptr<const Shape> shape_;
   };
 
   /// What the families `low rank`, `mean field` and `full` share: the covariance differs from the prior's in the span
