@@ -7,6 +7,7 @@
 #include <varfield/application.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/output.h>
+#include <varfield/scan.h>
 #include <varfield/synthesis.h>
 #include <varfield/text.h>
 #include <varfield/trust.h>
@@ -261,6 +262,29 @@ namespace varfield
     }
 
     template <int dim>
+    int run_scan(Case<dim> &problem)
+    {
+      problem.check();
+      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
+      problem.build();
+      const auto variants = read_variants(problem);
+      const Report report(problem.groups(), problem.inference().time_budget);
+      print_header(problem, report);
+      report.line("\nscan          " + counted(variants.size(), "variant"));
+      const ModelScan found = scan(problem, variants, report);
+      OutputFolder folder(problem.output(), problem.groups());
+      write_scan(problem, found, folder.path());
+      folder.finish();
+      report.line("");
+      for (const auto &text : found.lines())
+        report.line(text);
+      report.line("\nresults       " + folder.final_path() + "/scan.csv");
+      const bool all = std::all_of(found.variants.begin(), found.variants.end(),
+                                   [](const VariantResult &variant) { return variant.converged; });
+      return found.interrupted ? stopped_early : all ? converged : not_converged;
+    }
+
+    template <int dim>
     int execute_in(const Command &command, const std::vector<Assignment> &assignments)
     {
       auto problem = std::make_unique<Case<dim>>(MPI_COMM_WORLD, assignments);
@@ -279,6 +303,8 @@ namespace varfield
               return run_verification(*problem);
             if (command.action == "calibrate")
               return run_calibration(*problem);
+            if (command.action == "scan")
+              return run_scan(*problem);
             if (command.action == "synthesize")
               return run_synthesis(*problem);
             return run(problem, {command.action == "certify", command.action == "cross-validate"});

@@ -119,6 +119,15 @@ namespace varfield
         Patterns::Integer(2));
   }
 
+  void ScanSettings::add_parameters(ParameterHandler &prm)
+  {
+    prm.add_parameter(
+        "File", file,
+        "Variants of this case that “varfield scan” compares: a CSV table with the column “name” and one column for "
+        "each entry that changes, such as “Fields/log T/spde/Correlation length”. An empty cell changes nothing.",
+        Patterns::FileName());
+  }
+
   template <int dim>
   Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world), assignments_(assignments)
   {
@@ -221,6 +230,9 @@ namespace varfield
     prm_.leave_subsection();
     prm_.enter_subsection("Calibration");
     calibration_.add_parameters(prm_);
+    prm_.leave_subsection();
+    prm_.enter_subsection("Scan");
+    scan_.add_parameters(prm_);
     prm_.leave_subsection();
     prm_.enter_subsection("Certification");
     certification_.add_parameters(prm_);
@@ -450,6 +462,14 @@ namespace varfield
     result->check();
     result->build();
     return result;
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::variant(const std::vector<Assignment> &changes) const
+  {
+    auto assignments = assignments_;
+    assignments.insert(assignments.end(), changes.begin(), changes.end());
+    return std::make_unique<Case>(world_, assignments);
   }
 
   template <int dim>

@@ -1,6 +1,6 @@
 // ranks: 1 2
-#include "cases.h"
 #include "dense_models.h"
+#include "linear_case.h"
 
 #include <boost/test/unit_test.hpp>
 #include <varfield/hyper_inference.h>
@@ -18,36 +18,6 @@ namespace
     auto prior = create<HyperPrior>(name, settings);
     prior->check("test", dim);
     return prior;
-  }
-
-  /// −Laplace u = f with 36 measurements of u: linear and Gaussian.
-  std::unique_ptr<Case<2>> linear_case(const std::vector<std::string> &overrides)
-  {
-    std::vector<std::string> all{"Mesh/Subdivisions=16, 16",
-                                 "Fields/f/spde/Gamma=0",
-                                 "Fields/f/spde/Delta=0",
-                                 "Fields/f/spde/Standard deviation=4",
-                                 "Fields/f/spde/Correlation length=0.5",
-                                 "Fields/f/Truth=",
-                                 "Measurements/u/gaussian/Standard deviation=0.01"};
-    all.insert(all.end(), overrides.begin(), overrides.end());
-    return shipped_case<2>("linear_gaussian/A", all);
-  }
-
-  /// log N(d; F(0), J C Jᵀ + Γ).
-  double exact_log_evidence(const Case<2> &problem)
-  {
-    const auto &density = problem.density();
-    const auto &layout  = density.prior().layout();
-    const Vector zero   = Vector::Zero(layout.n_local());
-    const auto at       = density.linearize(zero);
-    const MultiVector g = *at->curvature_factor(); // Jᵀ/σ
-    const Matrix k      = layout.gram(g, density.prior().covariance(g));
-    const Vector sigma  = problem.measurements().standard_deviations();
-    const Vector r      = (problem.measurements().values() - density.last()->predictions).cwiseQuotient(sigma);
-    const Eigen::LLT<Matrix> llt(Matrix::Identity(r.size(), r.size()) + k);
-    return -0.5 * r.dot(llt.solve(r)) - llt.matrixLLT().diagonal().array().log().sum() - sigma.array().log().sum() -
-           0.5 * static_cast<double>(r.size()) * std::log(2. * M_PI);
   }
 
   const std::vector<std::string> two_scales{
