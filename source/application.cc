@@ -111,15 +111,11 @@ namespace varfield
         throw UserError(
             "Hyperparameters/Names: chains are for fixed hyper-parameters. Set them to values that a run has "
             "found, and take the names out.");
-      if ((extras.chains || extras.cross_validation) && inference.method == "map")
-        throw UserError(
-            "Inference/Method: “map” has no spread, which chains and cross-validation need. Use “variational” "
-            "or “laplace”.");
-      if (extras.chains && !inference.family->low_rank_correction())
-        throw UserError(
-            "Inference/Family: chains need a family whose covariance is a low-rank correction of the prior's, "
-            "“low rank”, “mean field” or “full”; “" +
-            inference.family.name() + "” is none.");
+      if (extras.chains)
+        inference.require_low_rank("Inference/Family: chains need");
+      if (extras.cross_validation && inference.method == "map")
+        throw UserError("Inference/Method: “map” has no spread, which cross-validation and calibration need. Use "
+                        "“variational” or “laplace”.");
     }
 
     template <int dim>

@@ -548,7 +548,7 @@ namespace varfield
                                {"seconds", results.seconds}};
       summary["memory"]     = memory_as_json(problem);
       summary["stages"]     = stages_as_json();
-      summary["parameters"] = parameters_as_json(problem.parameters());
+      summary["parameters"] = parameters_as_json(problem.as_given()->parameters());
       return summary;
     }
   } // namespace
@@ -576,6 +576,7 @@ namespace varfield
       write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
     }
     const auto summary = as_json(problem, results, trust, exit_code); // collective
+    const auto given   = problem.as_given();
     if (!problem.groups().is_root())
       return;
     write_text_file(path + "posterior.pvd", posterior_record);
@@ -596,7 +597,7 @@ namespace varfield
       write_cross_validation(path, problem, *results.cross_validation);
     if (!results.quantities.empty())
       write_quantities(path, results.quantities);
-    write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
+    write_text_file(path + "parameters.prm", parameters_as_used(given->parameters()));
     write_text_file(path + "summary.json", summary.dump(2) + "\n");
   }
 

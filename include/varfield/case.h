@@ -29,6 +29,8 @@ namespace varfield
   struct InferenceSettings
   {
     void add_parameters(dealii::ParameterHandler &prm);
+    /// UserError “`who` …” unless there will be a posterior whose covariance is a low-rank correction of the prior's.
+    void require_low_rank(const std::string &who) const;
 
     std::string method = "variational"; ///< map, laplace or variational
     Choice<Family> family{"Family", "low rank"};
@@ -84,6 +86,8 @@ namespace varfield
   public:
     /// Collective over `world`. UserError.
     Case(MPI_Comm world, const std::vector<Assignment> &assignments);
+    /// The case as the parameter file gives it, neither checked nor built: without what with_overrides() changes.
+    std::unique_ptr<Case> as_given() const { return variant({}); }
     /// UserError for settings that contradict each other.
     void check();
     /// Mesh, spaces, priors, observation operator, density. `values_needed` as in Measurements::read. Collective.
@@ -150,6 +154,7 @@ namespace varfield
 
     const MPI_Comm world_;
     const std::vector<Assignment> assignments_;
+    std::vector<Assignment> given_; ///< those of them that are the user's
     std::string title_;
     unsigned int dimension_ = dim, n_groups_ = 0;
     double memory_limit_ = 0.; ///< GB
