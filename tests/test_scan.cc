@@ -1,9 +1,9 @@
 // ranks: 1 2 3 4
 #include "linear_case.h"
 #include "messages.h"
+#include "scratch_file.h"
 
 #include <boost/test/unit_test.hpp>
-#include <filesystem>
 #include <varfield/hyper_inference.h>
 #include <varfield/scan.h>
 
@@ -15,27 +15,7 @@ using varfield::testing::message_of;
 
 namespace
 {
-  /// A file that lives as long as the object; all ranks see it.
-  class VariantFile
-  {
-  public:
-    explicit VariantFile(const std::string &text) : path(std::filesystem::absolute("scan_variants.csv").string())
-    {
-      int rank = 0;
-      MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-      if (rank == 0)
-        write_text_file(path, text);
-      MPI_Barrier(MPI_COMM_WORLD);
-    }
-    ~VariantFile()
-    {
-      MPI_Barrier(MPI_COMM_WORLD);
-      std::remove(path.c_str());
-    }
-    const std::string path;
-  };
-
-  std::unique_ptr<Case<2>> case_to_scan(const VariantFile &file, std::vector<std::string> overrides = {})
+  std::unique_ptr<Case<2>> case_to_scan(const ScratchFile &file, std::vector<std::string> overrides = {})
   {
     for (const std::string &text :
          {"Scan/File=" + file.path, std::string("Mesh/Subdivisions=8, 8"), std::string("Inference/Minimum draws=50")})
@@ -56,7 +36,7 @@ namespace
 /// Linear and Gaussian: evidences are known in closed form, and so are their differences; the same numbers with groups.
 BOOST_AUTO_TEST_CASE(evidences_of_a_linear_problem)
 {
-  const VariantFile file(header + "as it is,,\nlonger,0.8,\nnoisier,,0.02\n");
+  const ScratchFile file("scan_variants.csv", header + "as it is,,\nlonger,0.8,\nnoisier,,0.02\n");
   int n_ranks = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
   for (const int groups : {1, n_ranks})
@@ -101,7 +81,8 @@ BOOST_AUTO_TEST_CASE(evidences_of_a_linear_problem)
 /// A variant with hyper-parameters has the evidence of fields and scales together; one that fails does not stop it.
 BOOST_AUTO_TEST_CASE(scales_and_failures)
 {
-  const VariantFile file("name,Hyperparameters/Names,Hyperparameters/sigma/Parameter,Hyperparameters/sigma/lognormal/"
+  const ScratchFile file("scan_variants.csv",
+                         "name,Hyperparameters/Names,Hyperparameters/sigma/Parameter,Hyperparameters/sigma/lognormal/"
                          "Median,Linear solver/Type,Linear solver/Maximum iterations\n"
                          "hopeless,,,,multigrid,1\n"
                          "scales,sigma,Fields/f/spde/Standard deviation,4,,\n");
@@ -128,7 +109,7 @@ BOOST_AUTO_TEST_CASE(mistakes_in_variants_are_named)
 {
   const auto message = [](const std::string &text)
   {
-    const VariantFile file(text);
+    const ScratchFile file("scan_variants.csv", text);
     const auto problem = case_to_scan(file);
     return message_of([&] { read_variants(*problem); });
   };
@@ -149,7 +130,7 @@ BOOST_AUTO_TEST_CASE(mistakes_in_variants_are_named)
                  "it has 1 measurement, but the case has 36");
   CHECK_CONTAINS(message("name,Measurements/u/Held out\nfine,\nodd,value=0.04898263\n"), "line 3, variant “odd”");
   CHECK_CONTAINS(message("name,Measurements/u/Held out\nfine,\nodd,value=0.04898263\n"), "is held out");
-  const VariantFile file(header + "odd,,\n");
+  const ScratchFile file("scan_variants.csv", header + "odd,,\n");
   const auto problem = case_to_scan(file);
   Vector values      = problem->measurements().values();
   values[7] += 0.1;
