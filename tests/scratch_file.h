@@ -13,21 +13,24 @@ namespace varfield::tests
   public:
     ScratchFile(const std::string &name, const std::string &text) : path(std::filesystem::absolute(name).string())
     {
-      int rank = 0;
-      MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-      if (rank == 0)
+      MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+      if (rank_ == 0)
         write_text_file(path, text);
       MPI_Barrier(MPI_COMM_WORLD);
     }
     ~ScratchFile()
     {
       MPI_Barrier(MPI_COMM_WORLD);
-      std::remove(path.c_str());
+      if (rank_ == 0)
+        std::remove(path.c_str());
     }
     ScratchFile(const ScratchFile &)            = delete;
     ScratchFile &operator=(const ScratchFile &) = delete;
 
     const std::string path;
+
+  private:
+    int rank_ = 0;
   };
 } // namespace varfield::tests
 

@@ -7,7 +7,7 @@
 #include <varfield/hyper_inference.h>
 #include <varfield/scan.h>
 
-BOOST_AUTO_TEST_SUITE(model_scan)
+BOOST_AUTO_TEST_SUITE(scan)
 
 using namespace varfield;
 using namespace varfield::tests;
@@ -27,7 +27,7 @@ namespace
   {
     const Silence silence;
     const Report report(problem.groups(), 0.);
-    return scan(problem, read_variants(problem), report);
+    return varfield::scan(problem, read_variants(problem), report);
   }
 
   const std::string header = "name,Fields/f/spde/Correlation length,Measurements/u/gaussian/Standard deviation\n";
