@@ -7,6 +7,7 @@
 #include <varfield/application.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/output.h>
+#include <varfield/scan.h>
 #include <varfield/synthesis.h>
 #include <varfield/text.h>
 #include <varfield/trust.h>
@@ -109,15 +110,11 @@ namespace varfield
         throw UserError(
             "Hyperparameters/Names: chains are for fixed hyper-parameters. Set them to values that a run has "
             "found, and take the names out.");
-      if ((extras.chains || extras.cross_validation) && inference.method == "map")
-        throw UserError(
-            "Inference/Method: “map” has no spread, which chains and cross-validation need. Use “variational” "
-            "or “laplace”.");
-      if (extras.chains && !inference.family->low_rank_correction())
-        throw UserError(
-            "Inference/Family: chains need a family whose covariance is a low-rank correction of the prior's, "
-            "“low rank”, “mean field” or “full”; “" +
-            inference.family.name() + "” is none.");
+      if (extras.chains)
+        inference.require_low_rank("Inference/Family: chains need");
+      if (extras.cross_validation && inference.method == "map")
+        throw UserError("Inference/Method: “map” has no spread, which cross-validation and calibration need. Use "
+                        "“variational” or “laplace”.");
     }
 
     template <int dim>
@@ -260,6 +257,29 @@ namespace varfield
     }
 
     template <int dim>
+    int run_scan(Case<dim> &problem)
+    {
+      problem.check();
+      OutputFolder::check(problem.output(), MPI_COMM_WORLD);
+      problem.build();
+      const auto variants = read_variants(problem);
+      const Report report(problem.groups(), problem.inference().time_budget);
+      print_header(problem, report);
+      report.line("\nscan          " + counted(variants.size(), "variant"));
+      const ModelScan found = scan(problem, variants, report);
+      OutputFolder folder(problem.output(), problem.groups());
+      write_scan(problem, found, folder.path());
+      folder.finish();
+      report.line("");
+      for (const auto &text : found.lines())
+        report.line(text);
+      report.line("\nresults       " + folder.final_path() + "/scan.csv");
+      const bool all = std::all_of(found.variants.begin(), found.variants.end(),
+                                   [](const VariantResult &variant) { return variant.converged; });
+      return found.interrupted ? stopped_early : all ? converged : not_converged;
+    }
+
+    template <int dim>
     int execute_in(const Command &command, const std::vector<Assignment> &assignments)
     {
       auto problem = std::make_unique<Case<dim>>(MPI_COMM_WORLD, assignments);
@@ -278,6 +298,8 @@ namespace varfield
               return run_verification(*problem);
             if (command.action == "calibrate")
               return run_calibration(*problem);
+            if (command.action == "scan")
+              return run_scan(*problem);
             if (command.action == "synthesize")
               return run_synthesis(*problem);
             return run(problem, {command.action == "certify", command.action == "cross-validate"});

@@ -65,7 +65,7 @@ namespace varfield
     struct Trial
     {
       Vector truth, ranks;
-      bool converged = false;
+      bool converged = false, interrupted = false;
     };
 
     template <int dim>
@@ -93,8 +93,10 @@ namespace varfield
         silent.silence();
         const Results<dim> results =
             t.size() > 0 ? infer_with_hyper_parameters(again, {}, silent) : infer(again, silent);
-        trial.converged = results.map.converged && results.optimization.converged;
-        trial.ranks     = ranks_of(results, trial.truth);
+        trial.converged   = results.map.converged && results.optimization.converged;
+        trial.interrupted = results.interrupted;
+        if (!trial.interrupted)
+          trial.ranks = ranks_of(results, trial.truth);
         return trial;
       }
 
@@ -142,8 +144,8 @@ namespace varfield
     const auto own     = problem.for_one_group();
     const Layout &like = own->density().prior().layout();
     const Trials<dim> trials(*own, problem.seed());
-    // Ranks, truths, whether the trial was made, whether it converged.
-    Matrix numbers = Matrix::Zero(n_truths, 2 * n + 2);
+    // Ranks, truths, whether the trial was made, whether it converged, whether it failed.
+    Matrix numbers = Matrix::Zero(n_truths, 2 * n + 3);
     std::string message;
     for (unsigned int first = 0; first < n_truths && !result.interrupted; first += groups.n_groups())
     {
@@ -152,11 +154,12 @@ namespace varfield
         try
         {
           const Trial trial = trials.run(k);
-          numbers.row(k) << trial.ranks.transpose(), trial.truth.transpose(), 1., trial.converged ? 1. : 0.;
+          if (!trial.interrupted)
+            numbers.row(k) << trial.ranks.transpose(), trial.truth.transpose(), 1., trial.converged ? 1. : 0., 0.;
         }
         catch (const ComputationError &)
         {
-          // Counted below.
+          numbers(k, 2 * n + 2) = 1.;
         }
         catch (const UserError &error)
         {
@@ -170,13 +173,13 @@ namespace varfield
     result.ranks  = numbers.leftCols(n);
     result.truths = numbers.middleCols(n, n);
     for (Index k = 0; k < numbers.rows(); ++k)
-      if (numbers(k, 2 * n) == 0.)
-      {
+    {
+      const bool made = numbers(k, 2 * n) > 0.;
+      if (!made)
         result.ranks.row(k).setConstant(not_a_number);
-        ++result.failed;
-      }
-      else if (numbers(k, 2 * n + 1) == 0.)
-        ++result.not_converged;
+      result.failed += numbers(k, 2 * n + 2) > 0.;
+      result.not_converged += made && numbers(k, 2 * n + 1) == 0.;
+    }
     for (Index i = 0; i < n; ++i)
     {
       std::vector<double> ranks;

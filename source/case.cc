@@ -100,6 +100,16 @@ namespace varfield
     optimizer.add_parameters(prm);
   }
 
+  void InferenceSettings::require_low_rank(const std::string &who) const
+  {
+    if (method == "map" || !family->low_rank_correction())
+      throw UserError(who +
+                      " a posterior whose covariance is a low-rank correction of the prior's, which the method “" +
+                      method + "” with the family “" + family.name() +
+                      "” does not give. Use the method “variational” or “laplace” (Inference/Method) and the family "
+                      "“low rank”, “mean field” or “full” (Inference/Family).");
+  }
+
   void CrossValidationSettings::add_parameters(ParameterHandler &prm)
   {
     prm.add_parameter("Column", column,
@@ -119,8 +129,18 @@ namespace varfield
         Patterns::Integer(2));
   }
 
+  void ScanSettings::add_parameters(ParameterHandler &prm)
+  {
+    prm.add_parameter(
+        "File", file,
+        "Variants of this case that “varfield scan” compares: a CSV table with the column “name” and one column for "
+        "each entry that changes, such as “Fields/log T/spde/Correlation length”. An empty cell changes nothing.",
+        Patterns::FileName());
+  }
+
   template <int dim>
-  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments) : world_(world), assignments_(assignments)
+  Case<dim>::Case(MPI_Comm world, const std::vector<Assignment> &assignments)
+      : world_(world), assignments_(assignments), given_(assignments)
   {
     declare(assignments);
     apply_assignments(assignments, prm_);
@@ -222,6 +242,9 @@ namespace varfield
     prm_.enter_subsection("Calibration");
     calibration_.add_parameters(prm_);
     prm_.leave_subsection();
+    prm_.enter_subsection("Scan");
+    scan_.add_parameters(prm_);
+    prm_.leave_subsection();
     prm_.enter_subsection("Certification");
     certification_.add_parameters(prm_);
     prm_.leave_subsection();
@@ -273,25 +296,17 @@ namespace varfield
       throw UserError("Inference/Family: the family “" + inference_.family.name() +
                       "” cannot take the curvature at the MAP point, which “Method = laplace” asks for. Use another "
                       "family, such as “low rank”.");
-    if (adaptive_refinement_.cycles > 0 && adaptive_refinement_.indicator->needs_posterior() &&
-        (inference_.method == "map" || !inference_.family->low_rank_correction()))
-      throw UserError("Mesh/Adaptive refinement/Indicator: “" + adaptive_refinement_.indicator.name() +
-                      "” needs a posterior with a low-rank correction of the prior, which the method “" +
-                      inference_.method + "” with the family “" + inference_.family.name() +
-                      "” does not give. Use the indicator “state error”, or the family “low rank”.");
+    if (adaptive_refinement_.cycles > 0 && adaptive_refinement_.indicator->needs_posterior())
+      inference_.require_low_rank("Mesh/Adaptive refinement/Indicator: unlike “state error”, “" +
+                                  adaptive_refinement_.indicator.name() + "” needs");
     hyper_.check(prm_, dim);
     if (hyper_.size() > 0 && (inference_.method == "map" || certification_.enabled || adaptive_refinement_.cycles > 0))
       throw UserError(
           "Hyperparameters/Names: hyper-parameters are inferred with the methods “variational” and “laplace”, "
           "without adaptive refinement of the mesh and without chains (Certification/Enabled).");
     certification_.check();
-    if (certification_.enabled && (inference_.method == "map" || !inference_.family->low_rank_correction()))
-      throw UserError(
-          "Certification/Enabled: chains need a posterior whose covariance is a low-rank correction of the "
-          "prior's, which the method “" +
-          inference_.method + "” with the family “" + inference_.family.name() +
-          "” does not give. Use the method “variational” or “laplace” and the family “low rank”, “mean field” "
-          "or “full”.");
+    if (certification_.enabled)
+      inference_.require_low_rank("Certification/Enabled: chains need");
     const unsigned int n_ranks = Utilities::MPI::n_mpi_processes(world_);
     if (n_groups_ > 0 && n_ranks % n_groups_ != 0)
       throw UserError("Parallel/Sample groups: has to divide the number of ranks, but there " +
@@ -431,6 +446,7 @@ namespace varfield
       assignments.push_back(parse_override(text));
     auto result = std::make_unique<Case>(world_, assignments);
     result->check();
+    result->given_ = given_;
     result->mesh_.load(world_);
     result->refined_cells_ = refined_cells_;
     result->memory_        = memory_;
@@ -453,6 +469,14 @@ namespace varfield
   }
 
   template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::variant(const std::vector<Assignment> &changes) const
+  {
+    auto assignments = given_;
+    assignments.insert(assignments.end(), changes.begin(), changes.end());
+    return std::make_unique<Case>(world_, assignments);
+  }
+
+  template <int dim>
   void Case<dim>::set_measured(const Vector &values)
   {
     measured_ = values;
@@ -471,7 +495,8 @@ namespace varfield
   std::unique_ptr<Case<dim>> Case<dim>::rebuilt(unsigned int max_level,
                                                 std::vector<std::vector<CellId>> refined_cells) const
   {
-    auto result = std::make_unique<Case>(world_, assignments_);
+    auto result    = std::make_unique<Case>(world_, assignments_);
+    result->given_ = given_;
     result->check();
     result->mesh_.load(world_);
     result->refined_cells_ = std::move(refined_cells);
@@ -480,6 +505,7 @@ namespace varfield
     result->build_on(groups_, true, max_level);
     if (measured_)
       result->set_measured(*measured_);
+    result->use_measurements(measurements_->used());
     return result;
   }
 

@@ -3,6 +3,7 @@
 #include <limits>
 #include <varfield/chain_checkpoint.h>
 #include <varfield/chains.h>
+#include <varfield/collective.h>
 #include <varfield/exceptions.h>
 
 namespace varfield
@@ -124,7 +125,9 @@ namespace varfield
             progress_(progress),
             q_(q),
             n_numbers_(static_cast<Index>(watch.names().size())),
-            cost_at_start_(density.cost())
+            judged_(first_rows(watch.layout(), watch.n_judged())),
+            cost_at_start_(density.cost()),
+            next_look_(settings.minimum)
       {
       }
 
@@ -146,6 +149,11 @@ namespace varfield
       }
 
     private:
+      static Layout first_rows(const Layout &layout, Index n)
+      {
+        const auto &keys = layout.keys();
+        return Layout(layout.comm(), std::vector<std::uint64_t>(keys.begin(), keys.begin() + n));
+      }
       const SampleGroups &groups() const { return density_.groups(); }
       const Sampler &sampler() const { return *settings_.sampler; }
       DrawKey key(const Chain &chain, unsigned int iteration) const
@@ -170,7 +178,8 @@ namespace varfield
         if (settings_.checkpoint.empty())
           return false;
         const GaussianPrior &prior = q_.prior();
-        auto saved = load_chains(settings_.checkpoint, groups(), prior.layout(), watch_.layout(), description());
+        auto saved =
+            load_chains(settings_.checkpoint, groups(), {prior.layout(), watch_.layout(), judged_}, description());
         if (!saved)
           return false;
         const MultiVector modes = saved->reference.rightCols(saved->reference.cols() - 1);
@@ -180,8 +189,10 @@ namespace varfield
         iteration_ = saved->iteration;
         n_draws_   = saved->draws;
         thinning_  = saved->thinning;
+        next_look_ = saved->next_look;
         const ReferencedDensity density(density_, q_);
         bool solved = true;
+        std::string message;
         groups().together(
             [&]
             {
@@ -193,6 +204,8 @@ namespace varfield
                 if (!at)
                   break;
                 chain.at = *at;
+                if (message.empty())
+                  message = other_density(settings_.checkpoint, from, at->potential, at->log_weight + at->potential);
                 watch_.evaluate(chain.at.m, chain.numbers, chain.values);
                 chain.moments = std::move(from.moments);
                 for (Index i = 0; i < from.trace.rows(); ++i)
@@ -205,6 +218,7 @@ namespace varfield
                 chains_.push_back(std::move(chain));
               }
             });
+        throw_together(message, groups().world());
         if (groups().sum(solved ? 0. : 1.) > 0.)
           throw ComputationError("The model cannot be solved where the chains of " + settings_.checkpoint + " ended.");
         return true;
@@ -219,21 +233,31 @@ namespace varfield
         run.iteration = iteration_;
         run.draws     = n_draws_;
         run.thinning  = thinning_;
+        run.next_look = next_look_;
         run.factor    = q_.factor();
         run.reference.resize(q_.mean().size(), 1 + q_.rank());
         run.reference << q_.mean(), *q_.modes();
         for (const Chain &chain : chains_)
         {
-          SavedChain saved{chain.id, chain.step, chain.accepted, chain.proposals, chain.failed, chain.at.m,
-                           {},       {},         *chain.moments};
+          SavedChain saved{chain.id,
+                           chain.step,
+                           chain.accepted,
+                           chain.proposals,
+                           chain.failed,
+                           chain.at.potential,
+                           chain.at.log_weight + chain.at.potential,
+                           chain.at.m,
+                           {},
+                           {},
+                           *chain.moments};
           saved.trace = Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
               chain.trace.data(), n_draws_, n_numbers_);
-          saved.kept.resize(chain.values.size(), static_cast<Index>(chain.kept.size()));
+          saved.kept.resize(judged_.n_local(), static_cast<Index>(chain.kept.size()));
           for (Index k = 0; k < saved.kept.cols(); ++k)
             saved.kept.col(k) = chain.kept[static_cast<std::size_t>(k)];
           run.own.push_back(std::move(saved));
         }
-        save_chains(settings_.checkpoint, groups(), q_.prior().layout(), watch_.layout(), run);
+        save_chains(settings_.checkpoint, groups(), {q_.prior().layout(), watch_.layout(), judged_}, run);
         last_saved_ = Clock::now();
       }
 
@@ -324,7 +348,7 @@ namespace varfield
         chain.moments->add(chain.values);
         chain.trace.insert(chain.trace.end(), chain.numbers.begin(), chain.numbers.end());
         if (draw % thinning_ == 0)
-          chain.kept.push_back(chain.values);
+          chain.kept.push_back(chain.values.head(judged_.n_local()));
       }
 
       /// Progress for the reader; whether to stop.
@@ -424,22 +448,33 @@ namespace varfield
           groups().broadcast(shift);
           const Eigen::LLT<Matrix> cholesky(blended);
           if (cholesky.info() == Eigen::Success)
-            q_ = q_.with(q_.mean() + product(q_.modes(), weight * shift), cholesky.matrixL());
+            take_reference(q_.with(q_.mean() + product(q_.modes(), weight * shift), cholesky.matrixL()));
         }
         const double step = common_step();
+        for (Chain &chain : chains_)
+        {
+          chain.adaptation.restart(step);
+          chain.step = step;
+        }
+      }
+
+      /// The points of all chains relative to another q; where the model fails at one of them, the old q stays.
+      void take_reference(FrozenGaussian q)
+      {
+        const ReferencedDensity density(density_, q);
+        std::vector<ChainPoint> points;
         groups().together(
             [&]
             {
-              const ReferencedDensity density(density_, q_);
-              for (Chain &chain : chains_)
-              {
-                // Weights are relative to q.
+              for (const Chain &chain : chains_)
                 if (auto again = density.at(chain.at.m, sampler().needs_gradient()))
-                  chain.at = std::move(*again);
-                chain.adaptation.restart(step);
-                chain.step = step;
-              }
+                  points.push_back(std::move(*again));
             });
+        if (groups().sum(points.size() < chains_.size() ? 1. : 0.) > 0.)
+          return;
+        for (std::size_t c = 0; c < chains_.size(); ++c)
+          chains_[c].at = std::move(points[c]);
+        q_ = std::move(q);
       }
 
       /// Sums are those around one point for all chains.
@@ -460,23 +495,24 @@ namespace varfield
 
       void sample()
       {
-        unsigned int next = settings_.minimum;
-        const auto cap    = std::max(5u, settings_.kept / settings_.chains);
         while (!result_.interrupted && !result_.converged && n_draws_ < settings_.maximum)
         {
-          if (next > n_draws_)
-            advance_to(iteration_ + std::min(next, settings_.maximum) - n_draws_, false);
-          thin(cap);
-          next = n_draws_ + std::max(100u, n_draws_ / 4);
+          thin(next_look_);
+          if (next_look_ > n_draws_)
+            advance_to(iteration_ + std::min(next_look_, settings_.maximum) - n_draws_, false);
+          // A run that was stopped before goes on to the same look.
+          if (n_draws_ >= next_look_)
+            next_look_ = n_draws_ + std::max(100u, n_draws_ / 4);
           if (n_draws_ >= 100)
             judge();
         }
       }
 
-      /// Halves the kept draws until there are no more than `cap` of each chain.
-      void thin(unsigned int cap)
+      /// Halves the kept draws until there will be no more of each chain than are wanted when it has made `draws`.
+      void thin(unsigned int draws)
       {
-        while (!chains_.empty() && chains_.front().kept.size() > cap)
+        const auto most = std::max(5u, settings_.kept / settings_.chains);
+        while (draws / thinning_ > most)
         {
           thinning_ *= 2;
           for (Chain &chain : chains_)
@@ -552,21 +588,16 @@ namespace varfield
         const double n     = static_cast<double>(draws.size());
         result.deviation   = std::sqrt((draws.array() - result.mean).square().sum() / (n - 1.));
         result.mean_error  = result.deviation / std::sqrt(result.convergence.ess_mean);
-        std::vector<double> values(draws.data(), draws.data() + draws.size());
-        std::sort(values.begin(), values.end());
+        const std::vector<double> values(draws.data(), draws.data() + draws.size());
         for (std::size_t i = 0; i < quantile_levels.size(); ++i)
-        {
-          const double place  = quantile_levels[i] * (n - 1.);
-          const auto below    = static_cast<std::size_t>(place);
-          const auto above    = std::min(below + 1, values.size() - 1);
-          result.quantiles[i] = values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
-        }
+          result.quantiles[i] = quantile(values, quantile_levels[i]);
         return result;
       }
 
       void finish()
       {
         result_.chains = settings_.chains;
+        result_.modes  = static_cast<unsigned int>(std::min<std::size_t>(modes_.size(), settings_.chains / 2));
         save();
         if (n_draws_ < 100)
         {
@@ -589,7 +620,7 @@ namespace varfield
       {
         // Chains of all groups kept the same iterations.
         const Index per_chain = chains_.empty() ? 0 : static_cast<Index>(chains_.front().kept.size());
-        result_.kept          = MultiVector::Zero(watch_.layout().n_local(), per_chain * settings_.chains);
+        result_.kept          = MultiVector::Zero(judged_.n_local(), per_chain * settings_.chains);
         for (const Chain &chain : chains_)
           for (Index k = 0; k < per_chain; ++k)
             result_.kept.col(chain.id * per_chain + k) = chain.kept[static_cast<std::size_t>(k)];
@@ -607,12 +638,14 @@ namespace varfield
       const std::function<bool(const ChainProgress &)> &progress_;
       FrozenGaussian q_; ///< the reference, adapted in warm-up
       const Index n_numbers_;
+      const Layout judged_; ///< of the values that are kept
       const Cost cost_at_start_;
       std::vector<Chain> chains_;                ///< of this group
       unsigned int iteration_ = 0, n_draws_ = 0; ///< of each chain: all, and those that count
       using Clock                   = std::chrono::steady_clock;
       Clock::time_point last_saved_ = Clock::now();
       unsigned int thinning_        = 1;
+      unsigned int next_look_; ///< draws at which the chains are judged
       ChainResults result_;
     };
   } // namespace

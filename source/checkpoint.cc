@@ -150,9 +150,13 @@ namespace varfield
     std::string begin(columns_begin.size(), ' '), message;
     in.read(begin.data(), static_cast<std::streamsize>(begin.size()));
     std::uint64_t sizes[2] = {0, 0};
+    std::error_code error;
     in.read(reinterpret_cast<char *>(sizes), sizeof(sizes));
     if (!in || begin != columns_begin)
       message = path + ": cannot be read as a file of columns.";
+    else if (std::filesystem::file_size(path, error) !=
+             columns_begin.size() + sizeof(sizes) + 8 * sizes[0] * (1 + sizes[1]))
+      message = path + ": is damaged: it has not the length that its beginning announces.";
     else if (static_cast<Index>(sizes[0]) != layout.n_global())
       message = path + ": has " + std::to_string(sizes[0]) + " rows, but the case has " +
                 std::to_string(layout.n_global()) + ": it is from another mesh or other fields.";

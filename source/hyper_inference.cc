@@ -21,45 +21,6 @@ namespace varfield
   {
     constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
-    /// Points around a peak of unit width: what a Gaussian asks for, and a little further out.
-    std::vector<Vector> design_around_zero(Index dim)
-    {
-      std::vector<Vector> points{Vector::Zero(dim)};
-      if (dim == 1)
-      {
-        for (double z = 0.7; z < 3.; z += 0.7)
-          for (const double side : {-1., 1.})
-            points.push_back(Vector::Constant(1, side * z));
-        return points;
-      }
-      for (Index i = 0; i < dim; ++i)
-        for (const double z : {-2.6, -1.3, 1.3, 2.6})
-          points.push_back(z * Vector::Unit(dim, i));
-      for (unsigned int corner = 0; corner < (1u << dim); ++corner)
-      {
-        Vector x(dim);
-        for (Index i = 0; i < dim; ++i)
-          x[i] = (corner >> i & 1u) != 0u ? 1. : -1.;
-        points.push_back(2.1 / std::sqrt(double(dim)) * x);
-      }
-      return points;
-    }
-
-    /// A regular grid over [−4, 4]^dim.
-    Matrix grid_of(Index dim)
-    {
-      static const Index numbers[] = {0, 401, 81, 33, 19};
-      const Index n                = numbers[dim];
-      Index all                    = 1;
-      for (Index i = 0; i < dim; ++i)
-        all *= n;
-      Matrix grid(dim, all);
-      for (Index g = 0; g < all; ++g)
-        for (Index i = 0, rest = g; i < dim; ++i, rest /= n)
-          grid(i, g) = -4. + 8. * static_cast<double>(rest % n) / static_cast<double>(n - 1);
-      return grid;
-    }
-
     double weighted_quantile(const Vector &values, const Vector &mass, double p)
     {
       std::vector<Index> order(static_cast<std::size_t>(values.size()));
@@ -158,6 +119,12 @@ namespace varfield
           {
             evaluation.elbo = minus_infinity;
           }
+          catch (const UserError &)
+          {
+            // The values of the file are the user's; others may be impossible together (a matrix with two of them).
+            if (evaluations_.empty())
+              throw;
+          }
         std::ostringstream line;
         line << std::setw(12) << evaluations_.size() + 1;
         for (Index i = 0; i < t.size(); ++i)
@@ -177,7 +144,7 @@ namespace varfield
 
       void design(const Peak &peak)
       {
-        for (const Vector &z : design_around_zero(hyper_.size()))
+        for (const Vector &z : central_composite_design(hyper_.size()))
           height_at(from_unit(peak, z));
       }
 
@@ -192,11 +159,13 @@ namespace varfield
         return result;
       }
 
-      /// The surface over the grid, and where it is known least for its mass one point after the other.
+      /// The surface over the points of a cubature, and where it is known least for its height one evaluation after the
+      /// other.
       void integrate(const Peak &peak)
       {
         const Index dim_t = hyper_.size();
-        const Matrix grid = grid_of(dim_t);
+        const Cubature cubature(dim_t);
+        const Matrix &grid = cubature.points;
         for (Index extra = 0; extra <= 2 * dim_t; ++extra)
         {
           const auto points = usable();
@@ -212,7 +181,7 @@ namespace varfield
             if (!interrupted_)
               throw ComputationError("Hyperparameters: too few values at which the inference succeeds.");
             return describe({evaluations_[highest()].t, Matrix::Identity(dim_t, dim_t)}, Matrix::Zero(dim_t, 1),
-                            Vector::Ones(1), 0., 1.);
+                            Vector::Ones(1), 0.);
           }
           const ResponseSurface surface(at, heights, original_->inference().elbo_error);
           Vector values(grid.cols()), gap(grid.cols());
@@ -221,22 +190,22 @@ namespace varfield
             values[g] = surface(grid.col(g));
             gap[g]    = (at.colwise() - grid.col(g)).colwise().squaredNorm().minCoeff();
           }
-          const double top = values.maxCoeff();
-          Vector mass      = (values.array() - top).exp();
-          const double sum = mass.sum();
-          mass /= sum;
-          Index worst        = 0;
-          const double least = mass.cwiseProduct(gap).maxCoeff(&worst) / mass.maxCoeff();
+          const double top     = values.maxCoeff();
+          const Vector density = (values.array() - top).exp();
+          Index worst          = 0;
+          const double least   = density.cwiseProduct(gap).maxCoeff(&worst);
           if (extra == 2 * dim_t || least < 0.3 || interrupted_)
           {
-            describe(peak, grid, mass, top, sum);
+            const Vector mass = density.cwiseProduct(cubature.weights);
+            describe(peak, grid, mass / mass.sum(), top + std::log(mass.sum()));
             return;
           }
           height_at(from_unit(peak, grid.col(worst)));
         }
       }
 
-      void describe(const Peak &peak, const Matrix &grid, const Vector &mass, double top, double sum)
+      /// `log_integral`: of exp(height) in unit coordinates.
+      void describe(const Peak &peak, const Matrix &grid, const Vector &mass, double log_integral)
       {
         const Index dim_t = hyper_.size();
         HyperPosterior &q = posterior_;
@@ -244,10 +213,8 @@ namespace varfield
         q.grid.resize(dim_t, grid.cols());
         for (Index g = 0; g < grid.cols(); ++g)
           q.grid.col(g) = from_unit(peak, grid.col(g));
-        // A cell in log θ is one in unit coordinates over the root of the determinant of the precision.
-        const double cell = 8. / std::max(1., std::pow(double(grid.cols()), 1. / double(dim_t)) - 1.);
-        q.log_evidence    = top + std::log(sum) + double(dim_t) * std::log(cell) -
-                         peak.precision.llt().matrixLLT().diagonal().array().log().sum();
+        // A volume in log θ is one in unit coordinates over the root of the determinant of the precision.
+        q.log_evidence    = log_integral - peak.precision.llt().matrixLLT().diagonal().array().log().sum();
         const Vector mean = q.grid * mass;
         const Matrix rest = q.grid.colwise() - mean;
         Matrix covariance = rest * mass.asDiagonal() * rest.transpose();

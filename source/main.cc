@@ -28,6 +28,7 @@ namespace
          "Run, then predict each fold of the measurements from the others, and score the predictions"},
         {"calibrate",
          "Infer from data simulated from many draws of the prior, and rank the truths in their posteriors"},
+        {"scan", "Infer by several models, the variants in the table Scan/File, and compare their evidence"},
         {"check", "Read and validate everything, build mesh, prior and observation operator, run nothing"},
         {"verify", "Check derivatives and symmetries of the case"},
         {"synthesize", "Make synthetic measurements from a truth or a draw of the prior"},

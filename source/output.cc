@@ -551,7 +551,7 @@ namespace varfield
                                {"seconds", results.seconds}};
       summary["memory"]     = memory_as_json(problem);
       summary["stages"]     = stages_as_json();
-      summary["parameters"] = parameters_as_json(problem.parameters());
+      summary["parameters"] = parameters_as_json(problem.as_given()->parameters());
       return summary;
     }
   } // namespace
@@ -579,6 +579,7 @@ namespace varfield
       write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
     }
     const auto summary = as_json(problem, results, trust, exit_code); // collective
+    const auto given   = problem.as_given();
     if (!problem.groups().is_root())
       return;
     write_text_file(path + "posterior.pvd", posterior_record);
@@ -599,50 +600,83 @@ namespace varfield
       write_cross_validation(path, problem, *results.cross_validation);
     if (!results.quantities.empty())
       write_quantities(path, results.quantities);
-    write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
+    write_text_file(path + "parameters.prm", parameters_as_used(given->parameters()));
     write_text_file(path + "summary.json", summary.dump(2) + "\n");
   }
+
+  namespace
+  {
+    /// What is common to the summaries of many inferences; with parameters.prm.
+    template <int dim>
+    void write_summary(const Case<dim> &problem, const nlohmann::ordered_json &found, const std::string &path)
+    {
+      nlohmann::ordered_json summary{{"case", problem.title()}, {"version", version}, {"git_commit", git_commit}};
+      summary.update(found);
+      summary["parameters"] = parameters_as_json(problem.parameters());
+      write_text_file(path + "summary.json", summary.dump(2) + "\n");
+      write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
+    }
+
+    /// Files by the root rank: what goes wrong is thrown on all.
+    void on_root_rank(const SampleGroups &groups, const std::function<void()> &write)
+    {
+      std::string message;
+      if (groups.is_root())
+        try
+        {
+          write();
+        }
+        catch (const std::runtime_error &error)
+        {
+          message = error.what();
+        }
+      if (Utilities::MPI::max(message.empty() ? 0 : 1, groups.world()) > 0)
+        throw ComputationError(message);
+    }
+  } // namespace
 
   template <int dim>
   void write_calibration(const Case<dim> &problem, const Calibration &found, const std::string &path)
   {
-    std::string message;
-    if (problem.groups().is_root())
-      try
-      {
-        std::vector<std::string> names{"truth"};
-        for (const char *kind : {"rank ", "value "})
-          for (const std::string &name : found.names)
-            names.push_back(kind + name);
-        std::vector<std::vector<Cell>> rows;
-        for (Index k = 0; k < found.ranks.rows(); ++k)
-        {
-          std::vector<Cell> row{k};
-          for (const Matrix *numbers : {&found.ranks, &found.truths})
-            for (Index i = 0; i < numbers->cols(); ++i)
-              row.push_back((*numbers)(k, i));
-          rows.push_back(row);
-        }
-        write_csv(path + "calibration.csv", names, rows);
-        nlohmann::ordered_json summary{{"case", problem.title()},  {"version", version},
-                                       {"git_commit", git_commit}, {"truths", found.ranks.rows()},
-                                       {"failed", found.failed},   {"not_converged", found.not_converged}};
-        for (std::size_t i = 0; i < found.names.size(); ++i)
-          summary["quantities"].push_back({{"name", found.names[i]},
-                                           {"p_value", found.uniformity[i].p_value},
-                                           {"coverage50", found.uniformity[i].coverage50},
-                                           {"coverage80", found.uniformity[i].coverage80},
-                                           {"coverage95", found.uniformity[i].coverage95}});
-        summary["parameters"] = parameters_as_json(problem.parameters());
-        write_text_file(path + "summary.json", summary.dump(2) + "\n");
-        write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
-      }
-      catch (const std::runtime_error &error)
-      {
-        message = error.what();
-      }
-    if (Utilities::MPI::max(message.empty() ? 0 : 1, problem.groups().world()) > 0)
-      throw ComputationError(message);
+    on_root_rank(problem.groups(),
+                 [&]
+                 {
+                   std::vector<std::string> names{"truth"};
+                   for (const char *kind : {"rank ", "value "})
+                     for (const std::string &name : found.names)
+                       names.push_back(kind + name);
+                   std::vector<std::vector<Cell>> rows;
+                   for (Index k = 0; k < found.ranks.rows(); ++k)
+                   {
+                     std::vector<Cell> row{k};
+                     for (const Matrix *numbers : {&found.ranks, &found.truths})
+                       for (Index i = 0; i < numbers->cols(); ++i)
+                         row.push_back((*numbers)(k, i));
+                     rows.push_back(row);
+                   }
+                   write_csv(path + "calibration.csv", names, rows);
+                   nlohmann::ordered_json summary{{"truths", found.ranks.rows()},
+                                                  {"failed", found.failed},
+                                                  {"not_converged", found.not_converged}};
+                   for (std::size_t i = 0; i < found.names.size(); ++i)
+                     summary["quantities"].push_back({{"name", found.names[i]},
+                                                      {"p_value", found.uniformity[i].p_value},
+                                                      {"coverage50", found.uniformity[i].coverage50},
+                                                      {"coverage80", found.uniformity[i].coverage80},
+                                                      {"coverage95", found.uniformity[i].coverage95}});
+                   write_summary(problem, summary, path);
+                 });
+  }
+
+  template <int dim>
+  void write_scan(const Case<dim> &problem, const ModelScan &found, const std::string &path)
+  {
+    on_root_rank(problem.groups(),
+                 [&]
+                 {
+                   write_csv(path + "scan.csv", ModelScan::column_names(), found.rows());
+                   write_summary(problem, {{"variants", found.variants.size()}}, path);
+                 });
   }
 
   namespace
@@ -770,6 +804,8 @@ namespace varfield
                                  const std::string &, int);
   template std::vector<std::string> summary_lines<2>(const Case<2> &, const Results<2> &);
   template std::vector<std::string> summary_lines<3>(const Case<3> &, const Results<3> &);
+  template void write_scan<2>(const Case<2> &, const ModelScan &, const std::string &);
+  template void write_scan<3>(const Case<3> &, const ModelScan &, const std::string &);
   template void write_calibration<2>(const Case<2> &, const Calibration &, const std::string &);
   template void write_calibration<3>(const Case<3> &, const Calibration &, const std::string &);
 } // namespace varfield

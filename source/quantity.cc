@@ -65,6 +65,19 @@ namespace varfield
   }
 
   template <int dim>
+  unsigned int component_of(const ForwardModel<dim> &model, const std::string &name, const std::string &section)
+  {
+    const auto names = model.state_names();
+    if (name.empty() && names.size() == 1)
+      return 0;
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end())
+      throw UserError(section + "/Component: has to be one of " + join(names) + ", but found “" + name + "”" +
+                      did_you_mean(name, names) + ".");
+    return static_cast<unsigned int>(found - names.begin());
+  }
+
+  template <int dim>
   void QuantitySource<dim>::add_parameters(ParameterHandler &prm)
   {
     prm.add_parameter("Of", of_, "The name of a field, or “state”.");
@@ -91,16 +104,8 @@ namespace varfield
     }
     if (!is_state())
       return;
-    experiment_      = experiment_of(model, normalize(experiment_name_), section);
-    const auto names = model.state_names();
-    const auto found = std::find(names.begin(), names.end(), normalize(component_name_));
-    if (component_name_.empty() && names.size() == 1)
-      component_ = 0;
-    else if (found == names.end())
-      throw UserError(section + "/Component: has to be one of " + join(names) + ", but found “" + component_name_ +
-                      "”" + did_you_mean(component_name_, names) + ".");
-    else
-      component_ = static_cast<unsigned int>(found - names.begin());
+    experiment_ = experiment_of(model, normalize(experiment_name_), section);
+    component_  = component_of(model, normalize(component_name_), section);
   }
 
   template <int dim>
@@ -145,4 +150,6 @@ namespace varfield
   template class QuantitySource<3>;
   template unsigned int experiment_of(const ForwardModel<2> &, const std::string &, const std::string &);
   template unsigned int experiment_of(const ForwardModel<3> &, const std::string &, const std::string &);
+  template unsigned int component_of(const ForwardModel<2> &, const std::string &, const std::string &);
+  template unsigned int component_of(const ForwardModel<3> &, const std::string &, const std::string &);
 } // namespace varfield

@@ -1,3 +1,6 @@
+#include <boost/math/special_functions/erf.hpp>
+
+#include <bitset>
 #include <cmath>
 #include <varfield/response_surface.h>
 
@@ -76,6 +79,54 @@ namespace varfield
     for (Index k = 0; k < points_.cols(); ++k)
       value += weights_[k] * kernel(x, points_.col(k));
     return value;
+  }
+
+  std::vector<Vector> central_composite_design(Index dim)
+  {
+    std::vector<Vector> points{Vector::Zero(dim)};
+    if (dim == 1)
+    {
+      for (double z = 0.7; z < 3.; z += 0.7)
+        for (const double side : {-1., 1.})
+          points.push_back(Vector::Constant(1, side * z));
+      return points;
+    }
+    for (Index i = 0; i < dim; ++i)
+      for (const double z : {-2.6, -1.3, 1.3, 2.6})
+        points.push_back(z * Vector::Unit(dim, i));
+    // Sign i of a corner is the parity of the bits that it has in common with number i; resolution V.
+    static constexpr unsigned int patterns[] = {1, 2, 4, 8, 15, 16, 32, 51};
+    static constexpr unsigned int corners[]  = {1, 2, 4, 8, 16, 16, 32, 64, 64};
+    const double radius                      = std::max(2.1, 1.05 * std::sqrt(double(dim)));
+    for (unsigned int corner = 0; corner < corners[dim]; ++corner)
+    {
+      Vector x(dim);
+      for (Index i = 0; i < dim; ++i)
+        x[i] = std::bitset<8>(corner & patterns[i]).count() % 2 == 0 ? 1. : -1.;
+      points.push_back(radius / std::sqrt(double(dim)) * x);
+    }
+    return points;
+  }
+
+  Cubature::Cubature(Index dim)
+  {
+    constexpr double width = 1.5, limit = 4.;
+    const Index n = dim == 1 ? 5000 : 20000;
+    double ratio  = 1.5; // x^(dim + 1) = x + 1
+    for (int i = 0; i < 100; ++i)
+      ratio = std::pow(1. + ratio, 1. / (double(dim) + 1.));
+    const double inside = std::erf(limit / (width * M_SQRT2));
+    points.resize(dim, n);
+    weights = Vector::Constant(n, std::pow(inside * width * std::sqrt(2. * M_PI), double(dim)) / double(n));
+    for (Index k = 0; k < n; ++k)
+    {
+      for (Index i = 0; i < dim; ++i)
+      {
+        const double place = 0.5 + double(k + 1) * std::pow(ratio, -double(i + 1)), u = place - std::floor(place);
+        points(i, k) = width * M_SQRT2 * boost::math::erf_inv(inside * (2. * u - 1.));
+      }
+      weights[k] *= std::exp(0.5 * points.col(k).squaredNorm() / (width * width));
+    }
   }
 
   Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing,

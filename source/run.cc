@@ -415,22 +415,19 @@ namespace varfield
             result.k = tail_shape(averages.log_weights, draws.col(i));
           }
           if (results_.corrected)
-            take_from_chains(result);
+            take_from_chains(results_.certificate->chains.numbers[first_quantity + static_cast<std::size_t>(i)],
+                             result);
           results_.quantities.push_back(std::move(result));
         }
       }
 
-      void take_from_chains(QuantityResult &result) const
+      static void take_from_chains(const NumberSummary &number, QuantityResult &result)
       {
-        for (const NumberSummary &number : results_.certificate->chains.numbers)
-          if (number.name == result.name)
-          {
-            result.variational = {result.mean, result.deviation};
-            result.mean        = number.mean;
-            result.deviation   = number.deviation;
-            result.mean_error  = number.mean_error;
-            result.quantiles   = number.quantiles;
-          }
+        result.variational = {result.mean, result.deviation};
+        result.mean        = number.mean;
+        result.deviation   = number.deviation;
+        result.mean_error  = number.mean_error;
+        result.quantiles   = number.quantiles;
       }
 
       /// The inference again without each fold, from the MAP point and with what is set up.

@@ -14,16 +14,17 @@ namespace varfield
         auto solved = density_.potential_and_gradient(m);
         if (!solved)
           return {};
-        result.log_weight = q_.log_ratio(m) - solved->first;
-        result.gradient   = q_.log_ratio_gradient(m) - solved->second;
+        result.potential = solved->first;
+        result.gradient  = q_.log_ratio_gradient(m) - solved->second;
       }
       else
       {
         const auto potential = density_.potential(m);
         if (!potential)
           return {};
-        result.log_weight = q_.log_ratio(m) - *potential;
+        result.potential = *potential;
       }
+      result.log_weight = q_.log_ratio(m) - result.potential;
     }
     catch (const ComputationError &)
     {

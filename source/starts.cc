@@ -22,6 +22,8 @@ namespace varfield
     for (const SearchEnd &end : ends)
       if (end.converged && !is_same(end))
         best = std::min(best, end.objective - objective);
+    if (before && !is_same(*before))
+      best = std::min(best, before->objective - objective);
     return best;
   }
 
@@ -89,8 +91,8 @@ namespace varfield
       // A search that ended at the point found is now elsewhere.
       for (unsigned int k = 0; k < n; ++k)
         result.ends[k].distance = distance(ends.col(k), points[0].second);
-      result.ends.push_back(
-          {true, points[static_cast<std::size_t>(best - points.begin())].first, distance(found, points[0].second)});
+      const auto &before = points[static_cast<std::size_t>(best - points.begin())];
+      result.before      = SearchEnd{true, before.first, distance(found, points[0].second)};
     }
     std::stable_sort(points.begin() + 1, points.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
     for (std::size_t i = 1; i < points.size(); ++i)

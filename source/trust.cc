@@ -209,7 +209,12 @@ namespace varfield
               std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
                   " ended at other points, the best of them " + rounded(difference, 3) + " nat below that of this run" +
                   (starts.better ? ", which they have found" : "") +
-                  (settled ? "; chains begun there and here have come to agree" : ""),
+                  (settled ? "; chains begun at " +
+                                 (results_.certificate->chains.modes < starts.elsewhere.size()
+                                      ? "the best " + std::to_string(results_.certificate->chains.modes) + " of these"
+                                      : std::string("these")) +
+                                 " and here have come to agree"
+                           : ""),
               difference < 5.
                   ? "the posterior has several modes of like weight, of which this answer shows one: “varfield "
                     "certify” begins chains at each"

@@ -1,5 +1,6 @@
 // ranks: 1 2
 #include "dense_models.h"
+#include "messages.h"
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -181,25 +182,51 @@ BOOST_AUTO_TEST_CASE(exact_posterior_from_a_wrong_reference)
   }
 }
 
-/// A run that is stopped and gone on with, in another number of groups where there are two ranks, ends as one in one
-/// go.
-BOOST_AUTO_TEST_CASE(chains_go_on_from_a_checkpoint)
+namespace
 {
-  const std::string folder = std::filesystem::absolute("chains_checkpoint").string();
-  int rank                 = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  const auto clean = [&]
+  /// A folder that is not there before and after.
+  class CheckpointFolder
   {
-    MPI_Barrier(MPI_COMM_WORLD);
-    if (rank == 0)
-      std::filesystem::remove_all(folder);
-    MPI_Barrier(MPI_COMM_WORLD);
+  public:
+    CheckpointFolder() { clean(); }
+    ~CheckpointFolder() { clean(); }
+    /// On the first rank.
+    template <typename Action>
+    static void alone(const Action &action)
+    {
+      int rank = 0;
+      MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+      MPI_Barrier(MPI_COMM_WORLD);
+      if (rank == 0)
+        action();
+      MPI_Barrier(MPI_COMM_WORLD);
+    }
+    const std::string path = std::filesystem::absolute("chains_checkpoint").string();
+
+  private:
+    void clean() const
+    {
+      alone([this] { std::filesystem::remove_all(path); });
+    }
   };
-  const auto run = [&](unsigned int n_groups, unsigned int draws, bool with_checkpoint)
+
+  unsigned int two_groups()
+  {
+    int n_ranks = 1;
+    MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+    return n_ranks % 2 == 0 ? 2 : 1;
+  }
+
+  /// `noise`: added to the first datum; `scale`: of the prior's standard deviations.
+  ChainResults run_with_checkpoint(const std::string &folder, unsigned int n_groups, unsigned int draws,
+                                   double noise = 0., double scale = 1.)
   {
     const SampleGroups groups(MPI_COMM_WORLD, n_groups);
-    const FactorPrior prior(groups.space(), smooth_factor(12));
-    const LinearGaussian problem = dense_linear_gaussian(prior, 5);
+    const FactorPrior prior(groups.space(), scale * smooth_factor(12));
+    const Matrix g = random_matrix(5, 12, 5);
+    Vector d       = 3. * random_matrix(5, 1, 6);
+    d[0] += noise;
+    const LinearGaussian problem(prior.c, g, d);
     const DenseDensity density(groups, prior, problem);
     auto family = create<Family>("low rank", {{"Cutoff", "0.01"}});
     family->initialize(prior, 1);
@@ -210,20 +237,26 @@ BOOST_AUTO_TEST_CASE(chains_go_on_from_a_checkpoint)
     settings.warm_up       = 200;
     settings.minimum       = 100;
     settings.maximum       = draws;
-    if (with_checkpoint)
-      settings.checkpoint = folder;
+    settings.kept          = 200;
+    settings.checkpoint    = folder;
     const Entries watch(prior.layout());
     ChainResults result = run_chains(density, q, watch, {}, settings, 3, go_on);
     result.values.mean  = prior.layout().gather(result.values.mean);
     result.values.ess   = prior.layout().gather(result.values.ess);
+    result.kept         = prior.layout().gather(result.kept);
     return result;
-  };
-  int n_ranks = 1;
-  MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
-  clean();
-  const ChainResults whole = run(1, 700, false), first = run(1, 300, true),
-                     second = run(n_ranks % 2 == 0 ? 2 : 1, 700, true);
-  BOOST_TEST(first.end.iterations == 300u);
+  }
+} // namespace
+
+/// A run that is stopped between two looks and gone on with, in another number of groups where there are two ranks,
+/// ends as one in one go.
+BOOST_AUTO_TEST_CASE(chains_go_on_from_a_checkpoint)
+{
+  const CheckpointFolder folder;
+  const ChainResults whole  = run_with_checkpoint("", 1, 700);
+  const ChainResults first  = run_with_checkpoint(folder.path, 1, 350),
+                     second = run_with_checkpoint(folder.path, two_groups(), 700);
+  BOOST_TEST(first.end.iterations == 350u);
   BOOST_TEST(second.end.iterations == 700u);
   BOOST_TEST((second.values.mean - whole.values.mean).norm() < 1e-8 * whole.values.mean.norm());
   BOOST_TEST((second.values.ess - whole.values.ess).norm() < 1e-6 * whole.values.ess.norm());
@@ -232,8 +265,29 @@ BOOST_AUTO_TEST_CASE(chains_go_on_from_a_checkpoint)
     BOOST_TEST(std::abs(second.numbers[i].mean - whole.numbers[i].mean) < 1e-8);
     BOOST_TEST(std::abs(second.numbers[i].convergence.ess_bulk / whole.numbers[i].convergence.ess_bulk - 1.) < 1e-6);
   }
-  BOOST_TEST(second.kept.cols() == whole.kept.cols());
-  clean();
+  BOOST_REQUIRE(second.kept.cols() == whole.kept.cols());
+  BOOST_TEST(whole.kept.cols() <= 200);
+  BOOST_TEST(whole.kept.cols() > 80);
+  BOOST_TEST((second.kept - whole.kept).norm() < 1e-8 * whole.kept.norm());
+}
+
+/// Chains of other data or of another prior are refused, and so are damaged files, on all ranks.
+BOOST_AUTO_TEST_CASE(checkpoints_that_do_not_fit_are_refused)
+{
+  const CheckpointFolder folder;
+  const auto message = [&](double noise, double scale)
+  { return varfield::testing::message_of([&] { run_with_checkpoint(folder.path, two_groups(), 300, noise, scale); }); };
+  run_with_checkpoint(folder.path, 1, 200);
+  CHECK_CONTAINS(message(0.01, 1.), "−log p(d|m) is");
+  CHECK_CONTAINS(message(0., 1.01), "another posterior");
+  CheckpointFolder::alone(
+      [&]
+      {
+        for (const auto &entry : std::filesystem::directory_iterator(folder.path))
+          if (entry.path().filename().string().find("chain1_m") != std::string::npos)
+            std::filesystem::resize_file(entry.path(), std::filesystem::file_size(entry.path()) / 2);
+      });
+  CHECK_CONTAINS(message(0., 1.), "chain1_m");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

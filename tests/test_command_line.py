@@ -353,6 +353,30 @@ class Runs(Folder):
         self.assertLessEqual(again["termination"]["iterations"], 1)
         self.assertAlmostEqual(first["objective"], again["objective"], places=9)
 
+    def test_a_scan_compares_variants_on_any_number_of_ranks(self):
+        header = "name,Fields/log k/spde/Correlation length,Measurements/heads/gaussian/Standard deviation\n"
+        (self.folder / "variants.csv").write_text(header + "as it is,,\nsmooth,1,\nnoisy,,0.3\n")
+        tables = []
+        for ranks in (1, 2, 3, 4):
+            out, _ = self.program("scan", "base.prm",
+                                  *settings(["Scan/File=variants.csv", f"Output/Directory=scan{ranks}"]), ranks=ranks)
+            self.assertIn("log evidence", out)
+            with open(self.folder / f"scan{ranks}" / "scan.csv") as file:
+                tables.append(list(csv.DictReader(file)))
+        for rows in tables:
+            self.assertEqual([row["name"] for row in rows], ["as it is", "smooth", "noisy"])
+            self.assertEqual([row["status"] for row in rows], ["converged"] * 3)
+            self.assertAlmostEqual(sum(float(row["probability"]) for row in rows), 1)
+            self.assertEqual(max(float(row["difference"]) for row in rows), 0)
+            for row, first in zip(rows, tables[0]):
+                for name in ("log_evidence", "difference", "probability", "elbo", "k_hat", "reduced_chi2"):
+                    self.assertAlmostEqual(float(row[name]), float(first[name]), 4, name)
+        (self.folder / "odd.csv").write_text("name,Physics/Source\nfine,\nodd,?\n")
+        before = snapshot(self.folder)
+        _, err = self.program("scan", "base.prm", "--set", "Scan/File=odd.csv", code=2)
+        self.assertIn("odd.csv, line 3, variant “odd”", err)
+        self.assertEqual(before, snapshot(self.folder))
+
     def test_a_posterior_without_solutions_is_a_failure(self):
         before = snapshot(self.folder)
         _, err = self.program("base.prm", *settings(["Fields/log k/Transform=identity", "Fields/log k/Mean=1",

@@ -1,6 +1,8 @@
 // ranks: 1 2
-#include "cases.h"
 #include "dense_models.h"
+#include "linear_case.h"
+#include "messages.h"
+#include "scratch_file.h"
 
 #include <boost/test/unit_test.hpp>
 #include <varfield/hyper_inference.h>
@@ -18,36 +20,6 @@ namespace
     auto prior = create<HyperPrior>(name, settings);
     prior->check("test", dim);
     return prior;
-  }
-
-  /// −Laplace u = f with 36 measurements of u: linear and Gaussian.
-  std::unique_ptr<Case<2>> linear_case(const std::vector<std::string> &overrides)
-  {
-    std::vector<std::string> all{"Mesh/Subdivisions=16, 16",
-                                 "Fields/f/spde/Gamma=0",
-                                 "Fields/f/spde/Delta=0",
-                                 "Fields/f/spde/Standard deviation=4",
-                                 "Fields/f/spde/Correlation length=0.5",
-                                 "Fields/f/Truth=",
-                                 "Measurements/u/gaussian/Standard deviation=0.01"};
-    all.insert(all.end(), overrides.begin(), overrides.end());
-    return shipped_case<2>("linear_gaussian/A", all);
-  }
-
-  /// log N(d; F(0), J C Jᵀ + Γ).
-  double exact_log_evidence(const Case<2> &problem)
-  {
-    const auto &density = problem.density();
-    const auto &layout  = density.prior().layout();
-    const Vector zero   = Vector::Zero(layout.n_local());
-    const auto at       = density.linearize(zero);
-    const MultiVector g = *at->curvature_factor(); // Jᵀ/σ
-    const Matrix k      = layout.gram(g, density.prior().covariance(g));
-    const Vector sigma  = problem.measurements().standard_deviations();
-    const Vector r      = (problem.measurements().values() - density.last()->predictions).cwiseQuotient(sigma);
-    const Eigen::LLT<Matrix> llt(Matrix::Identity(r.size(), r.size()) + k);
-    return -0.5 * r.dot(llt.solve(r)) - llt.matrixLLT().diagonal().array().log().sum() - sigma.array().log().sum() -
-           0.5 * static_cast<double>(r.size()) * std::log(2. * M_PI);
   }
 
   const std::vector<std::string> two_scales{
@@ -185,6 +157,106 @@ BOOST_AUTO_TEST_CASE(scales_of_a_linear_problem)
     BOOST_TEST(std::abs(log_theta.dot(found.mass) - mean[i]) < 0.05 * deviation[i]);
     BOOST_TEST(std::abs(found.parameters[static_cast<std::size_t>(i)].log_deviation / deviation[i] - 1.) < 0.05);
     BOOST_TEST(std::abs(found.below(i, found.parameters[static_cast<std::size_t>(i)].quantiles[3]) - 0.95) < 0.01);
+  }
+}
+
+/// Up to eight variables: a correlated Gaussian from its values at the points of the design, with and without a skewed
+/// term that no quadratic has.
+BOOST_AUTO_TEST_CASE(gaussians_of_many_scales)
+{
+  for (const Index dim : {1, 2, 3, 4, 5, 6, 7, 8})
+  {
+    const auto points = central_composite_design(dim);
+    BOOST_REQUIRE(static_cast<Index>(points.size()) >= ResponseSurface::n_coefficients(dim));
+    Matrix precision = Matrix::Constant(dim, dim, 0.15);
+    precision.diagonal().setConstant(1.1);
+    const Vector mean = Vector::LinSpaced(dim, -0.3, 0.3);
+    Matrix at(dim, static_cast<Index>(points.size()));
+    Vector heights(at.cols());
+    for (Index k = 0; k < at.cols(); ++k)
+    {
+      at.col(k)      = points[static_cast<std::size_t>(k)];
+      const Vector x = at.col(k) - mean;
+      heights[k]     = 7. - 0.5 * x.dot(precision * x);
+    }
+    const ResponseSurface surface(at, heights, 1e-6);
+    const Cubature cubature(dim);
+    Vector mass(cubature.weights.size());
+    for (Index k = 0; k < mass.size(); ++k)
+      mass[k] = cubature.weights[k] * std::exp(surface(cubature.points.col(k)));
+    const double integral = mass.sum();
+    const double exact    = 7. + 0.5 * double(dim) * std::log(2. * M_PI) - 0.5 * std::log(precision.determinant());
+    BOOST_TEST(std::abs(std::log(integral) - exact) < 0.02, dim << ": " << std::log(integral) - exact);
+    mass /= integral;
+    const Vector found = cubature.points * mass;
+    BOOST_TEST((found - mean).cwiseAbs().maxCoeff() < 0.03, dim << ": " << (found - mean).transpose());
+    const Matrix rest     = cubature.points.colwise() - found;
+    const Matrix expected = precision.inverse(), covariance = rest * mass.asDiagonal() * rest.transpose();
+    BOOST_TEST((covariance - expected).cwiseAbs().maxCoeff() < 0.05, dim << ":\n" << covariance - expected);
+  }
+}
+
+/// One number of an entry that has several is read and written by its name or its place.
+BOOST_AUTO_TEST_CASE(numbers_inside_of_entries)
+{
+  std::string text = "name,x,y,value,group\n";
+  for (int i = 1; i < 6; ++i)
+    text += "s," + std::to_string(0.15 * i) + ",0.4,0.05," + (i < 3 ? "near the well" : "B") + "\n";
+  const ScratchFile file("hyper_groups.csv", text);
+  const auto problem =
+      linear_case({"Measurements/u/File=" + file.path,
+                   "Measurements/u/gaussian/Group standard deviations=near the well: 0.02 ; B:0.01",
+                   "Fields/f/spde/Anisotropy=2, 0.1; 0.1, 1", "Hyperparameters/Names=b, near, first, last",
+                   "Hyperparameters/b/Parameter=Measurements/u/gaussian/Group standard deviations: B",
+                   "Hyperparameters/near/Parameter=Measurements/u/gaussian/Group standard deviations: near the  well",
+                   "Hyperparameters/first/Parameter=Fields/f/spde/Anisotropy: 1",
+                   "Hyperparameters/last/Parameter=Fields/f/spde/Anisotropy: 4", "Hyperparameters/b/lognormal/Median=1",
+                   "Hyperparameters/near/lognormal/Median=1", "Hyperparameters/first/lognormal/Median=1",
+                   "Hyperparameters/last/lognormal/Median=1"});
+  const HyperParameters &hyper = problem->hyper_parameters();
+  BOOST_REQUIRE(hyper.size() == 4);
+  BOOST_TEST((hyper.start().array().exp().matrix() - Eigen::Vector4d(0.01, 0.02, 2., 1.)).norm() < 1e-12);
+  const auto changed = problem->with_overrides(hyper.overrides(Eigen::Vector4d(0.03, 0.04, 3., 0.5).array().log()));
+  const Vector sigma = changed->measurements().standard_deviations();
+  for (Index i = 0; i < 5; ++i)
+    BOOST_TEST(std::abs(sigma[i] - (i < 2 ? 0.04 : 0.03)) < 1e-12);
+  BOOST_TEST(
+      (changed->hyper_parameters().start() - Eigen::Vector4d(0.03, 0.04, 3., 0.5).array().log().matrix()).norm() <
+      1e-12);
+  CHECK_CONTAINS(changed->parameters().get({"Fields", "f", "spde"}, "Anisotropy"), ", 0.1; 0.1,");
+
+  const auto message = [&](const std::string &parameter)
+  {
+    return varfield::testing::message_of(
+        [&]
+        {
+          linear_case({"Fields/f/spde/Anisotropy=2, 0.1; 0.1, 1", "Hyperparameters/Names=b, c",
+                       "Hyperparameters/b/Parameter=Fields/f/spde/Anisotropy: 1",
+                       "Hyperparameters/c/Parameter=" + parameter, "Hyperparameters/b/lognormal/Median=1",
+                       "Hyperparameters/c/lognormal/Median=1"});
+        });
+  };
+  CHECK_CONTAINS(message("Fields/f/spde/Anisotropy: 5"), "there are 1, 2, 3, 4");
+  CHECK_CONTAINS(message("Fields/f/spde/Anisotropy:1"), "is inferred as “b” already");
+  CHECK_CONTAINS(message("Fields/f/spde/Anisotropi: 1"), "there is no number");
+}
+
+/// What is written is what the user gave, on every mesh; measurements that are left out are left out there as well.
+BOOST_AUTO_TEST_CASE(derived_cases_keep_what_was_given)
+{
+  const auto problem = linear_case({"Inference/Minimum draws=300"});
+  const auto derived = problem->with_overrides({"Fields/f/spde/Standard deviation=2"});
+  BOOST_TEST(derived->parameters().get_integer({"Inference"}, "Minimum draws") == 100);
+  std::vector<bool> used(36, true);
+  used[5] = false;
+  derived->use_measurements(used);
+  const auto refined = derived->refined({});
+  BOOST_TEST((refined->measurements().used() == used));
+  for (const Case<2> *some : {problem.get(), derived.get(), refined.get()})
+  {
+    const auto given = some->as_given();
+    BOOST_TEST(given->parameters().get_integer({"Inference"}, "Minimum draws") == 300);
+    BOOST_TEST(given->parameters().get_double({"Fields", "f", "spde"}, "Standard deviation") == 4.);
   }
 }
 

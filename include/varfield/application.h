@@ -20,7 +20,7 @@ namespace varfield
   /// What the user asked for on the command line.
   struct Command
   {
-    std::string action = "run"; ///< run, certify, cross-validate, check, verify, synthesize, template
+    std::string action = "run"; ///< run, certify, cross-validate, calibrate, scan, check, verify, synthesize, template
     std::string file;
     std::vector<std::string> overrides; ///< "Section/Name=value"
   };

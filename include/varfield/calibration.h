@@ -20,8 +20,8 @@ namespace varfield
   struct Calibration
   {
     std::vector<std::string> names; ///< quantities of interest, then hyper-parameters
-    Matrix ranks;                   ///< truths × names, in (0, 1); not a number where the inference failed
-    Matrix truths;                  ///< values of the same
+    Matrix ranks;  ///< truths × names, in (0, 1); not a number where the inference failed or was not made
+    Matrix truths; ///< values of the same
     std::vector<Uniformity> uniformity;
     unsigned int failed = 0, not_converged = 0;
     bool interrupted = false;

@@ -29,6 +29,8 @@ namespace varfield
   struct InferenceSettings
   {
     void add_parameters(dealii::ParameterHandler &prm);
+    /// UserError “`who` …” unless there will be a posterior whose covariance is a low-rank correction of the prior's.
+    void require_low_rank(const std::string &who) const;
 
     std::string method = "variational"; ///< map, laplace or variational
     Choice<Family> family{"Family", "low rank"};
@@ -67,6 +69,13 @@ namespace varfield
     unsigned int truths = 200;
   };
 
+  struct ScanSettings
+  {
+    void add_parameters(dealii::ParameterHandler &prm);
+
+    std::string file; ///< of the variants
+  };
+
   /// A problem as the parameter file describes it, from text to the posterior density.
   ///
   /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates.
@@ -77,6 +86,8 @@ namespace varfield
   public:
     /// Collective over `world`. UserError.
     Case(MPI_Comm world, const std::vector<Assignment> &assignments);
+    /// The case as the parameter file gives it, neither checked nor built: without what with_overrides() changes.
+    std::unique_ptr<Case> as_given() const { return variant({}); }
     /// UserError for settings that contradict each other.
     void check();
     /// Mesh, spaces, priors, observation operator, density. `values_needed` as in Measurements::read. Collective.
@@ -87,6 +98,9 @@ namespace varfield
     /// The same case with these entries of the parameter file changed (“Section/Name=value”), built; for one of many
     /// inferences: without the checks that a single one begins with. Collective; UserError.
     std::unique_ptr<Case> with_overrides(const std::vector<std::string> &overrides) const;
+    /// The case of the same parameter file and these assignments after it, as if it had been given so: neither checked
+    /// nor built. UserError.
+    std::unique_ptr<Case> variant(const std::vector<Assignment> &changes) const;
     /// The same case for the ranks of this sample group alone, one group, built. Collective over the world; its own
     /// members are over the group.
     std::unique_ptr<Case> for_one_group() const;
@@ -102,6 +116,7 @@ namespace varfield
     const InferenceSettings &inference() const { return inference_; }
     const CertificationSettings &certification() const { return certification_; }
     const CalibrationSettings &calibration() const { return calibration_; }
+    const ScanSettings &scan() const { return scan_; }
     const CrossValidationSettings &cross_validation() const { return cross_validation_; }
     const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
     const SampleGroups &groups() const { return *groups_; }
@@ -139,6 +154,7 @@ namespace varfield
 
     const MPI_Comm world_;
     const std::vector<Assignment> assignments_;
+    std::vector<Assignment> given_; ///< those of them that are the user's
     std::string title_;
     unsigned int dimension_ = dim, n_groups_ = 0;
     double memory_limit_ = 0.; ///< GB
@@ -148,6 +164,7 @@ namespace varfield
     CertificationSettings certification_;
     CrossValidationSettings cross_validation_;
     CalibrationSettings calibration_;
+    ScanSettings scan_;
     AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;

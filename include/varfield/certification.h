@@ -48,6 +48,10 @@ namespace varfield
     std::string sampler;
   };
 
+  /// The numbers of the chains are the misfit, the quantities of interest from this index on, values of zones and
+  /// coordinates of directions.
+  constexpr std::size_t first_quantity = 1;
+
   /// Runs chains of the posterior of `problem` with q as their reference, and compares. `deviations`: pointwise
   /// standard deviations of q, of each field; `averages`: over its draws, for the quantities of interest; `modes`:
   /// other points where chains begin. Collective over the world; UserError where q's covariance is no low-rank

@@ -18,7 +18,7 @@ namespace varfield
     virtual std::vector<std::string> names() const = 0;
     /// Layout of the values of which means, variances and quantiles are kept: fields, states.
     virtual const Layout &layout() const = 0;
-    /// Of so many of the first local values the effective sizes count for the end of a run.
+    /// Of so many of the first local values the effective sizes count for the end of a run, and draws are kept.
     virtual Index n_judged() const { return layout().n_local(); }
     /// The numbers, the same on all ranks of the group, and the local values at m, where the model was solved last.
     /// Collective in the group.
@@ -68,16 +68,17 @@ namespace varfield
   {
     std::vector<NumberSummary> numbers;
     ChainMoments values;
-    MultiVector kept; ///< values of kept draws, the same in all groups
+    MultiVector kept; ///< judged values of kept draws, the same in all groups
     ChainProgress end;
     unsigned int chains = 0, failed = 0;
+    unsigned int modes = 0; ///< of those given, the first so many are where chains began
     bool converged = false, interrupted = false;
     std::string reason;
   };
 
   /// Chains of a sampler with the same reference q, spread over the sample groups: group g has chains g, g + n_groups,
   /// …. Each begins at its own draw of q that is `dispersion` times as far from the mean in q's own directions; where
-  /// there are other `modes`, every second one at a draw around one of these. In
+  /// there are other `modes`, every second one at a draw around one of these, the first ones where there are more. In
   /// warm-up steps are adapted by dual averaging (Hoffman, Gelman 2014, Journal of Machine Learning Research 15, sec.
   /// 3.2) and in windows of growing length, as in Stan, mean and covariance of q in its own directions are replaced by
   /// those of the draws of all chains, shrunk towards what they were. Random numbers depend on (seed, chain,

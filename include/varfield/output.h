@@ -2,6 +2,7 @@
 #define varfield_output_h
 
 #include <varfield/calibration.h>
+#include <varfield/scan.h>
 #include <varfield/trust.h>
 
 namespace varfield
@@ -41,6 +42,11 @@ namespace varfield
   /// Collective over the world; ComputationError on all ranks.
   template <int dim>
   void write_calibration(const Case<dim> &problem, const Calibration &found, const std::string &path);
+
+  /// Writes scan.csv (a row for each variant), summary.json and parameters.prm. Collective over the world;
+  /// ComputationError on all ranks.
+  template <int dim>
+  void write_scan(const Case<dim> &problem, const ModelScan &found, const std::string &path);
 
   /// The final report for a person.
   template <int dim>

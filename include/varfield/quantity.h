@@ -84,6 +84,9 @@ namespace varfield
   /// Index of an experiment by name; the only one where the name is empty. UserError.
   template <int dim>
   unsigned int experiment_of(const ForwardModel<dim> &model, const std::string &name, const std::string &section);
+  /// The same of a component of the state.
+  template <int dim>
+  unsigned int component_of(const ForwardModel<dim> &model, const std::string &name, const std::string &section);
 } // namespace varfield
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <varfield/vectors.h>
+#include <vector>
 
 namespace varfield
 {
@@ -25,6 +26,22 @@ namespace varfield
     Matrix points_;
     Vector coefficients_, weights_;
     double variance_ = 0.;
+  };
+
+  /// Points around a peak of unit width, for a quadratic and what it leaves: the peak, points on the axes, and the
+  /// corners of a fractional factorial design of resolution V, all of them up to 4 variables (Sanchez, Sanchez 2005,
+  /// ACM Transactions on Modeling and Computer Simulation 15, table 2): a central composite design as in Rue, Martino,
+  /// Chopin (2009), sec. 6.5. At most 8 variables.
+  std::vector<Vector> central_composite_design(Index dim);
+
+  /// Integrals over the box [−4, 4]^dim of what is large near its middle: Σₖ weights[k] f(points.col(k)). The points
+  /// are an additive recurrence with the powers of the generalised golden ratio, transformed to a normal density of
+  /// standard deviation 1.5 inside of the box.
+  struct Cubature
+  {
+    explicit Cubature(Index dim);
+    Matrix points; ///< dim × number
+    Vector weights;
   };
 
   /// A value of the function with the quadratic around it.

@@ -41,7 +41,7 @@ namespace varfield
     double log_deviation = 0;          ///< standard deviation of log θ
   };
 
-  /// The posterior of all of them, q(θ) ∝ p(θ) exp(ELBO(θ)), on a grid.
+  /// The posterior of all of them, q(θ) ∝ p(θ) exp(ELBO(θ)), at the points of a cubature.
   struct HyperPosterior
   {
     std::vector<HyperSummary> parameters;

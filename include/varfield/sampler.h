@@ -11,7 +11,8 @@ namespace varfield
   {
     Vector m;
     double log_weight = 0; ///< log p(d,m) − log q(m)
-    Vector gradient;       ///< of it, dual; empty for samplers that need none
+    double potential  = 0; ///< Φ(m)
+    Vector gradient;       ///< of log_weight, dual; empty for samplers that need none
   };
 
   /// The posterior as a density with respect to a Gaussian q: π(m) ∝ exp(w(m)) q(m), w(m) = log p(d,m) − log q(m), in

@@ -45,11 +45,12 @@ namespace varfield
   /// What searches from draws of the prior found, compared with a point found before.
   struct SeveralStarts
   {
-    double objective = 0; ///< of the point compared with
-    std::vector<SearchEnd> ends;
+    double objective = 0;        ///< of the point compared with
+    std::vector<SearchEnd> ends; ///< of the searches
     /// The best of them, where it is better than the point found. Then it is what all is compared with, and the point
-    /// found is among those elsewhere.
+    /// found, `before`, is among those elsewhere.
     std::optional<Vector> better;
+    std::optional<SearchEnd> before;
     std::vector<Vector> elsewhere; ///< other points where searches ended, each once, the best first
     double gained = 0;             ///< by which `better` is better
 
@@ -57,7 +58,8 @@ namespace varfield
     /// distance of less than `near`.
     unsigned int at_the_same() const;
     unsigned int n_converged() const;
-    /// The best objective of a converged search that ended elsewhere, less `objective`; infinite without one.
+    /// The best objective of a converged search that ended elsewhere, or of `before`, less `objective`; infinite
+    /// without one.
     double best_elsewhere() const;
     static constexpr double same = 0.01, near = 0.5;
     bool is_same(const SearchEnd &end) const

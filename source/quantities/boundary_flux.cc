@@ -25,16 +25,10 @@ namespace varfield
 
       void initialize(const ForwardModel<dim> &model, const FieldSet<dim> &, const std::string &section) override
       {
-        model_           = &model;
-        experiment_      = experiment_of(model, normalize(experiment_name_), section);
-        const auto names = model.state_names();
-        auto component   = std::find(names.begin(), names.end(), normalize(component_name_));
-        if (component_name_.empty() && names.size() == 1)
-          component = names.begin();
-        if (component == names.end())
-          throw UserError(section + "/Component: has to be one of " + join(names) + ", but found “" + component_name_ +
-                          "”" + did_you_mean(component_name_, names) + ".");
-        const auto &space = model.space();
+        model_               = &model;
+        experiment_          = experiment_of(model, normalize(experiment_name_), section);
+        const auto component = component_of(model, normalize(component_name_), section);
+        const auto &space    = model.space();
         std::set<types::boundary_id> ids;
         for (const std::string &name : split(boundaries_, ','))
           for (const auto id : space.mesh().boundary_ids(name, section + "/Boundaries"))
@@ -42,7 +36,7 @@ namespace varfield
         if (ids.empty())
           throw UserError(section + "/Boundaries: at least one boundary has to be named.");
         ComponentMask mask(space.n_components(), false);
-        mask.set(static_cast<unsigned int>(component - names.begin()), true);
+        mask.set(component, true);
         const auto &owned = space.dof_handler().locally_owned_dofs();
         for (const auto dof : DoFTools::extract_boundary_dofs(space.dof_handler(), mask, ids))
           if (owned.is_element(dof) && !space.hanging().is_constrained(dof))

@@ -1,0 +1,335 @@
+#include <deal.II/base/mpi.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iomanip>
+#include <sstream>
+#include <varfield/hyper_inference.h>
+#include <varfield/scan.h>
+#include <varfield/text.h>
+#include <varfield/timing.h>
+#include <varfield/trust.h>
+
+namespace varfield
+{
+  void ModelScan::compare()
+  {
+    double best = -std::numeric_limits<double>::infinity(), sum = 0.;
+    for (const VariantResult &variant : variants)
+      if (std::isfinite(variant.log_evidence))
+        best = std::max(best, variant.log_evidence);
+    for (VariantResult &variant : variants)
+      if (std::isfinite(variant.log_evidence))
+      {
+        variant.difference = variant.log_evidence - best;
+        sum += std::exp(variant.difference);
+      }
+    for (VariantResult &variant : variants)
+      variant.probability = std::exp(variant.difference) / sum;
+  }
+
+  namespace
+  {
+    /// To a width counted in letters, not in bytes.
+    std::string padded(const std::string &text, std::size_t width)
+    {
+      const auto letters =
+          static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+      return text + std::string(width > letters ? width - letters : 0, ' ');
+    }
+
+    std::string right(double value, int width, int digits)
+    {
+      std::ostringstream out;
+      out << std::setw(width);
+      if (std::isfinite(value))
+        out << std::fixed << std::setprecision(digits) << value;
+      else
+        out << "-";
+      return out.str();
+    }
+
+    Cell cell_of(double value)
+    {
+      return std::isfinite(value) ? Cell(value) : Cell("");
+    }
+  } // namespace
+
+  std::vector<std::string> ModelScan::lines() const
+  {
+    std::size_t width = 9;
+    for (const VariantResult &variant : variants)
+      width = std::max(width, variant.name.size() + 2);
+    std::vector<std::string> result{
+        padded("variant", width) +
+        "log evidence   error  difference  probability        ELBO   error  k-hat  chi2/df  solves  seconds  status"};
+    for (const VariantResult &v : variants)
+      result.push_back(padded(v.name, width) + right(v.log_evidence, 12, 3) + right(v.log_evidence_error, 8, 3) +
+                       right(v.difference, 12, 3) + right(v.probability, 13, 4) + right(v.elbo, 12, 3) +
+                       right(v.elbo_error, 8, 3) + right(v.k, 7, 2) + right(v.reduced_chi2, 9, 2) +
+                       right(v.solves, 8, 0) + right(v.seconds, 9, 1) + "  " + v.status);
+    return result;
+  }
+
+  const std::vector<std::string> &ModelScan::column_names()
+  {
+    static const std::vector<std::string> names{
+        "name",       "log_evidence", "log_evidence_error", "difference", "probability", "elbo",
+        "elbo_error", "k_hat",        "reduced_chi2",       "solves",     "seconds",     "status"};
+    return names;
+  }
+
+  std::vector<std::vector<Cell>> ModelScan::rows() const
+  {
+    std::vector<std::vector<Cell>> result;
+    for (const VariantResult &v : variants)
+      result.push_back({v.name, cell_of(v.log_evidence), cell_of(v.log_evidence_error), cell_of(v.difference),
+                        cell_of(v.probability), cell_of(v.elbo), cell_of(v.elbo_error), cell_of(v.k),
+                        cell_of(v.reduced_chi2), v.solves, v.seconds, v.status});
+    return result;
+  }
+
+  namespace
+  {
+    /// A column's name as the path of an entry. What is common to all variants is refused.
+    Assignment entry_of(const Table &table, const std::string &column)
+    {
+      std::vector<std::string> names;
+      for (const std::string &piece : split(column, '/'))
+        names.push_back(normalize(piece));
+      const auto refuse = [&](const std::string &why)
+      { throw UserError("The table “" + table.path() + "”: the column “" + column + "” " + why); };
+      if (std::find(names.begin(), names.end(), "") != names.end())
+        refuse("is no path of an entry. Allowed is “Section/Sub section/Name”.");
+      if (names.size() == 1 && names[0] == "Dimension")
+        refuse("cannot differ between variants: it is that of the whole run.");
+      if (names[0] == "Scan" || names[0] == "Output")
+        refuse("is in a section that is common to all variants; leave it out.");
+      const std::string name = names.back();
+      names.pop_back();
+      return {names, name, "", "", std::filesystem::path(table.path()).parent_path().string()};
+    }
+
+    std::vector<Variant> variants_of(const Table &table)
+    {
+      if (table.names()[0] != "name")
+        throw UserError("The table “" + table.path() +
+                        "”: the first column has to be “name”, that of the variants, but found “" + table.names()[0] +
+                        "”. The others are entries that change, as in “Fields/log T/spde/Correlation length”.");
+      std::vector<Variant> variants;
+      const auto names = table.strings("name");
+      for (unsigned int row = 0; row < table.n_rows(); ++row)
+      {
+        if (names[row].empty())
+          throw UserError(table.where(row) + ": the variant has no name.");
+        if (std::find(names.begin(), names.begin() + row, names[row]) != names.begin() + row)
+          throw UserError(table.where(row) + ": the name “" + names[row] + "” occurs twice.");
+        variants.push_back({names[row], {}});
+      }
+      for (std::size_t j = 1; j < table.names().size(); ++j)
+      {
+        Assignment change = entry_of(table, table.names()[j]);
+        const auto values = table.strings(table.names()[j]);
+        for (unsigned int row = 0; row < table.n_rows(); ++row)
+          if (!values[row].empty())
+          {
+            change.value  = values[row];
+            change.origin = table.where(row);
+            variants[row].changes.push_back(change);
+          }
+      }
+      return variants;
+    }
+
+    template <int dim>
+    void refuse_other_data(const Measurements<dim> &wanted, const Measurements<dim> &found)
+    {
+      const std::string consequence =
+          " Evidences of different data cannot be compared; noise models and everything else may differ.";
+      if (found.size() != wanted.size())
+        throw UserError("it has " + counted(found.size(), "measurement") + ", but the case has " +
+                        std::to_string(wanted.size()) + "." + consequence);
+      for (Index i = 0; i < wanted.size(); ++i)
+      {
+        const auto k        = static_cast<std::size_t>(i);
+        const auto [s, row] = found.origin(i);
+        const auto where    = found.sets()[s]->table.where(row);
+        if (found.used()[k] != wanted.used()[k])
+          throw UserError("the measurement in " + where + " is " + (found.used()[k] ? "used" : "held out") +
+                          ", but the case has it " + (wanted.used()[k] ? "used" : "held out") + "." + consequence);
+        if (found.used()[k] && found.values()[i] != wanted.values()[i])
+          throw UserError("the measurement in " + where + " is " + to_text(found.values()[i]) + ", but the case has " +
+                          to_text(wanted.values()[i]) + " in its place." + consequence);
+      }
+    }
+
+    template <int dim>
+    void check_variant(const Case<dim> &problem, const Variant &variant)
+    {
+      const auto changed = problem.variant(variant.changes);
+      changed->check();
+      if (changed->inference().method == "map")
+        throw UserError("Inference/Method: “map” has no evidence. Use “variational” or “laplace”.");
+      try
+      {
+        changed->build();
+      }
+      catch (const ComputationError &)
+      {
+        return; // is what its row will say
+      }
+      refuse_other_data(problem.measurements(), changed->measurements());
+    }
+
+    /// Right-hand sides so far, of this rank.
+    double solves_so_far()
+    {
+      double sum = 0.;
+      for (const StageRecord &record : stage_records())
+        for (const Work kind : {Work::state_solves, Work::linear_solves})
+          sum += record.counts[static_cast<std::size_t>(kind)];
+      return sum;
+    }
+
+    double figure(const Finding &finding, const std::string &name)
+    {
+      for (const auto &[key, value] : finding.figures)
+        if (key == name)
+          return value;
+      return VariantResult::none;
+    }
+
+    /// The numbers of the trust report.
+    void read_findings(const TrustReport &trust, VariantResult &row)
+    {
+      double chi = 0., freedom = 0.;
+      for (const Finding &finding : trust.findings)
+        if (finding.name == "evidence")
+        {
+          row.log_evidence       = figure(finding, "log_evidence");
+          row.log_evidence_error = figure(finding, "error");
+        }
+        else if (finding.name == "k-hat")
+          row.k = figure(finding, "k");
+        else if (finding.name.rfind("data fit, ", 0) == 0)
+        {
+          chi += figure(finding, "reduced_chi2") * figure(finding, "freedom");
+          freedom += figure(finding, "freedom");
+        }
+      row.reduced_chi2 = chi / freedom;
+    }
+
+    template <int dim>
+    void read_results(const Case<dim> &problem, const Results<dim> &results, VariantResult &row)
+    {
+      const Estimate &elbo = results.averages.elbo.elbo;
+      if (elbo.draws > 0)
+      {
+        row.elbo = row.log_evidence = elbo.value;
+        row.elbo_error = row.log_evidence_error = elbo.error;
+      }
+      read_findings(judge(problem, results), row);
+      if (results.hyper)
+      {
+        row.log_evidence       = results.hyper->log_evidence;
+        row.log_evidence_error = VariantResult::none;
+      }
+      row.converged = results.map.converged && results.optimization.converged;
+      row.status    = row.converged
+                          ? "converged"
+                          : "not converged: " + (results.map.converged ? results.optimization.reason : results.map.reason);
+    }
+
+    template <int dim>
+    VariantResult infer_variant(const Case<dim> &problem, const Variant &variant, double time_left)
+    {
+      const MPI_Comm world  = problem.groups().world();
+      const double before   = solves_so_far();
+      unsigned int n_groups = 1;
+      VariantResult row;
+      row.name = variant.name;
+      try
+      {
+        auto changed = problem.variant(variant.changes);
+        changed->check();
+        changed->build();
+        n_groups = changed->groups().n_groups();
+        Report silent(changed->groups(), time_left);
+        silent.silence();
+        const Results<dim> results = changed->hyper_parameters().size() > 0
+                                         ? infer_with_hyper_parameters(changed, {}, silent)
+                                         : infer(changed, silent);
+        if (results.interrupted)
+          row.status = "stopped";
+        else
+          read_results(*changed, results, row);
+      }
+      catch (const ComputationError &error)
+      {
+        row.status = "failed: " + normalize(error.what());
+      }
+      catch (const UserError &error)
+      {
+        row.status = "failed: " + normalize(error.what());
+      }
+      // Ranks that share a mesh count the same solves.
+      row.solves = dealii::Utilities::MPI::sum(solves_so_far() - before, world) * n_groups /
+                   dealii::Utilities::MPI::n_mpi_processes(world);
+      return row;
+    }
+  } // namespace
+
+  template <int dim>
+  std::vector<Variant> read_variants(const Case<dim> &problem)
+  {
+    const std::string &file = problem.scan().file;
+    if (trim(file).empty())
+      throw UserError("Scan/File: names no table of variants, which “varfield scan” needs: a CSV file with the column "
+                      "“name” and one for each entry that changes, as in “Fields/log T/spde/Correlation length”.");
+    const Table table   = Table::read(file, problem.groups().world(), "table Scan/File");
+    const auto variants = variants_of(table);
+    for (unsigned int row = 0; row < table.n_rows(); ++row)
+      try
+      {
+        check_variant(problem, variants[row]);
+      }
+      catch (const UserError &error)
+      {
+        throw UserError(table.where(row) + ", variant “" + variants[row].name + "”: " + error.what());
+      }
+    return variants;
+  }
+
+  template <int dim>
+  ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report)
+  {
+    const double budget = problem.inference().time_budget;
+    ModelScan result;
+    for (const Variant &variant : variants)
+    {
+      const double began = report.seconds();
+      result.interrupted = result.interrupted || report.should_stop();
+      if (result.interrupted)
+      {
+        result.variants.emplace_back();
+        result.variants.back().name   = variant.name;
+        result.variants.back().status = "not run";
+        continue;
+      }
+      VariantResult row  = infer_variant(problem, variant, budget > 0. ? std::max(1e-3, budget - began) : 0.);
+      row.seconds        = report.seconds() - began;
+      result.interrupted = row.status == "stopped";
+      report.line("  " + row.name + ": log evidence " + right(row.log_evidence, 0, 3) + ", " +
+                  right(row.seconds, 0, 1) + " s, " + row.status);
+      result.variants.push_back(std::move(row));
+    }
+    result.compare();
+    return result;
+  }
+
+  template std::vector<Variant> read_variants(const Case<2> &);
+  template std::vector<Variant> read_variants(const Case<3> &);
+  template ModelScan scan(const Case<2> &, const std::vector<Variant> &, const Report &);
+  template ModelScan scan(const Case<3> &, const std::vector<Variant> &, const Report &);
+} // namespace varfield
