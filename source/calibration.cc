@@ -61,6 +61,35 @@ namespace varfield
   {
     constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
+    /// A combination Σ direction · log θ of hyper-parameters.
+    struct Combination
+    {
+      std::string name;
+      Vector direction;
+    };
+
+    /// σ²/ρ^{2ν} of fields with a Matérn prior of smoothness ν = 2 − dim/2.
+    std::vector<Combination> microergodic(const HyperParameters &hyper, int dim)
+    {
+      std::vector<Combination> result;
+      const std::string length = "/spde/Correlation length", deviation = "/spde/Standard deviation";
+      for (Index i = 0; i < hyper.size(); ++i)
+        for (Index j = 0; j < hyper.size(); ++j)
+        {
+          const std::string &sigma = hyper[i].parameter, &rho = hyper[j].parameter;
+          if (sigma.size() <= deviation.size() || rho.size() <= length.size())
+            continue;
+          const std::string field = sigma.substr(0, sigma.size() - deviation.size());
+          if (sigma != field + deviation || rho != field + length)
+            continue;
+          Vector direction = Vector::Zero(hyper.size());
+          direction[i]     = 2.;
+          direction[j]     = -(4. - dim);
+          result.push_back({hyper[i].name + "^2/" + hyper[j].name + "^" + to_text(4. - dim), direction});
+        }
+      return result;
+    }
+
     /// One truth: what its quantities are, and where they are in the posterior.
     struct Trial
     {
@@ -83,9 +112,13 @@ namespace varfield
               std::log(hyper[i].prior->quantile(uniform_number(key(Stream::truths, k), static_cast<std::uint32_t>(i))));
         const auto truth = problem_.with_overrides(hyper.overrides(t));
         Trial trial;
-        const Vector values = simulate(*truth, k, trial.truth);
-        trial.truth.conservativeResize(trial.truth.size() + t.size());
-        trial.truth.tail(t.size()) = t.array().exp();
+        const Vector values     = simulate(*truth, k, trial.truth);
+        const auto combinations = microergodic(hyper, dim);
+        const Index n = trial.truth.size(), n_combinations = static_cast<Index>(combinations.size());
+        trial.truth.conservativeResize(n + t.size() + n_combinations);
+        trial.truth.segment(n, t.size()) = t.array().exp();
+        for (Index i = 0; i < n_combinations; ++i)
+          trial.truth[n + t.size() + i] = std::exp(combinations[static_cast<std::size_t>(i)].direction.dot(t));
 
         auto again = problem_.with_overrides({"Random seed=" + std::to_string(seed_ + k)});
         again->set_measured(values);
@@ -119,8 +152,15 @@ namespace varfield
         Vector ranks(truth.size());
         for (Index i = 0; i < n; ++i)
           ranks[i] = results.share_of_draws_below(i, truth[i]);
-        for (Index i = n; i < truth.size(); ++i)
-          ranks[i] = results.hyper->below(i - n, truth[i]);
+        const auto &hyper = problem_.hyper_parameters();
+        for (Index i = 0; i < hyper.size(); ++i)
+          ranks[n + i] = results.hyper->below(i, truth[n + i]);
+        Index next = n + hyper.size();
+        for (const Combination &combination : microergodic(hyper, dim))
+        {
+          ranks[next] = results.hyper->below(combination.direction, std::log(truth[next]));
+          ++next;
+        }
         return ranks;
       }
 
@@ -138,6 +178,8 @@ namespace varfield
     result.names = problem.quantities().names();
     for (const std::string &name : problem.hyper_parameters().names())
       result.names.push_back(name);
+    for (const Combination &combination : microergodic(problem.hyper_parameters(), dim))
+      result.names.push_back(combination.name);
     if (problem.quantities().size() == 0)
       throw UserError("Quantities/Names: a calibration ranks quantities of interest; name at least one.");
     const auto n       = static_cast<Index>(result.names.size());

@@ -119,6 +119,18 @@ namespace varfield
     return low + (place - below) * (*std::min_element(values.begin() + below + 1, values.end()) - low);
   }
 
+  double weighted_quantile(const Vector &values, const Vector &mass, double p)
+  {
+    std::vector<Index> order(static_cast<std::size_t>(values.size()));
+    std::iota(order.begin(), order.end(), Index(0));
+    std::sort(order.begin(), order.end(), [&](Index a, Index b) { return values[a] < values[b]; });
+    double sum = 0.;
+    for (const Index i : order)
+      if ((sum += mass[i]) >= p)
+        return values[i];
+    return values[order.back()];
+  }
+
   Convergence convergence(const Matrix &draws)
   {
     const Matrix split = halves(draws);

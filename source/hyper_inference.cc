@@ -3,35 +3,21 @@
 #include <limits>
 #include <numeric>
 #include <sstream>
+#include <varfield/chain_statistics.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/response_surface.h>
 #include <varfield/text.h>
 
 namespace varfield
 {
-  double HyperPosterior::below(Index i, double value) const
+  double HyperPosterior::below(const Vector &direction, double log_value) const
   {
-    double sum = 0.;
-    for (Index g = 0; g < grid.cols(); ++g)
-      sum += grid(i, g) < std::log(value) ? mass[g] : 0.;
-    return sum;
+    return ((direction.transpose() * grid).array() < log_value).select(mass.transpose().array(), 0.).sum();
   }
 
   namespace
   {
     constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
-
-    double weighted_quantile(const Vector &values, const Vector &mass, double p)
-    {
-      std::vector<Index> order(static_cast<std::size_t>(values.size()));
-      std::iota(order.begin(), order.end(), Index(0));
-      std::sort(order.begin(), order.end(), [&](Index a, Index b) { return values[a] < values[b]; });
-      double sum = 0.;
-      for (const Index i : order)
-        if ((sum += mass[i]) >= p)
-          return values[i];
-      return values[order.back()];
-    }
 
     template <int dim>
     struct Evaluation

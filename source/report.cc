@@ -144,6 +144,24 @@ namespace varfield
     }
     if (judged)
       judged_iterations_ = progress.iterations;
+    return chains_are_over(settings);
+  }
+
+  bool Report::weighted_draws(const ChainProgress &progress, const ChainSettings &settings)
+  {
+    if (chains_began_ < 0.)
+    {
+      chains_began_ = seconds();
+      line("\nweighted draws" + (mesh_.empty() ? "" : " on " + mesh_) + ", until their effective size is " +
+           to_text(settings.ess));
+    }
+    line("  " + std::to_string(progress.iterations) + " draws: effective size " + to_text(std::round(progress.ess)) +
+         "   " + duration(seconds()));
+    return chains_are_over(settings);
+  }
+
+  bool Report::chains_are_over(const ChainSettings &settings) const
+  {
     const bool used_up = settings.time_budget > 0. && seconds() - chains_began_ > settings.time_budget;
     const bool is_over = dealii::Utilities::MPI::max(used_up ? 1 : 0, groups_.world()) > 0;
     return should_stop() || is_over;

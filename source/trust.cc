@@ -147,7 +147,7 @@ namespace varfield
                 (smoothed.k > 0.7   ? "has mass where the variational one has next to none"
                  : smoothed.k > 0.5 ? "has heavier tails than the variational one"
                                     : "is close enough to be reweighted"),
-            settled ? "the chains below have settled it"
+            settled ? "the certificate below has settled it"
                     : "means and spreads may still be good: “varfield certify” tells, and repairs them");
         found.figures = {{"k", k},
                          {"error", smoothed.k_error},
@@ -365,14 +365,16 @@ namespace varfield
         if (!results_.certificate)
           return;
         const Certificate &found = *results_.certificate;
-        const std::string chains = counted(found.chains.chains, "chain") + " of " +
-                                   std::to_string(found.chains.end.iterations) + " draws, " + found.chains.reason;
+        const std::string chains = found.sampler.empty() ? found.chains.reason
+                                                         : counted(found.chains.chains, "chain") + " of " +
+                                                               std::to_string(found.chains.end.iterations) +
+                                                               " draws, " + found.chains.reason;
         std::string text;
         if (!found.fields.empty())
           text = "; " + fixed_number(100. * found.share_agreeing, 1) +
                  " % of the pointwise values agree (largest shift " + fixed_number(found.largest_shift, 2) +
                  " standard deviations, spreads " + fixed_number(found.smallest_ratio, 2) + " to " +
-                 fixed_number(found.largest_ratio, 2) + " of those of the chains, beyond sampling errors)";
+                 fixed_number(found.largest_ratio, 2) + " of those of " + found.source() + ", beyond sampling errors)";
         Colour colour      = Colour::red;
         std::string advice = "allow more draws or time (Certification): until then nothing is known either way";
         if (found.verdict == Verdict::passed)
@@ -384,11 +386,9 @@ namespace varfield
         {
           colour = results_.corrected ? Colour::amber : Colour::red;
           text += ": the variational posterior is NOT as good as asked for";
-          advice =
-              results_.corrected
-                  ? "means, spreads and predictions in the results are those of the chains; the variational ones are "
-                    "beside them"
-                  : "let the chains correct the answer (Certification/Correct = true)";
+          advice = results_.corrected ? "means, spreads and predictions in the results are those of " + found.source() +
+                                            "; the variational ones are beside them"
+                                      : "let " + found.source() + " correct the answer (Certification/Correct = true)";
         }
         add("certificate", colour, chains + text, advice).figures = {
             {"share_agreeing", found.share_agreeing}, {"largest_shift", found.largest_shift},

@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <varfield/chains.h>
+#include <varfield/weighted_draws.h>
 
 BOOST_AUTO_TEST_SUITE(chains)
 
@@ -180,6 +180,54 @@ BOOST_AUTO_TEST_CASE(exact_posterior_from_a_wrong_reference)
     for (const Vector &other : means)
       BOOST_TEST((other - means[0]).norm() < 1e-6 * means[0].norm());
   }
+}
+
+/// A q that is half a standard deviation off is made up for by weights, one that is six off is not.
+BOOST_AUTO_TEST_CASE(weighted_draws)
+{
+  for_each_split(
+      [](const SampleGroups &groups)
+      {
+        const FactorPrior prior(groups.space(), smooth_factor(12));
+        const auto problem = dense_linear_gaussian(prior, 5);
+        const DenseDensity density(groups, prior, problem);
+        const Entries watch(prior.layout());
+        auto family = create<Family>("low rank", {{"Cutoff", "0.01"}});
+        family->initialize(prior, 1);
+        family->natural_step(Curvature(density, *density.linearize(Vector::Zero(prior.layout().n_local()))), 1.);
+        const Vector direction = problem.covariance.llt().matrixL() * Vector::Unit(12, 3);
+        const auto weighted    = [&](double off)
+        {
+          family->set_mean(local_rows(prior.layout(), problem.mean + off * direction));
+          ChainSettings settings = settings_for("hamiltonian", 1000.);
+          settings.maximum       = 2000;
+          return weigh_draws(density, *family, watch, settings, 3, go_on);
+        };
+        ChainResults near = weighted(0.5);
+        BOOST_TEST(near.converged, near.reason);
+        BOOST_TEST(near.end.ess >= 1000.);
+        const Vector mean      = prior.layout().gather(near.values.mean),
+                     deviation = prior.layout().gather(near.values.deviation),
+                     error     = prior.layout().gather(near.values.mean_error);
+        for (Index i = 0; i < 12; ++i)
+        {
+          const NumberSummary &number = near.numbers[static_cast<std::size_t>(i)];
+          const double exact          = std::sqrt(problem.covariance(i, i));
+          BOOST_TEST(std::abs(mean[i] - problem.mean[i]) < 4. * error[i]);
+          BOOST_TEST(std::abs(deviation[i] / exact - 1.) < 0.1);
+          BOOST_TEST(std::abs(number.mean - mean[i]) < 1e-10);
+          BOOST_TEST(std::abs(number.deviation - deviation[i]) < 1e-10);
+          BOOST_TEST(std::abs(number.mean_error - error[i]) < 1e-10);
+          BOOST_TEST(std::abs(number.quantiles[4] - problem.mean[i] - 1.96 * exact) < 0.3 * exact);
+        }
+        // Resampled draws stand for all.
+        const Vector of_kept = prior.layout().gather(MultiVector(near.kept.rowwise().mean()));
+        BOOST_TEST(((of_kept - mean).cwiseQuotient(deviation)).cwiseAbs().maxCoeff() < 0.15);
+
+        const ChainResults far = weighted(6.);
+        BOOST_TEST(!far.converged);
+        BOOST_TEST(far.reason.find("chains do") != std::string::npos, far.reason);
+      });
 }
 
 namespace

@@ -19,7 +19,10 @@ namespace varfield
   /// uniform if the posteriors are right.
   struct Calibration
   {
-    std::vector<std::string> names; ///< quantities of interest, then hyper-parameters
+    /// Quantities of interest, then hyper-parameters; then σ²/ρ^{2ν} of every field whose standard deviation σ and
+    /// correlation length ρ are among these, ν the smoothness: what data of a bounded domain can tell (Zhang 2004,
+    /// Journal of the American Statistical Association 99).
+    std::vector<std::string> names;
     Matrix ranks;  ///< truths × names, in (0, 1); not a number where the inference failed or was not made
     Matrix truths; ///< values of the same
     std::vector<Uniformity> uniformity;

@@ -45,17 +45,19 @@ namespace varfield
     double share_agreeing = 0;                       ///< of all pointwise values
     double largest_shift = 0, smallest_ratio = 1, largest_ratio = 1; ///< of the pointwise values, with allowance
     std::vector<std::string> disagreeing;                            ///< names of numbers
-    std::string sampler;
+    std::string sampler;                                             ///< empty: weighted draws in the place of chains
+    /// “the chains”, for sentences.
+    std::string source() const { return sampler.empty() ? "the weighted draws" : "the chains"; }
   };
 
   /// The numbers of the chains are the misfit, the quantities of interest from this index on, values of zones and
   /// coordinates of directions.
   constexpr std::size_t first_quantity = 1;
 
-  /// Runs chains of the posterior of `problem` with q as their reference, and compares. `deviations`: pointwise
-  /// standard deviations of q, of each field; `averages`: over its draws, for the quantities of interest; `modes`:
-  /// other points where chains begin. Collective over the world; UserError where q's covariance is no low-rank
-  /// correction of the prior's.
+  /// Runs chains of the posterior of `problem` with q as their reference, or weighs draws of q, and compares.
+  /// `deviations`: pointwise standard deviations of q, of each field; `averages`: over its draws, for the quantities of
+  /// interest; `modes`: other points where chains begin. Collective over the world; UserError where q's covariance is
+  /// no low-rank correction of the prior's.
   template <int dim>
   Certificate certify(const Case<dim> &problem, const Family &family, const std::vector<Vector> &deviations,
                       const Averages &averages, const std::vector<Vector> &modes, Report &report);

@@ -27,6 +27,8 @@ namespace varfield
 
   /// The quantile p of numbers in any order, interpolated linearly between order statistics (type 7).
   double quantile(std::vector<double> values, double p);
+  /// The smallest of the values up to which the masses, whose sum is one, sum up to at least p.
+  double weighted_quantile(const Vector &values, const Vector &mass, double p);
 } // namespace varfield
 
 #endif

@@ -28,6 +28,8 @@ namespace varfield
     /// A line where chains have been judged, or after a quarter of a minute. Whether to stop: should_stop(), or the
     /// time budget of the chains is used up. Collective over the world.
     bool chains(const ChainProgress &progress, const ChainSettings &settings);
+    /// The same of weighted draws in their place.
+    bool weighted_draws(const ChainProgress &progress, const ChainSettings &settings);
     /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
     void progress(const std::string &what, unsigned int done, unsigned int total);
     double seconds() const;
@@ -50,6 +52,8 @@ namespace varfield
     bool speaks_;
     const Clock::time_point start_;
     std::string phase_, mesh_;
+    bool chains_are_over(const ChainSettings &settings) const;
+
     double progress_began_ = 0., last_progress_ = 0., chains_began_ = -1.;
     unsigned int judged_iterations_ = 0;
     mutable std::string stop_reason_;

@@ -1,6 +1,7 @@
 #ifndef varfield_run_h
 #define varfield_run_h
 
+#include <cmath>
 #include <varfield/certification.h>
 #include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
@@ -52,8 +53,10 @@ namespace varfield
     Matrix points;           ///< log θ at which the posterior of the fields was inferred
     Vector elbo, log_prior;  ///< there
     Vector weights;          ///< of these posteriors in the mixture, sum 1
+    /// P(Σ directionᵢ log θᵢ < log_value).
+    double below(const Vector &direction, double log_value) const;
     /// P(θᵢ < value).
-    double below(Index i, double value) const;
+    double below(Index i, double value) const { return below(Vector::Unit(grid.rows(), i), std::log(value)); }
   };
 
   /// What a run found.
