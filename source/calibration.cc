@@ -209,8 +209,8 @@ namespace varfield
         }
       report.progress("truths", first + 1, n_truths);
       result.interrupted = report.should_stop();
+      throw_together(message, groups.world());
     }
-    throw_together(message, groups.world());
     agreed_sum(groups, like, numbers);
     result.ranks  = numbers.leftCols(n);
     result.truths = numbers.middleCols(n, n);

@@ -325,7 +325,7 @@ namespace varfield
           weigh_draws(problem.density(), family, watch, settings.chains, problem.seed(),
                       [&](const ChainProgress &progress) { return report.weighted_draws(progress, settings.chains); });
     report.line("  " + result.chains.reason);
-    if (result.chains.modes < modes.size())
+    if (!result.sampler.empty() && result.chains.modes < modes.size())
       report.line("  Of " + std::to_string(modes.size()) + " other modes the best " +
                   std::to_string(result.chains.modes) +
                   " were starts of chains: half of the chains begin there (Certification/Chains).");

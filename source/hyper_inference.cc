@@ -51,6 +51,8 @@ namespace varfield
         report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading +
                      "   ELBO + log prior");
         const Peak peak = find_peak([this](const Vector &t) { return height_at(t); }, hyper_.start(), 0.4, 1.2, 8);
+        if (interrupted_ && evaluations_[highest()].height() == minus_infinity)
+          throw ComputationError("Hyperparameters: the run was stopped before there was any inference.");
         if (evaluations_[highest()].height() == minus_infinity)
           throw ComputationError("Hyperparameters: the inference fails at every value that was tried.");
         design(peak);

@@ -155,8 +155,10 @@ namespace varfield
       line("\nweighted draws" + (mesh_.empty() ? "" : " on " + mesh_) + ", until their effective size is " +
            to_text(settings.ess));
     }
-    line("  " + std::to_string(progress.iterations) + " draws: effective size " + to_text(std::round(progress.ess)) +
-         "   " + duration(seconds()));
+    if (progress.iterations != judged_iterations_)
+      line("  " + std::to_string(progress.iterations) + " draws: effective size " + to_text(std::round(progress.ess)) +
+           "   " + duration(seconds()));
+    judged_iterations_ = progress.iterations;
     return chains_are_over(settings);
   }
 

@@ -203,8 +203,9 @@ namespace varfield
               .figures = {{"searches", double(n)}, {"same", double(same)}, {"converged", double(converged)}};
         else
         {
-          // Chains that began at these points and agree have the modes in them.
-          const bool settled = results_.certificate && results_.certificate->verdict != Verdict::inconclusive;
+          // Chains that began at these points and agree have the modes in them; weighted draws never go there.
+          const bool settled = results_.certificate && !results_.certificate->sampler.empty() &&
+                               results_.certificate->verdict != Verdict::inconclusive;
           add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
               std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
                   " ended at other points, the best of them " + rounded(difference, 3) + " nat below that of this run" +
@@ -376,7 +377,9 @@ namespace varfield
                  " standard deviations, spreads " + fixed_number(found.smallest_ratio, 2) + " to " +
                  fixed_number(found.largest_ratio, 2) + " of those of " + found.source() + ", beyond sampling errors)";
         Colour colour      = Colour::red;
-        std::string advice = "allow more draws or time (Certification): until then nothing is known either way";
+        std::string advice = std::string(found.sampler.empty() ? "let chains judge (Certification/Method = chains)"
+                                                               : "allow more draws or time (Certification)") +
+                             ": until then nothing is known either way";
         if (found.verdict == Verdict::passed)
         {
           colour = Colour::green;

@@ -27,38 +27,46 @@ namespace varfield
       {
         const unsigned int most = settings_.maximum * settings_.chains;
         unsigned int wanted     = std::min(most, std::max(1000u, settings_.minimum * settings_.chains));
-        bool stop               = false;
+        bool stop = false, hopeless = false;
         while (true)
         {
-          draw(wanted - range_.count);
+          while (range_.count < wanted && !stop)
+          {
+            draw(std::min(block, wanted - range_.count));
+            stop = progress(result_.end);
+          }
           smoothed_              = pareto_smooth(log_weights_);
           result_.end.ess        = smoothed_.effective_size;
           result_.end.rhat       = 1.;
-          result_.end.iterations = static_cast<unsigned int>(log_weights_.size());
-          stop                   = progress(result_.end);
-          const bool hopeless    = range_.count >= 4000 && smoothed_.k - smoothed_.k_error > 0.7;
+          result_.end.iterations = range_.count;
+          stop                   = progress(result_.end) || stop;
+          hopeless = range_.count >= 4000 && smoothed_.k > 0.7 && !(smoothed_.k - smoothed_.k_error <= 0.7);
           if (stop || hopeless || range_.count >= most || smoothed_.effective_size >= settings_.ess)
             break;
           wanted = std::min(most, 2 * range_.count);
         }
+        const bool good     = smoothed_.k < largest_good_k(log_weights_.size());
         result_.interrupted = stop;
-        result_.converged =
-            !stop && smoothed_.effective_size >= settings_.ess && smoothed_.k < largest_good_k(log_weights_.size());
+        result_.converged   = !stop && smoothed_.effective_size >= settings_.ess && good;
+        result_.chains      = 1;
         std::ostringstream reason;
         reason.precision(3);
         reason << "k-hat " << smoothed_.k << ", effective size " << smoothed_.effective_size << " of " << range_.count
                << " weighted draws"
                << (result_.converged ? ""
                    : stop            ? " when the time was up"
-                   : smoothed_.k < largest_good_k(log_weights_.size())
-                       ? ": too few"
-                       : ": weights do not make up for the difference, chains do");
+                   : good            ? ": too few"
+                                     : ": weights do not make up for the difference, chains do");
         result_.reason = reason.str();
-        average();
+        // A stop is not the time to solve all of them again.
+        if (!stop)
+          average();
         return std::move(result_);
       }
 
     private:
+      static constexpr unsigned int block = 200; ///< draws between two questions whether to stop
+
       const SampleGroups &groups() const { return density_.groups(); }
 
       /// `count` more draws: their weights and numbers.
@@ -93,7 +101,6 @@ namespace varfield
       void average()
       {
         const Vector weights = smoothed_.log_weights.array().exp();
-        result_.chains       = settings_.chains;
         average_values(weights);
         for (Index i = 0; i + 1 < of_draws_.cols(); ++i)
         {
@@ -143,8 +150,9 @@ namespace varfield
                   DrawKey key     = range_.key(static_cast<unsigned int>(k));
                   key.draw        = static_cast<std::uint32_t>(of_draws_(k, 0));
                   const Draw draw = q_.sample(key);
+                  // What could be solved once can be solved again.
                   if (!density_.potential(draw.m))
-                    throw ComputationError("A model that could be solved once cannot be solved again.");
+                    continue;
                   watch_.evaluate(draw.m, numbers, values);
                   const Vector rest = values - centre;
                   const double w    = weights[k];

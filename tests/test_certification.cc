@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(aristoff_bangerth_against_the_published_mean)
                                  {"Parallel/Sample groups=0", "Inference/ELBO error=1",
                                               "Inference/natural gradient/Tolerance=0.5", "Inference/natural gradient/Draws=32",
                                               "Certification/Effective size=" + std::string(is_long() ? "2000" : "60"),
+                                              "Certification/Warm-up=" + std::string(is_long() ? "500" : "300"),
                                               "Certification/R-hat=" + std::string(is_long() ? "1.01" : "1.05"),
                                               "Certification/Minimum iterations=" + std::string(is_long() ? "1000" : "150")});
   const Results<2> results = certified(problem);

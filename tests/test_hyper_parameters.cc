@@ -160,8 +160,7 @@ BOOST_AUTO_TEST_CASE(scales_of_a_linear_problem)
   }
 }
 
-/// Up to eight variables: a correlated Gaussian from its values at the points of the design, with and without a skewed
-/// term that no quadratic has.
+/// Up to eight variables: a correlated Gaussian from its values at the points of the design.
 BOOST_AUTO_TEST_CASE(gaussians_of_many_scales)
 {
   for (const Index dim : {1, 2, 3, 4, 5, 6, 7, 8})

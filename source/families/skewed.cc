@@ -91,9 +91,22 @@ namespace varfield
         const Matrix directions = local_directions(density);
         const Skewed gaussian   = *this;
         Search search{density, gaussian, directions, draws};
-        const Vector best = search.maximize();
-        move(gaussian, directions, best);
-        const Estimate gained    = gain(search.first, search.best, true);
+        // What was fitted to some draws is judged on others.
+        DrawRange fresh = draws;
+        fresh.first += draws.count;
+        Estimate gained;
+        try
+        {
+          const Vector best         = search.maximize();
+          const ElboEstimate before = estimate_elbo(density, gaussian, fresh);
+          move(gaussian, directions, best);
+          gained = gain(before, estimate_elbo(density, *this, fresh), true);
+        }
+        catch (const ComputationError &error)
+        {
+          *this = gaussian;
+          return std::string("no shape was found: ") + error.what();
+        }
         const std::string effort = " on " + std::to_string(draws.count) + " draws, " +
                                    counted(std::uint64_t(draws.count) * search.n_evaluations, "gradient");
         if (!(gained.value > 2. * gained.error))
@@ -112,8 +125,10 @@ namespace varfield
         return {mean_, mean_dual_, modes_, dual_, factor_, log_det_, shape};
       }
 
-      /// Of coordinates in the span of U: those of the values at places, one after the other where these vary most,
-      /// each orthogonal to those before (a QR decomposition of Uᵀ with column pivoting).
+      /// Of coordinates in the span of U: those of the values at places, one after the other where these vary most a
+      /// priori, each orthogonal to those before (a QR decomposition of Uᵀ with column pivoting). Where U is square, T
+      /// in these coordinates is the symmetric root of the covariance, which leaves values as near to themselves as can
+      /// be; rows of UT, a triangular root, gain less on aristoff_bangerth.
       Matrix local_directions(const LogDensity &density) const
       {
         const Layout &layout = prior().layout();
@@ -172,7 +187,6 @@ namespace varfield
         const Skewed &gaussian;
         const Matrix &directions;
         const DrawRange &draws;
-        ElboEstimate first = {}, best = {};
         unsigned int n_evaluations = 0;
 
         /// −ELBO on the draws and its gradient; infinite where the model fails too often, in all groups together.
@@ -225,10 +239,6 @@ namespace varfield
           }
           agreed_sum(density.groups(), layout, gradients);
           gradient = -gradients.colwise().mean();
-          if (n_evaluations == 1)
-            first = best = elbo;
-          if (elbo.elbo.value > best.elbo.value)
-            best = elbo;
           return -elbo.elbo.value;
         }
 

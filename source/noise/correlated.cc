@@ -9,7 +9,7 @@ namespace varfield
   namespace
   {
     /// Errors N(0, Σ): Σ from a file, or σᵢσⱼ((1 − f) k(|xᵢ − xⱼ|) + f δᵢⱼ) with a kernel k between measurements of one
-    /// experiment.
+    /// experiment and one component of the state.
     class Correlated : public ScaledNoise
     {
     public:
@@ -78,6 +78,8 @@ namespace varfield
       {
         Noise::use(used);
         used_factor_ = factorize(covariance_(rows_, rows_));
+        if (used_factor_.rows() != static_cast<Index>(rows_.size()))
+          throw UserError("The covariance of the errors of the rows in use is not positive definite.");
         log_normaliser_ =
             used_factor_.diagonal().array().log().sum() + 0.5 * double(rows_.size()) * std::log(2. * M_PI);
         const auto n = static_cast<Index>(rows_.size());
@@ -144,10 +146,13 @@ namespace varfield
                           " has no columns x, y, z to take distances from. Give a Covariance file instead.");
         const auto experiments =
             table.has("experiment") ? table.strings("experiment") : std::vector<std::string>(table.n_rows());
+        const auto components =
+            table.has("component") ? table.strings("component") : std::vector<std::string>(table.n_rows());
         Matrix result = Matrix::Zero(n, n);
         for (Index i = 0; i < n; ++i)
           for (Index j = 0; j < n; ++j)
-            if (experiments[static_cast<std::size_t>(i)] == experiments[static_cast<std::size_t>(j)])
+            if (experiments[static_cast<std::size_t>(i)] == experiments[static_cast<std::size_t>(j)] &&
+                components[static_cast<std::size_t>(i)] == components[static_cast<std::size_t>(j)])
               result(i, j) =
                   deviations_(i) * deviations_(j) *
                   ((1. - nugget_) * kernel((places.row(i) - places.row(j)).norm()) + (i == j ? nugget_ : 0.));
