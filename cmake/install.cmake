@@ -10,7 +10,7 @@ set_target_properties(varfield PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS varfield RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/varfield DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
 install(DIRECTORY parameter_files meshes DESTINATION ${VARFIELD_DATA})
-install(PROGRAMS scripts/render.py scripts/scenes.py scripts/cross_validate.py DESTINATION ${VARFIELD_DATA}/scripts)
+install(PROGRAMS scripts/render.py scripts/scenes.py scripts/score.py DESTINATION ${VARFIELD_DATA}/scripts)
 install(FILES LICENSE CHANGELOG.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # All objects but main.cc in one archive, which the package links as a whole: plugins register themselves from static

@@ -3,8 +3,9 @@
   xvfb-run -a pvbatch scripts/render.py OUTPUT_FOLDER [--field NAME] [-o picture.png]
 
 writes OUTPUT_FOLDER/figures/<field>.png for every inferred field (posterior mean and standard deviation, variance reduction,
-the truth where it is known, the sensors) and state.png (predicted state, residuals at the sensors). Fields in 2D are sampled
-on a fine raster and drawn as maps; fields in 3D are drawn by ParaView as a box with a corner cut out.
+the truth where it is known, the sensors), <field>_certificate.png where chains were run (their distance from the variational
+posterior), and state.png (predicted state, residuals at the sensors, and their weights where the noise has heavy tails). Fields
+in 2D are sampled on a fine raster and drawn as maps; fields in 3D are drawn by ParaView as a box with a corner cut out.
 """
 import argparse
 import csv
@@ -35,7 +36,7 @@ STYLE = {
     "xtick.labelsize": 8, "ytick.labelsize": 8, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "xtick.major.size": 3, "ytick.major.size": 3, "axes.formatter.use_mathtext": True, "axes.formatter.limits": (-4, 5),
 }
-MEAN_COLORS, STD_COLORS, REDUCTION_COLORS, RESIDUAL_COLORS = "viridis", "magma", "cividis", "RdBu_r"
+MEAN_COLORS, STD_COLORS, REDUCTION_COLORS, RESIDUAL_COLORS, WEIGHT_COLORS = "viridis", "magma", "cividis", "RdBu_r", "cividis"
 
 
 class UserError(Exception):
@@ -239,18 +240,40 @@ def draw_constant(scene, field, arrays, title):
     return figure
 
 
-def field_figure(folder, scene, field):
-    arrays, title = scene.arrays(), f"{folder.case}: {field.name}" if folder.case != field.name else field.name
-    needed = [field.array(s) for s in ("mean", "std") if field.array(s) in arrays]
-    if all(r[1] - r[0] <= 1e-9 * max(abs(r[0]), abs(r[1])) for r in map(scene.range, needed)):
-        return draw_constant(scene, field, arrays, title)
-    panels = field_panels(scene, field, arrays)
+def panels_with_sensors(folder, scene, panels, title):
     figure, axes = make_figure(scene, len(panels), title)
     points = folder.points(scene.dim)
     points = np.unique(points[np.isfinite(points).all(axis=1)], axis=0)
     for panel, (a, bars) in zip(panels, axes):
         draw_panel(figure, scene, panel, a, bars, points)
     return figure
+
+
+def field_title(folder, field):
+    return f"{folder.case}: {field.name}" if folder.case != field.name else field.name
+
+
+def field_figure(folder, scene, field):
+    arrays, title = scene.arrays(), field_title(folder, field)
+    needed = [field.array(s) for s in ("mean", "std") if field.array(s) in arrays]
+    if all(r[1] - r[0] <= 1e-9 * max(abs(r[0]), abs(r[1])) for r in map(scene.range, needed)):
+        return draw_constant(scene, field, arrays, title)
+    return panels_with_sensors(folder, scene, field_panels(scene, field, arrays), title)
+
+
+def certificate_figure(folder, scene, field):
+    """Chains of the posterior and what distinguishes the variational one from them; None without chains."""
+    shift, ratio, size = field.array("mean_shift"), field.array("std_ratio"), field.array("effective_size")
+    if shift not in scene.arrays() or ratio not in scene.arrays():
+        return None
+    furthest = max(0.5, *map(abs, scene.range(shift)))
+    widest = max(1.25, scene.range(ratio)[1], 1 / max(scene.range(ratio)[0], 1e-3))
+    panels = [Panel("Variational less chains' mean,\nin standard deviations", shift, RESIDUAL_COLORS,
+                    colors.Normalize(-furthest, furthest)),
+              Panel("Variational over chains'\nstandard deviation", ratio, RESIDUAL_COLORS, colors.LogNorm(1 / widest, widest))]
+    if size in scene.arrays():
+        panels.append(Panel("Effective size of the chains", size, WEIGHT_COLORS, colors.Normalize(*limits(scene, size))))
+    return panels_with_sensors(folder, scene, panels, field_title(folder, field) + ", certificate")
 
 
 # The predicted state
@@ -274,17 +297,16 @@ def rows_of_state(folder, state, n_states):
     return finite if n_states == 1 else None
 
 
-def draw_residuals(figure, scene, axes, bars, points, residuals, used):
+def draw_at_sensors(figure, scene, axes, bars, points, used, values, norm, cmap, title):
+    """One number for each sensor; squares where it was held out."""
     scene.frame(axes, fill="#f1f1f1")
-    bound = max(3.0, float(np.nanmax(np.abs(residuals))))
-    norm = colors.Normalize(-bound, bound)
     size = 2.2 * sensor_size(len(points)) + 6
     for rows, marker in ((used, "o"), (~used, "s")):
         if rows.any():
-            scene.scatter(axes, points[rows], solid=False, s=size, c=residuals[rows], norm=norm, cmap=RESIDUAL_COLORS,
-                          marker=marker, edgecolors="black", linewidths=0.5)
-    color_bar(figure, norm, RESIDUAL_COLORS, bars, "")
-    axes.set_title("Standardised residuals" + ("" if used.all() else " (squares: held out)"))
+            scene.scatter(axes, points[rows], solid=False, s=size, c=values[rows], norm=norm, cmap=cmap, marker=marker,
+                          edgecolors="black", linewidths=0.5)
+    color_bar(figure, norm, cmap, bars, "")
+    axes.set_title(title + ("" if used.all() else " (squares: held out)"))
     scene.name_axes(axes)
 
 
@@ -318,7 +340,9 @@ def state_figure(folder, scene, state, n_states):
     if std in arrays:
         norm = colors.Normalize(*limits(scene, std))
         panels.append(Panel("Standard deviation", std, STD_COLORS, norm, folder.state_unit))
-    extra = [name for name in ("standardised_residual", "predicted_mean") if has_sensors and name in folder.sensors]
+    extra = [name for name in ("standardised_residual", "weight", "predicted_mean") if has_sensors and name in folder.sensors]
+    if "weight" in extra and np.all(folder.sensors["weight"][rows] == 1):
+        extra.remove("weight")
     name = "predicted state" if state == "state" else "predicted state, " + state[len("state_"):].replace("_", " ")
     figure, axes = make_figure(scene, len(panels) + len(extra), f"{folder.case}: {name}")
     points = folder.points(scene.dim, rows) if has_sensors else np.zeros((0, scene.dim))
@@ -332,7 +356,12 @@ def state_figure(folder, scene, state, n_states):
                   cmap=MEAN_COLORS, edgecolors="black", linewidths=0.6)
     for what, (a, bars) in zip(extra, axes[len(panels):]):
         if what == "standardised_residual":
-            draw_residuals(figure, scene, a, bars, points, sensors[what], used)
+            bound = max(3.0, float(np.nanmax(np.abs(sensors[what]))))
+            draw_at_sensors(figure, scene, a, bars, points, used, sensors[what], colors.Normalize(-bound, bound), RESIDUAL_COLORS,
+                            "Standardised residuals")
+        elif what == "weight":
+            draw_at_sensors(figure, scene, a, bars, points, used, sensors[what],
+                            colors.Normalize(0, max(1.0, float(np.nanmax(sensors[what])))), WEIGHT_COLORS, "Weights of the data")
         else:
             draw_fit(a, bars, sensors["measured"], sensors[what], sensors.get("predicted_std"), used, folder.state_unit)
     return figure
@@ -368,6 +397,9 @@ def draw_fields(folder, options, figures):
     for field in fields[:1] if options.output else fields:
         path = options.output or os.path.join(figures, file_name(field.name))
         save(field_figure(folder, scene, field), path)
+        certificate = None if options.output else certificate_figure(folder, scene, field)
+        if certificate:
+            save(certificate, os.path.join(figures, file_name(field.name + "_certificate")))
 
 
 def draw_states(folder, figures):

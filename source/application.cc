@@ -86,12 +86,10 @@ namespace varfield
       if (extras.cross_validation && !results.interrupted)
         results.cross_validation = cross_validate<dim>(
             *problem,
-            [&](const std::vector<bool> &used)
+            [&results](Case<dim> &of_group, const std::vector<bool> &used, Report &silent)
             {
-              auto again = problem->with_overrides({});
-              Report silent(again->groups(), 0.);
-              silent.silence();
-              const Results<dim> found = infer_with_hyper_parameters(again, used, silent);
+              auto again               = of_group.with_overrides({});
+              const Results<dim> found = infer_with_hyper_parameters(again, used, silent, results.hyper->peak);
               return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
                              found.noise_deviation};
             },
@@ -207,11 +205,8 @@ namespace varfield
       {
         std::ostringstream line;
         line << (check.passed ? "  ok      " : "  FAILED  ");
-        // Columns by characters rather than bytes: names have letters beyond ASCII.
-        const auto width =
-            std::count_if(check.name.begin(), check.name.end(), [](char c) { return (c & 0xC0) != 0x80; });
-        line << check.name << std::string(std::max<long>(1, 50 - width), ' ') << std::setw(12) << std::setprecision(3)
-             << check.observed << "   wanted: " << check.wanted;
+        line << padded(check.name, 49) << ' ' << std::setw(12) << std::setprecision(3) << check.observed
+             << "   wanted: " << check.wanted;
         report.line(line.str());
         passed = passed && check.passed;
       }

@@ -40,16 +40,13 @@ namespace varfield
     std::size_t width = 12;
     for (const std::string &name : names)
       width = std::max(width, name.size() + 2);
-    std::ostringstream head;
-    head << std::left << std::setw(static_cast<int>(width)) << "quantity" << std::right
-         << "   uniform (p)   in 50 %   in 80 %   in 95 %";
-    std::vector<std::string> result{head.str()};
+    std::vector<std::string> result{padded("quantity", width) + "   uniform (p)   in 50 %   in 80 %   in 95 %"};
     for (std::size_t i = 0; i < names.size(); ++i)
     {
       const Uniformity &u = uniformity[i];
       std::ostringstream line;
-      line << std::left << std::setw(static_cast<int>(width)) << names[i] << std::right << std::fixed
-           << std::setprecision(4) << std::setw(14) << u.p_value << std::setprecision(3);
+      line << padded(names[i], width) << std::fixed << std::setprecision(4) << std::setw(14) << u.p_value
+           << std::setprecision(3);
       for (const double share : {u.coverage50, u.coverage80, u.coverage95})
         line << std::setw(10) << share;
       result.push_back(line.str());
@@ -101,7 +98,24 @@ namespace varfield
     class Trials
     {
     public:
-      Trials(const Case<dim> &problem, std::uint64_t seed) : problem_(problem), seed_(seed) {}
+      Trials(const Case<dim> &problem, std::uint64_t seed, const Report &report)
+          : problem_(problem),
+            combinations_(microergodic(problem.hyper_parameters(), dim)),
+            seed_(seed),
+            report_(report)
+      {
+      }
+
+      /// Of what is ranked: quantities of interest, hyper-parameters, combinations of these.
+      std::vector<std::string> names() const
+      {
+        std::vector<std::string> result = problem_.quantities().names();
+        for (const std::string &name : problem_.hyper_parameters().names())
+          result.push_back(name);
+        for (const Combination &combination : combinations_)
+          result.push_back(combination.name);
+        return result;
+      }
 
       Trial run(unsigned int k) const
       {
@@ -112,24 +126,18 @@ namespace varfield
               std::log(hyper[i].prior->quantile(uniform_number(key(Stream::truths, k), static_cast<std::uint32_t>(i))));
         const auto truth = problem_.with_overrides(hyper.overrides(t));
         Trial trial;
-        const Vector values     = simulate(*truth, k, trial.truth);
-        const auto combinations = microergodic(hyper, dim);
-        const Index n = trial.truth.size(), n_combinations = static_cast<Index>(combinations.size());
-        trial.truth.conservativeResize(n + t.size() + n_combinations);
-        trial.truth.segment(n, t.size()) = t.array().exp();
-        for (Index i = 0; i < n_combinations; ++i)
-          trial.truth[n + t.size() + i] = std::exp(combinations[static_cast<std::size_t>(i)].direction.dot(t));
+        Vector quantities;
+        const Vector values = simulate(*truth, k, quantities);
 
         auto again = problem_.with_overrides({"Random seed=" + std::to_string(seed_ + k)});
         again->set_measured(values);
-        Report silent(again->groups(), 0.);
-        silent.silence();
+        Report silent = report_.silent(again->groups());
         const Results<dim> results =
             t.size() > 0 ? infer_with_hyper_parameters(again, {}, silent) : infer(again, silent);
         trial.converged   = results.map.converged && results.optimization.converged;
         trial.interrupted = results.interrupted;
         if (!trial.interrupted)
-          trial.ranks = ranks_of(results, trial.truth);
+          compare(results, quantities, t, trial);
         return trial;
       }
 
@@ -146,26 +154,29 @@ namespace varfield
         return truth.measurements().simulated(state->predictions, key(Stream::data_noise, k));
       }
 
-      Vector ranks_of(const Results<dim> &results, const Vector &truth) const
+      void compare(const Results<dim> &results, const Vector &quantities, const Vector &t, Trial &trial) const
       {
-        const Index n = problem_.quantities().size();
-        Vector ranks(truth.size());
+        const Index n = quantities.size(), n_scales = t.size();
+        trial.truth = trial.ranks = Vector::Zero(n + n_scales + static_cast<Index>(combinations_.size()));
+        trial.truth.head(n)       = quantities;
         for (Index i = 0; i < n; ++i)
-          ranks[i] = results.share_of_draws_below(i, truth[i]);
-        const auto &hyper = problem_.hyper_parameters();
-        for (Index i = 0; i < hyper.size(); ++i)
-          ranks[n + i] = results.hyper->below(i, truth[n + i]);
-        Index next = n + hyper.size();
-        for (const Combination &combination : microergodic(hyper, dim))
+          trial.ranks[i] = results.share_of_draws_below(i, quantities[i]);
+        Index next           = n;
+        const auto add_scale = [&](const Vector &direction)
         {
-          ranks[next] = results.hyper->below(combination.direction, std::log(truth[next]));
-          ++next;
-        }
-        return ranks;
+          trial.truth[next]   = std::exp(direction.dot(t));
+          trial.ranks[next++] = results.hyper->below(direction, direction.dot(t));
+        };
+        for (Index i = 0; i < n_scales; ++i)
+          add_scale(Vector::Unit(n_scales, i));
+        for (const Combination &combination : combinations_)
+          add_scale(combination.direction);
       }
 
       const Case<dim> &problem_; ///< of this group alone
+      const std::vector<Combination> combinations_;
       const std::uint64_t seed_;
+      const Report &report_;
     };
   } // namespace
 
@@ -175,17 +186,13 @@ namespace varfield
     const unsigned int n_truths = problem.calibration().truths;
     const auto &groups          = problem.groups();
     Calibration result;
-    result.names = problem.quantities().names();
-    for (const std::string &name : problem.hyper_parameters().names())
-      result.names.push_back(name);
-    for (const Combination &combination : microergodic(problem.hyper_parameters(), dim))
-      result.names.push_back(combination.name);
     if (problem.quantities().size() == 0)
       throw UserError("Quantities/Names: a calibration ranks quantities of interest; name at least one.");
-    const auto n       = static_cast<Index>(result.names.size());
     const auto own     = problem.for_one_group();
     const Layout &like = own->density().prior().layout();
-    const Trials<dim> trials(*own, problem.seed());
+    const Trials<dim> trials(*own, problem.seed(), report);
+    result.names = trials.names();
+    const auto n = static_cast<Index>(result.names.size());
     // Ranks, truths, whether the trial was made, whether it converged, whether it failed.
     Matrix numbers = Matrix::Zero(n_truths, 2 * n + 3);
     std::string message;

@@ -444,14 +444,21 @@ namespace varfield
       assignments.push_back(parse_override(text));
     for (const std::string &text : overrides)
       assignments.push_back(parse_override(text));
-    auto result = std::make_unique<Case>(world_, assignments);
+    return rebuilt_from(world_, assignments, groups_);
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::rebuilt_from(MPI_Comm comm, const std::vector<Assignment> &assignments,
+                                                     std::shared_ptr<const SampleGroups> groups) const
+  {
+    auto result = std::make_unique<Case>(comm, assignments);
     result->check();
     result->given_ = given_;
-    result->mesh_.load(world_);
+    result->mesh_.load(comm);
     result->refined_cells_ = refined_cells_;
     result->memory_        = memory_;
     result->split_         = split_;
-    result->build_on(groups_, true, Mesh<dim>::no_limit);
+    result->build_on(std::move(groups), true, Mesh<dim>::no_limit);
     if (measured_)
       result->set_measured(*measured_);
     return result;
@@ -462,9 +469,8 @@ namespace varfield
   {
     auto assignments = assignments_;
     assignments.push_back(parse_override("Parallel/Sample groups=1"));
-    auto result = std::make_unique<Case>(groups_->space(), assignments);
-    result->check();
-    result->build();
+    auto result    = rebuilt_from(groups_->space(), assignments, std::make_shared<SampleGroups>(groups_->space(), 1));
+    result->start_ = start_;
     return result;
   }
 

@@ -114,49 +114,141 @@ namespace varfield
     return result;
   }
 
-  template <int dim>
-  CrossValidation cross_validate(const Case<dim> &problem,
-                                 const std::function<FoldFit(const std::vector<bool> &used)> &refit, Report &report)
+  namespace
   {
-    const auto &measurements    = problem.measurements();
-    const std::vector<bool> all = measurements.used();
-    CrossValidation result      = assign_folds(problem);
-    result.mean = result.deviation = Vector::Zero(measurements.size());
-    result.spreads.resize(static_cast<std::size_t>(measurements.size()));
-    std::vector<Index> scored;
-    report.line("\ncross-validation: the inference again without each of " + std::to_string(result.folds.size()) +
-                " folds");
-    for (std::size_t f = 0; f < result.folds.size(); ++f)
+    /// Folds of one case, a round of one for each group after the other.
+    template <int dim>
+    class Folds
     {
-      std::vector<bool> used = all;
-      std::vector<Index> rows;
-      for (std::size_t i = 0; i < used.size(); ++i)
-        if (result.fold_of[i] == static_cast<int>(f))
+    public:
+      Folds(Case<dim> &problem, const Refit<dim> &refit, Report &report)
+          : problem_(problem),
+            refit_(refit),
+            report_(report),
+            groups_(problem.groups()),
+            own_(groups_.n_groups() > 1 ? problem.for_one_group() : nullptr),
+            result_(assign_folds(problem))
+      {
+        const Index n = problem.measurements().size();
+        result_.mean = result_.deviation = Vector::Zero(n);
+        result_.spreads.resize(static_cast<std::size_t>(n));
+      }
+
+      CrossValidation run()
+      {
+        report_.line("\ncross-validation: the inference again without each of " + std::to_string(result_.folds.size()) +
+                     " folds");
+        std::vector<Index> scored;
+        for (std::size_t first = 0; first < result_.folds.size() && !result_.interrupted; first += groups_.n_groups())
         {
-          used[i] = false;
-          rows.push_back(static_cast<Index>(i));
+          round(first);
+          for (std::size_t f = first; f < std::min(first + groups_.n_groups(), result_.folds.size()); ++f)
+            if (!result_.interrupted)
+            {
+              const auto rows = rows_of(f);
+              scored.insert(scored.end(), rows.begin(), rows.end());
+              add_scores(f, rows);
+            }
         }
-      const FoldFit fit  = refit(used);
-      result.interrupted = fit.end.interrupted || report.should_stop();
-      if (result.interrupted)
-        break;
-      result.mean(rows)      = fit.mean(rows);
-      result.deviation(rows) = (fit.deviation.cwiseAbs2() + fit.noise.cwiseAbs2()).cwiseSqrt()(rows);
-      const auto spreads     = measurements.spreads(fit.deviation, fit.noise);
-      for (const Index i : rows)
-        result.spreads[static_cast<std::size_t>(i)] = spreads[static_cast<std::size_t>(i)];
-      result.of_folds.push_back(score_rows(measurements, result, rows));
-      scored.insert(scored.end(), rows.begin(), rows.end());
-      if (!fit.end.converged)
-        result.not_converged.push_back(result.folds[f]);
-      std::ostringstream line;
-      line << "  fold " << result.folds[f] << ": " << rows.size() << " predicted, root mean square error "
-           << std::setprecision(4) << result.of_folds.back().rmse
-           << (fit.end.converged ? "" : "; did not converge: " + fit.end.reason);
-      report.line(line.str());
-    }
-    result.all = score_rows(measurements, result, scored);
-    return result;
+        if (!scored.empty())
+          result_.all = score_rows(problem_.measurements(), result_, scored);
+        return std::move(result_);
+      }
+
+    private:
+      std::vector<Index> rows_of(std::size_t fold) const
+      {
+        std::vector<Index> rows;
+        for (std::size_t i = 0; i < result_.fold_of.size(); ++i)
+          if (result_.fold_of[i] == static_cast<int>(fold))
+            rows.push_back(static_cast<Index>(i));
+        return rows;
+      }
+
+      /// One fold in each group; what was found, in all groups.
+      void round(std::size_t first)
+      {
+        const auto &measurements = problem_.measurements();
+        // Mean, standard deviation and noise of the predictions; of each fold whether it ended early, or badly.
+        Matrix predictions = Matrix::Zero(measurements.size(), 3), ends = Matrix::Zero(groups_.n_groups(), 2);
+        groups_.together(
+            [&]
+            {
+              const std::size_t f = first + groups_.group();
+              if (f >= result_.folds.size())
+                return;
+              const auto rows   = rows_of(f);
+              const FoldFit fit = infer_without(rows);
+              ends.row(groups_.group()) << double(fit.end.interrupted), double(!fit.end.converged);
+              if (!fit.end.interrupted)
+                predictions(rows, Eigen::all) << fit.mean(rows), fit.deviation(rows), fit.noise(rows);
+            });
+        const Layout &like = problem_.density().prior().layout();
+        agreed_sum(groups_, like, predictions);
+        agreed_sum(groups_, like, ends);
+        result_.interrupted = report_.should_stop() || ends.col(0).sum() > 0.;
+        const auto spreads  = measurements.spreads(predictions.col(1), predictions.col(2));
+        for (std::size_t f = first; f < std::min(first + groups_.n_groups(), result_.folds.size()); ++f)
+        {
+          for (const Index i : rows_of(f))
+          {
+            result_.mean[i]                              = predictions(i, 0);
+            result_.deviation[i]                         = std::hypot(predictions(i, 1), predictions(i, 2));
+            result_.spreads[static_cast<std::size_t>(i)] = spreads[static_cast<std::size_t>(i)];
+          }
+          if (ends(static_cast<Index>(f - first), 1) > 0.)
+            result_.not_converged.push_back(result_.folds[f]);
+        }
+      }
+
+      FoldFit infer_without(const std::vector<Index> &rows)
+      {
+        const std::vector<bool> all = problem_.measurements().used();
+        std::vector<bool> used      = all;
+        for (const Index i : rows)
+          used[static_cast<std::size_t>(i)] = false;
+        Case<dim> &of_group = own_ ? *own_ : problem_;
+        Report silent       = report_.silent(of_group.groups());
+        FoldFit fit;
+        try
+        {
+          fit = refit_(of_group, used, silent);
+        }
+        catch (const ComputationError &)
+        {
+          // Of what was stopped at its beginning there is nothing.
+          fit.end.interrupted = silent.should_stop();
+          if (!fit.end.interrupted)
+            throw;
+        }
+        of_group.use_measurements(all);
+        return fit;
+      }
+
+      void add_scores(std::size_t f, const std::vector<Index> &rows)
+      {
+        result_.of_folds.push_back(score_rows(problem_.measurements(), result_, rows));
+        const auto &bad      = result_.not_converged;
+        const bool converged = std::find(bad.begin(), bad.end(), result_.folds[f]) == bad.end();
+        std::ostringstream line;
+        line << "  fold " << result_.folds[f] << ": " << rows.size() << " predicted, root mean square error "
+             << std::setprecision(4) << result_.of_folds.back().rmse << (converged ? "" : "; did not converge");
+        report_.line(line.str());
+      }
+
+      Case<dim> &problem_;
+      const Refit<dim> &refit_;
+      Report &report_;
+      const SampleGroups &groups_;
+      const std::unique_ptr<Case<dim>> own_; ///< of this group alone, where there are several
+      CrossValidation result_;
+    };
+  } // namespace
+
+  template <int dim>
+  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report)
+  {
+    return Folds<dim>(problem, refit, report).run();
   }
 
   std::vector<std::string> CrossValidation::lines() const
@@ -165,9 +257,9 @@ namespace varfield
     const auto line = [&](const std::string &name, const Scores &scores)
     {
       std::ostringstream out;
-      out << std::left << std::setw(12) << name << std::right << std::setw(7) << scores.n << std::setprecision(5)
-          << std::setw(12) << scores.rmse << std::setprecision(3) << std::setw(10) << scores.coverage50 << std::setw(10)
-          << scores.coverage95 << std::setprecision(5) << std::setw(12) << scores.nlpd << std::setw(12) << scores.crps;
+      out << padded(name, 12) << std::setw(7) << scores.n << std::setprecision(5) << std::setw(12) << scores.rmse
+          << std::setprecision(3) << std::setw(10) << scores.coverage50 << std::setw(10) << scores.coverage95
+          << std::setprecision(5) << std::setw(12) << scores.nlpd << std::setw(12) << scores.crps;
       result.push_back(out.str());
     };
     for (std::size_t f = 0; f < of_folds.size(); ++f)
@@ -178,10 +270,8 @@ namespace varfield
 
   template CrossValidation assign_folds(const Case<2> &);
   template CrossValidation assign_folds(const Case<3> &);
-  template CrossValidation cross_validate(const Case<2> &, const std::function<FoldFit(const std::vector<bool> &)> &,
-                                          Report &);
-  template CrossValidation cross_validate(const Case<3> &, const std::function<FoldFit(const std::vector<bool> &)> &,
-                                          Report &);
+  template CrossValidation cross_validate(Case<2> &, const Refit<2> &, Report &);
+  template CrossValidation cross_validate(Case<3> &, const Refit<3> &, Report &);
   template FoldFit infer_again(Case<2> &, const Vector &, const std::vector<bool> &, Report &);
   template FoldFit infer_again(Case<3> &, const Vector &, const std::vector<bool> &, Report &);
 } // namespace varfield

@@ -34,12 +34,14 @@ namespace varfield
     class HyperInference
     {
     public:
-      HyperInference(std::unique_ptr<Case<dim>> &problem, std::vector<bool> used, Report &report)
+      HyperInference(std::unique_ptr<Case<dim>> &problem, std::vector<bool> used, Report &report,
+                     std::optional<Peak> near)
           : problem_(problem),
             original_(std::move(problem)),
             hyper_(original_->hyper_parameters()),
             used_(used.empty() ? original_->measurements().used() : std::move(used)),
-            report_(report)
+            report_(report),
+            near_(std::move(near))
       {
       }
 
@@ -50,12 +52,15 @@ namespace varfield
           heading += "  " + name;
         report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading +
                      "   ELBO + log prior");
-        const Peak peak = find_peak([this](const Vector &t) { return height_at(t); }, hyper_.start(), 0.4, 1.2, 8);
-        if (interrupted_ && evaluations_[highest()].height() == minus_infinity)
-          throw ComputationError("Hyperparameters: the run was stopped before there was any inference.");
-        if (evaluations_[highest()].height() == minus_infinity)
-          throw ComputationError("Hyperparameters: the inference fails at every value that was tried.");
+        Peak peak = near_ ? *near_ : search(hyper_.start());
         design(peak);
+        require_an_inference();
+        // A peak that was only believed to be there may be elsewhere.
+        if (near_ && !interrupted_ && to_unit(peak, evaluations_[highest()].t).norm() > 2.)
+        {
+          peak = search(evaluations_[highest()].t);
+          design(peak);
+        }
         integrate(peak);
         Results<dim> results = mix();
         if (original_->inference().prior_draws > 0)
@@ -67,6 +72,24 @@ namespace varfield
       }
 
     private:
+      /// Of the inferences at one value after the other, at least, where the problem is nonlinear: many heights
+      /// together are known better than each.
+      static constexpr double tolerance = 0.3, elbo_error = 0.2;
+
+      Peak search(const Vector &start)
+      {
+        const Peak peak = find_peak([this](const Vector &t) { return height_at(t); }, start, 0.4, 1.2, 8);
+        require_an_inference();
+        return peak;
+      }
+
+      void require_an_inference() const
+      {
+        if (evaluations_.empty() || evaluations_[highest()].height() == minus_infinity)
+          throw ComputationError(interrupted_ ? "Hyperparameters: the run was stopped before there was any inference."
+                                              : "Hyperparameters: the inference fails at every value that was tried.");
+      }
+
       std::size_t highest() const
       {
         std::size_t best = 0;
@@ -76,43 +99,71 @@ namespace varfield
         return best;
       }
 
-      std::unique_ptr<Case<dim>> case_at(const Vector &t) const
+      /// `settings`: more entries of the parameter file.
+      std::unique_ptr<Case<dim>> case_at(const Vector &t, const std::vector<std::string> &settings = {}) const
       {
-        auto result = original_->with_overrides(hyper_.overrides(t));
+        auto overrides = hyper_.overrides(t);
+        overrides.insert(overrides.end(), settings.begin(), settings.end());
+        auto result = original_->with_overrides(overrides);
         result->use_measurements(used_);
         return result;
       }
 
-      /// The posterior at one value; −∞ where the inference fails. Collective over the world.
+      /// Those of linear problems are cheap, and exact but for this.
+      double elbo_error_of_design() const
+      {
+        const double own = original_->inference().elbo_error;
+        return original_->density().is_quadratic() ? own : std::max(elbo_error, own);
+      }
+
+      std::vector<std::string> settings_of_design() const
+      {
+        if (original_->density().is_quadratic())
+          return {};
+        const double own = original_->parameters().get_double({"Inference", "natural gradient"}, "Tolerance");
+        return {"Inference/ELBO error=" + to_text(elbo_error_of_design()),
+                "Inference/natural gradient/Tolerance=" + to_text(std::max(tolerance, own))};
+      }
+
+      Results<dim> infer_quietly(std::unique_ptr<Case<dim>> &problem)
+      {
+        Report silent        = report_.silent(problem->groups());
+        Results<dim> results = infer(problem, silent);
+        interrupted_         = report_.should_stop() || results.interrupted;
+        return results;
+      }
+
+      /// The posterior at one value; −∞ where the inference fails, and once the run is to stop. Collective over the
+      /// world.
       double height_at(const Vector &t)
       {
+        interrupted_ = interrupted_ || report_.should_stop();
+        if (interrupted_)
+          return minus_infinity;
         Evaluation<dim> evaluation;
         evaluation.t         = t;
         evaluation.log_prior = hyper_.log_prior(t);
-        interrupted_         = interrupted_ || report_.should_stop();
-        if (!interrupted_)
-          try
-          {
-            auto at = case_at(t);
-            Report silent(at->groups(), 0.);
-            silent.silence();
-            evaluation.results = infer(at, silent);
-            evaluation.noise   = at->measurements().standard_deviations();
-            interrupted_       = evaluation.results.interrupted;
-            // What was stopped half-way has no bound.
-            if (!interrupted_ && evaluation.results.has_spread)
-              evaluation.elbo = at->density().agreed(evaluation.results.averages.elbo.elbo.value);
-          }
-          catch (const ComputationError &)
-          {
-            evaluation.elbo = minus_infinity;
-          }
-          catch (const UserError &)
-          {
-            // The values of the file are the user's; others may be impossible together (a matrix with two of them).
-            if (evaluations_.empty())
-              throw;
-          }
+        try
+        {
+          auto at            = case_at(t, settings_of_design());
+          evaluation.results = infer_quietly(at);
+          evaluation.noise   = at->measurements().standard_deviations();
+          // What was stopped half-way has no bound.
+          if (interrupted_)
+            return minus_infinity;
+          if (evaluation.results.has_spread)
+            evaluation.elbo = at->density().agreed(evaluation.results.averages.elbo.elbo.value);
+        }
+        catch (const ComputationError &)
+        {
+          evaluation.elbo = minus_infinity;
+        }
+        catch (const UserError &)
+        {
+          // The values of the file are the user's; others may be impossible together (a matrix with two of them).
+          if (evaluations_.empty())
+            throw;
+        }
         std::ostringstream line;
         line << std::setw(12) << evaluations_.size() + 1;
         for (Index i = 0; i < t.size(); ++i)
@@ -171,7 +222,7 @@ namespace varfield
             return describe({evaluations_[highest()].t, Matrix::Identity(dim_t, dim_t)}, Matrix::Zero(dim_t, 1),
                             Vector::Ones(1), 0.);
           }
-          const ResponseSurface surface(at, heights, original_->inference().elbo_error);
+          const ResponseSurface surface(at, heights, elbo_error_of_design());
           Vector values(grid.cols()), gap(grid.cols());
           for (Index g = 0; g < grid.cols(); ++g)
           {
@@ -197,6 +248,7 @@ namespace varfield
       {
         const Index dim_t = hyper_.size();
         HyperPosterior &q = posterior_;
+        q.peak            = peak;
         q.mass            = mass;
         q.grid.resize(dim_t, grid.cols());
         for (Index g = 0; g < grid.cols(); ++g)
@@ -268,13 +320,29 @@ namespace varfield
         Block deviation() const { return (square - mean.cwiseAbs2()).cwiseMax(0.).cwiseSqrt(); }
       };
 
+      /// The inference at the best point as the case has it; what it adds to the ELBO there it adds everywhere.
+      void settle()
+      {
+        Evaluation<dim> &best = evaluations_[highest()];
+        problem_              = case_at(best.t);
+        if (interrupted_ || problem_->density().is_quadratic())
+          return;
+        Results<dim> settled = infer_quietly(problem_);
+        if (interrupted_ || !settled.has_spread)
+          return;
+        const double more = problem_->density().agreed(settled.averages.elbo.elbo.value) - best.elbo;
+        posterior_.elbo.array() += more;
+        posterior_.log_evidence += more;
+        best.results = std::move(settled);
+      }
+
       /// Means and spreads of the mixture of all posteriors; what is no average is that of the best point, where the
       /// problem is left.
       Results<dim> mix()
       {
         const std::size_t best = highest();
-        problem_               = case_at(evaluations_[best].t);
-        Results<dim> result    = evaluations_[best].results;
+        settle();
+        Results<dim> result = evaluations_[best].results;
         std::vector<Mixture<Vector>> fields(result.fields.size()), prior(result.fields.size());
         Mixture<MultiVector> states;
         Mixture<Vector> predictions, quantities;
@@ -350,6 +418,7 @@ namespace varfield
       const HyperParameters &hyper_;
       const std::vector<bool> used_;
       Report &report_;
+      const std::optional<Peak> near_; ///< where the peak is believed to be
       std::vector<Evaluation<dim>> evaluations_;
       HyperPosterior posterior_;
       bool interrupted_ = false;
@@ -358,11 +427,13 @@ namespace varfield
 
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report)
+                                           Report &report, const std::optional<Peak> &near)
   {
-    return HyperInference<dim>(problem, used, report).run();
+    return HyperInference<dim>(problem, used, report, near).run();
   }
 
-  template Results<2> infer_with_hyper_parameters(std::unique_ptr<Case<2>> &, const std::vector<bool> &, Report &);
-  template Results<3> infer_with_hyper_parameters(std::unique_ptr<Case<3>> &, const std::vector<bool> &, Report &);
+  template Results<2> infer_with_hyper_parameters(std::unique_ptr<Case<2>> &, const std::vector<bool> &, Report &,
+                                                  const std::optional<Peak> &);
+  template Results<3> infer_with_hyper_parameters(std::unique_ptr<Case<3>> &, const std::vector<bool> &, Report &,
+                                                  const std::optional<Peak> &);
 } // namespace varfield

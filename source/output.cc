@@ -161,54 +161,74 @@ namespace varfield
       return file.write(path, "state", mesh, space.fe().degree);
     }
 
-    /// Rows of all measurement files, with what was predicted; columns that the program does not know are carried
-    /// through.
+    /// Rows of measurement files: set and place, `columns` of the caller's, and what the program does not know.
     template <int dim>
-    struct ObservationTable
+    class MeasurementTable
     {
-      ObservationTable(const Case<dim> &problem, const Results<dim> &results)
+    public:
+      MeasurementTable(const Measurements<dim> &measurements, const std::vector<std::string> &columns)
+          : measurements_(measurements)
       {
-        const auto &measurements = problem.measurements();
-        const Vector noise       = measurements.standard_deviations();
-        const Vector weights =
-            measurements.weights(results.averages.prediction_mean, results.averages.prediction_deviation);
         names = {"set"};
         for (unsigned int d = 0; d < dim; ++d)
           names.push_back(std::string(1, "xyz"[d]));
-        for (const auto *name : {"experiment", "measured", "std", "predicted_mean", "predicted_std",
-                                 "standardised_residual", "weight", "used"})
-          names.push_back(name);
+        names.insert(names.end(), columns.begin(), columns.end());
         const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment"};
-        std::vector<std::string> carried;
         for (const auto &set : measurements.sets())
           for (const auto &column : set->table.names())
             if (std::find(known.begin(), known.end(), column) == known.end() &&
-                std::find(carried.begin(), carried.end(), column) == carried.end())
-              carried.push_back(column);
-        names.insert(names.end(), carried.begin(), carried.end());
-        for (Index i = 0; i < measurements.size(); ++i)
-        {
-          const auto [s, row] = measurements.origin(i);
-          const auto &set     = *measurements.sets()[s];
-          std::vector<Cell> cells{set.name};
-          for (unsigned int d = 0; d < dim; ++d)
-            cells.push_back(measurements.locations()[i][d]);
-          const double residual  = measurements.values()(i) - results.averages.prediction_mean(i);
-          const double deviation = std::hypot(noise(i), results.averages.prediction_deviation(i));
-          cells.push_back(problem.model().experiment_names()[measurements.experiments()[i]]);
-          for (const double value : {measurements.values()(i), noise(i), results.averages.prediction_mean(i),
-                                     results.averages.prediction_deviation(i), residual / deviation, weights(i)})
-            cells.push_back(value);
-          cells.push_back(measurements.used()[i] ? 1 : 0);
-          for (const auto &column : carried)
-            cells.push_back(set.table.has(column) ? set.table.strings(column)[row] : "");
-          rows.push_back(cells);
-        }
+                std::find(carried_.begin(), carried_.end(), column) == carried_.end())
+              carried_.push_back(column);
+        names.insert(names.end(), carried_.begin(), carried_.end());
+      }
+
+      void add(Index i, const std::vector<Cell> &cells)
+      {
+        const auto [s, row] = measurements_.origin(i);
+        const auto &set     = *measurements_.sets()[s];
+        std::vector<Cell> all{set.name};
+        for (unsigned int d = 0; d < dim; ++d)
+          all.push_back(measurements_.locations()[i][d]);
+        all.insert(all.end(), cells.begin(), cells.end());
+        for (const auto &column : carried_)
+          all.push_back(set.table.has(column) ? set.table.strings(column)[row] : "");
+        rows.push_back(all);
       }
 
       std::vector<std::string> names;
       std::vector<std::vector<Cell>> rows;
+
+    private:
+      const Measurements<dim> &measurements_;
+      std::vector<std::string> carried_;
     };
+
+    template <int dim>
+    void write(const std::string &path, const MeasurementTable<dim> &table)
+    {
+      write_csv(path, table.names, table.rows);
+    }
+
+    /// All measurements, with what was predicted.
+    template <int dim>
+    MeasurementTable<dim> observations(const Case<dim> &problem, const Results<dim> &results)
+    {
+      const auto &measurements = problem.measurements();
+      const Averages &averages = results.averages;
+      const Vector noise       = measurements.standard_deviations();
+      const Vector weights     = measurements.weights(averages.prediction_mean, averages.prediction_deviation);
+      MeasurementTable<dim> table(measurements, {"experiment", "measured", "std", "predicted_mean", "predicted_std",
+                                                 "standardised_residual", "weight", "used"});
+      for (Index i = 0; i < measurements.size(); ++i)
+      {
+        const double value = measurements.values()(i), mean = averages.prediction_mean(i),
+                     deviation = averages.prediction_deviation(i);
+        table.add(i,
+                  {problem.model().experiment_names()[measurements.experiments()[i]], value, noise(i), mean, deviation,
+                   (value - mean) / std::hypot(noise(i), deviation), weights(i), measurements.used()[i] ? 1 : 0});
+      }
+      return table;
+    }
 
     /// Points with data for ParaView (VTK's XML PolyData).
     template <int dim>
@@ -385,34 +405,24 @@ namespace varfield
                 rows);
     }
 
-    /// cross_validation.csv: every measurement in a fold, predicted without that fold; `predicted_std` has the noise in
-    /// it.
+    /// Every measurement in a fold, predicted without that fold; `predicted_std` has the noise in it.
     template <int dim>
-    void write_cross_validation(const std::string &path, const Case<dim> &problem, const CrossValidation &found)
+    MeasurementTable<dim> folds(const Case<dim> &problem, const CrossValidation &found)
     {
       const auto &measurements = problem.measurements();
-      std::vector<std::vector<Cell>> rows;
+      MeasurementTable<dim> table(
+          measurements, {"line", "fold", "measured", "predicted_mean", "predicted_std", "standardised_residual"});
       for (Index i = 0; i < measurements.size(); ++i)
       {
         const int fold = found.fold_of[static_cast<std::size_t>(i)];
         if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()))
           continue;
         const auto [s, row] = measurements.origin(i);
-        const double total = found.deviation(i), value = measurements.values()(i);
-        std::vector<Cell> cells{measurements.sets()[s]->name, measurements.sets()[s]->table.line(row)};
-        for (unsigned int d = 0; d < dim; ++d)
-          cells.push_back(measurements.locations()[i][d]);
-        cells.push_back(found.folds[static_cast<std::size_t>(fold)]);
-        for (const double x : {value, found.mean(i), total, (value - found.mean(i)) / total})
-          cells.push_back(x);
-        rows.push_back(cells);
+        const double value = measurements.values()(i), mean = found.mean(i), deviation = found.deviation(i);
+        table.add(i, {measurements.sets()[s]->table.line(row), found.folds[static_cast<std::size_t>(fold)], value, mean,
+                      deviation, (value - mean) / deviation});
       }
-      std::vector<std::string> names{"set", "line", "x", "y"};
-      if (dim == 3)
-        names.push_back("z");
-      for (const char *name : {"fold", "measured", "predicted_mean", "predicted_std", "standardised_residual"})
-        names.push_back(name);
-      write_csv(path + "cross_validation.csv", names, rows);
+      return table;
     }
 
     nlohmann::ordered_json as_json(const QuantityResult &quantity)
@@ -584,8 +594,7 @@ namespace varfield
       return;
     write_text_file(path + "posterior.pvd", posterior_record);
     write_text_file(path + "state.pvd", state_record);
-    const ObservationTable<dim> observations(problem, results);
-    write_csv(path + "observations.csv", observations.names, observations.rows);
+    write(path + "observations.csv", observations(problem, results));
     write_text_file(path + "observations.vtp", as_vtp(problem, results));
     write_csv(path + "convergence.csv", Report::column_names(), report.rows());
     std::vector<std::vector<Cell>> spectrum;
@@ -597,7 +606,7 @@ namespace varfield
     if (results.hyper)
       write_hyper_parameters(path, *results.hyper);
     if (results.cross_validation)
-      write_cross_validation(path, problem, *results.cross_validation);
+      write(path + "cross_validation.csv", folds(problem, *results.cross_validation));
     if (!results.quantities.empty())
       write_quantities(path, results.quantities);
     write_text_file(path + "parameters.prm", parameters_as_used(given->parameters()));

@@ -38,10 +38,15 @@ namespace varfield
   } // namespace
 
   Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start)
-      : groups_(groups), time_budget_(time_budget), speaks_(groups.is_root()), start_(start)
+      : Report(groups, time_budget, start, groups.is_root())
   {
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
       std::signal(signal, note_signal);
+  }
+
+  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start, bool speaks)
+      : groups_(groups), time_budget_(time_budget), speaks_(speaks), start_(start)
+  {
   }
 
   double Report::seconds() const

@@ -137,6 +137,8 @@ namespace varfield
     std::vector<double> values;
     const auto add = [&](const Vector &x)
     {
+      if (std::any_of(points.begin(), points.end(), [&](const Vector &y) { return (x - y).norm() < 1e-6 * spacing; }))
+        return;
       points.push_back(x);
       values.push_back(evaluate(x));
     };
@@ -144,17 +146,18 @@ namespace varfield
     { return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin()); };
     add(start);
     Peak result{start, Matrix::Identity(dim, dim)};
+    // Steps of the design, one column for each, and distances in these steps.
+    Matrix steps = spacing * Matrix::Identity(dim, dim), to_steps = steps.inverse();
     for (unsigned int round = 0; round < max_rounds; ++round)
     {
       const Vector centre = points[best()];
       // Around the centre on both sides of each axis, and one point for each pair of axes.
       for (Index i = 0; i < dim; ++i)
         for (const double side : {-1., 1.})
-          add(centre + side * spacing * Vector::Unit(dim, i));
+          add(centre + side * steps.col(i));
       for (Index i = 0; i < dim; ++i)
         for (Index j = i + 1; j < dim; ++j)
-          add(centre +
-              spacing * ((i + j) % 2 == 0 ? 1. : -1.) * (Vector::Unit(dim, i) + Vector::Unit(dim, j)) / M_SQRT2);
+          add(centre + ((i + j) % 2 == 0 ? 1. : -1.) * (steps.col(i) + steps.col(j)) / M_SQRT2);
       // Points nearby count, those far below the best hardly.
       const Vector at   = points[best()];
       const double most = values[best()];
@@ -166,8 +169,8 @@ namespace varfield
       {
         local.col(k) = points[static_cast<std::size_t>(k)] - at;
         heights[k]   = values[static_cast<std::size_t>(k)];
-        weights[k]   = std::exp(-0.25 * local.col(k).squaredNorm() / (spacing * spacing * dim)) /
-                     (1. + std::max(0., most - heights[k]));
+        weights[k] =
+            std::exp(-0.25 * (to_steps * local.col(k)).squaredNorm() / dim) / (1. + std::max(0., most - heights[k]));
         if (!std::isfinite(heights[k]))
         {
           heights[k] = most - 100.;
@@ -183,8 +186,13 @@ namespace varfield
       result.x           = at + step;
       const double width = std::sqrt(step.dot(result.precision * step));
       add(result.x);
-      if (width < 0.3 && size <= reach)
+      if (width < 0.5 && size <= reach)
         return result;
+      // From now on steps of about the width of the peak: shorter ones would drown in the errors of the values.
+      steps = result.precision.llt().matrixU().solve(Matrix::Identity(dim, dim));
+      for (Index i = 0; i < dim; ++i)
+        steps.col(i) *= std::min(1., reach / steps.col(i).norm());
+      to_steps = steps.inverse();
     }
     result.x = points[best()];
     return result;

@@ -434,12 +434,12 @@ namespace varfield
       void validate_by_folds()
       {
         const Stage stage("cross-validation");
-        const std::vector<bool> all = problem_->measurements().used();
-        const auto full             = family().clone();
-        results_.cross_validation   = cross_validate<dim>(
-            *problem_, [this](const std::vector<bool> &used) { return infer_again(*problem_, map_, used, report_); },
+        const auto full           = family().clone();
+        results_.cross_validation = cross_validate<dim>(
+            *problem_,
+            [this](Case<dim> &problem, const std::vector<bool> &used, Report &report)
+            { return infer_again(problem, map_, used, report); },
             report_);
-        problem_->use_measurements(all);
         family().assign(*full);
         results_.interrupted = results_.cross_validation->interrupted;
       }

@@ -31,14 +31,6 @@ namespace varfield
 
   namespace
   {
-    /// To a width counted in letters, not in bytes.
-    std::string padded(const std::string &text, std::size_t width)
-    {
-      const auto letters =
-          static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-      return text + std::string(width > letters ? width - letters : 0, ' ');
-    }
-
     std::string right(double value, int width, int digits)
     {
       std::ostringstream out;
@@ -242,7 +234,7 @@ namespace varfield
     }
 
     template <int dim>
-    VariantResult infer_variant(const Case<dim> &problem, const Variant &variant, double time_left)
+    VariantResult infer_variant(const Case<dim> &problem, const Variant &variant, const Report &report)
     {
       const MPI_Comm world  = problem.groups().world();
       const double before   = solves_so_far();
@@ -254,9 +246,8 @@ namespace varfield
         auto changed = problem.variant(variant.changes);
         changed->check();
         changed->build();
-        n_groups = changed->groups().n_groups();
-        Report silent(changed->groups(), time_left);
-        silent.silence();
+        n_groups                   = changed->groups().n_groups();
+        Report silent              = report.silent(changed->groups());
         const Results<dim> results = changed->hyper_parameters().size() > 0
                                          ? infer_with_hyper_parameters(changed, {}, silent)
                                          : infer(changed, silent);
@@ -304,7 +295,6 @@ namespace varfield
   template <int dim>
   ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report)
   {
-    const double budget = problem.inference().time_budget;
     ModelScan result;
     for (const Variant &variant : variants)
     {
@@ -317,7 +307,7 @@ namespace varfield
         result.variants.back().status = "not run";
         continue;
       }
-      VariantResult row  = infer_variant(problem, variant, budget > 0. ? std::max(1e-3, budget - began) : 0.);
+      VariantResult row  = infer_variant(problem, variant, report);
       row.seconds        = report.seconds() - began;
       result.interrupted = row.status == "stopped";
       report.line("  " + row.name + ": log evidence " + right(row.log_evidence, 0, 3) + ", " +

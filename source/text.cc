@@ -207,6 +207,13 @@ namespace varfield
     return std::to_string(n) + " " + (n == 1 ? noun : plural.empty() ? noun + "s" : plural);
   }
 
+  std::string padded(const std::string &text, std::size_t width)
+  {
+    const auto letters =
+        static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+    return text + std::string(width > letters ? width - letters : 0, ' ');
+  }
+
   std::string to_text(double number)
   {
     std::array<char, 32> buffer;

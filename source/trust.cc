@@ -206,10 +206,14 @@ namespace varfield
           // Chains that began at these points and agree have the modes in them; weighted draws never go there.
           const bool settled = results_.certificate && !results_.certificate->sampler.empty() &&
                                results_.certificate->verdict != Verdict::inconclusive;
+          const std::string lower = rounded(difference, 3) + " nat below that of this run";
           add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
-              std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
-                  " ended at other points, the best of them " + rounded(difference, 3) + " nat below that of this run" +
-                  (starts.better ? ", which they have found" : "") +
+              (converged > same
+                   ? std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
+                         " ended at other points, the best of them " + lower +
+                         (starts.better ? ", which they have found" : "")
+                   : "the search from the start ended at a point " + lower + ", which " + std::to_string(same) +
+                         " of " + counted(n, "search", "searches") + where + " found") +
                   (settled ? "; chains begun at " +
                                  (results_.certificate->chains.modes < starts.elsewhere.size()
                                       ? "the best " + std::to_string(results_.certificate->chains.modes) + " of these"

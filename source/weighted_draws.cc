@@ -27,7 +27,7 @@ namespace varfield
       {
         const unsigned int most = settings_.maximum * settings_.chains;
         unsigned int wanted     = std::min(most, std::max(1000u, settings_.minimum * settings_.chains));
-        bool stop = false, hopeless = false;
+        bool stop               = false;
         while (true)
         {
           while (range_.count < wanted && !stop)
@@ -40,7 +40,7 @@ namespace varfield
           result_.end.rhat       = 1.;
           result_.end.iterations = range_.count;
           stop                   = progress(result_.end) || stop;
-          hopeless = range_.count >= 4000 && smoothed_.k > 0.7 && !(smoothed_.k - smoothed_.k_error <= 0.7);
+          const bool hopeless = range_.count >= 4000 && smoothed_.k > 0.7 && !(smoothed_.k - smoothed_.k_error <= 0.7);
           if (stop || hopeless || range_.count >= most || smoothed_.effective_size >= settings_.ess)
             break;
           wanted = std::min(most, 2 * range_.count);

@@ -6,7 +6,11 @@
 #include <deal.II/base/mpi.h>
 
 #include <array>
+#include <boost/serialization/array.hpp>
+#include <boost/serialization/map.hpp>
+#include <boost/serialization/vector.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -18,6 +22,12 @@ namespace varfield::tests
   inline std::string source_folder()
   {
     return VARFIELD_SOURCE_DIR;
+  }
+
+  /// Whether tests that have a long form run it: with VARFIELD_LONG_TESTS in the environment.
+  inline bool is_long()
+  {
+    return std::getenv("VARFIELD_LONG_TESTS") != nullptr;
   }
 
   /// A case, checked and built, from assignments, of which the overrides count last. All ranks share the mesh unless an
@@ -85,6 +95,7 @@ namespace varfield::tests
   class NodalValues
   {
   public:
+    NodalValues() = default;
     /// Collective.
     NodalValues(const FieldSpace<dim> &space, const Vector &owned)
     {
@@ -93,6 +104,12 @@ namespace varfield::tests
         local.emplace_back(key(space.points()[static_cast<std::size_t>(i)]), owned[i]);
       for (const auto &part : dealii::Utilities::MPI::all_gather(space.mesh().comm(), local))
         values.insert(part.begin(), part.end());
+    }
+
+    template <class Archive>
+    void serialize(Archive &archive, const unsigned int)
+    {
+      archive &values;
     }
 
     std::size_t size() const { return values.size(); }

@@ -3,7 +3,6 @@
 #include "dense_models.h"
 
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
 
 /// Chains of the exact posterior against references. With VARFIELD_LONG_TESTS in the environment they run for as long
 /// as the figures in doc/trust.md say; without it for as long as a test may.
@@ -13,11 +12,6 @@ namespace
 {
   using namespace varfield;
   using namespace varfield::tests;
-
-  bool is_long()
-  {
-    return std::getenv("VARFIELD_LONG_TESTS") != nullptr;
-  }
 
   Results<2> certified(std::unique_ptr<Case<2>> &problem)
   {

@@ -1,4 +1,4 @@
-// ranks: 1 2 3
+// ranks: 1 2
 #include "cases.h"
 #include "dense_models.h"
 

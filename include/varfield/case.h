@@ -101,8 +101,8 @@ namespace varfield
     /// The case of the same parameter file and these assignments after it, as if it had been given so: neither checked
     /// nor built. UserError.
     std::unique_ptr<Case> variant(const std::vector<Assignment> &changes) const;
-    /// The same case for the ranks of this sample group alone, one group, built. Collective over the world; its own
-    /// members are over the group.
+    /// The same case for the ranks of this sample group alone, one group, built on the same mesh. Collective over the
+    /// world; its own members are over the group.
     std::unique_ptr<Case> for_one_group() const;
     /// Values take the place of those in the measurement files, here and in cases made from this one.
     void set_measured(const Vector &values);
@@ -143,6 +143,8 @@ namespace varfield
   private:
     void declare(const std::vector<Assignment> &assignments);
     void build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
+    std::unique_ptr<Case> rebuilt_from(MPI_Comm comm, const std::vector<Assignment> &assignments,
+                                       std::shared_ptr<const SampleGroups> groups) const;
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
     double growth_of_a_cycle() const;

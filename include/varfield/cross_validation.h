@@ -34,11 +34,15 @@ namespace varfield
     Vector noise;           ///< standard deviation of every measurement
   };
 
-  /// Infers without each fold (`refit`, which gets the measurements to use) and scores the predictions. Collective over
-  /// the world.
+  /// Infers again with some of the measurements in use.
   template <int dim>
-  CrossValidation cross_validate(const Case<dim> &problem,
-                                 const std::function<FoldFit(const std::vector<bool> &used)> &refit, Report &report);
+  using Refit = std::function<FoldFit(Case<dim> &problem, const std::vector<bool> &used, Report &report)>;
+
+  /// Infers without each fold and scores the predictions. Each sample group has folds of its own, for which `refit`
+  /// gets a case and a report of the group alone; where there is one group, `problem` itself, whose measurements in use
+  /// are as before in the end. Collective over the world.
+  template <int dim>
+  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report);
 
   /// The inference on the mesh of `problem` with these measurements, from the MAP point `map` and with what is set up
   /// for it: the symbolic part of factorisations, prior, observation operator. Changes the measurements in use and the

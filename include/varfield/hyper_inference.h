@@ -14,11 +14,13 @@ namespace varfield
   /// Chopin (2009), Journal of the Royal Statistical Society B 71, sec. 3, with the ELBO in the place of Laplace's
   /// approximation.
   ///
-  /// `problem` is the case as it is; in the end it is the one at the peak. `used`: the measurements in use, empty: as
-  /// in the case. The results are those of the mixture over the points. Collective over the world.
+  /// `problem` is the case as it is; in the end it is the one at the peak, where the inference is done once more as the
+  /// case has it: those of the design are allowed larger errors. `used`: the measurements in use, empty: as in the
+  /// case. `near`: what an inference from nearly the same data has found takes the place of a search for the peak. The
+  /// results are those of the mixture over the points. Collective over the world.
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report);
+                                           Report &report, const std::optional<Peak> &near = {});
 } // namespace varfield
 
 #endif

@@ -18,9 +18,10 @@ namespace varfield
     /// `time_budget` in seconds from `start`; 0: none.
     Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now());
 
+    /// For one of many inferences of this run, by these groups: prints nothing, and stops when this one would.
+    Report silent(const SampleGroups &groups) const { return {groups, time_budget_, start_, false}; }
+
     void line(const std::string &text) const;
-    /// Nothing is printed from now on.
-    void silence() { speaks_ = false; }
     /// The iterations that follow are on the mesh of this name.
     void mesh(const std::string &name);
     /// One line for an iteration, with a heading where a new phase begins.
@@ -47,9 +48,11 @@ namespace varfield
     const std::vector<std::vector<Cell>> &rows() const { return rows_; }
 
   private:
+    Report(const SampleGroups &groups, double time_budget, Clock::time_point start, bool speaks);
+
     const SampleGroups &groups_;
     const double time_budget_;
-    bool speaks_;
+    const bool speaks_;
     const Clock::time_point start_;
     std::string phase_, mesh_;
     bool chains_are_over(const ChainSettings &settings) const;

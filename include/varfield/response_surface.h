@@ -51,9 +51,10 @@ namespace varfield
     Matrix precision; ///< −∂²/∂x² there, positive definite
   };
 
-  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors: quadratic models
-  /// over points around the best one so far, steps to their maxima of at most `reach` in each variable, until a step is
-  /// small against the width of the peak. Every evaluation is handed to `evaluate`, which keeps them.
+  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors of a few tenths:
+  /// quadratic models over points around the best one so far, at a distance of `spacing` at first and of the width of
+  /// the peak later, steps to their maxima of at most `reach` in each variable, until a step is small against the width
+  /// of the peak. No point is evaluated twice; `evaluate` is to keep what it finds.
   Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing,
                  double reach, unsigned int max_rounds);
 } // namespace varfield

@@ -6,6 +6,7 @@
 #include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
 #include <varfield/prior_check.h>
+#include <varfield/response_surface.h>
 #include <varfield/scores.h>
 #include <varfield/starts.h>
 
@@ -46,6 +47,7 @@ namespace varfield
   struct HyperPosterior
   {
     std::vector<HyperSummary> parameters;
+    Peak peak;               ///< in log θ
     Matrix correlation;      ///< of the logarithms
     double log_evidence = 0; ///< log ∫ p(θ) exp(ELBO(θ)) dθ, a lower bound on the log evidence of the model
     Matrix grid;             ///< log θ, one column for each point

@@ -43,6 +43,9 @@ namespace varfield
   /// “1 rank”, “2 ranks”; “2 data” with a plural of its own.
   std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural = "");
 
+  /// With blanks behind it up to a width in letters, of which some have several bytes.
+  std::string padded(const std::string &text, std::size_t width);
+
   /// The shortest text that reads back as the same number.
   std::string to_text(double number);
 } // namespace varfield
