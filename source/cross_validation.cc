@@ -93,6 +93,7 @@ namespace varfield
     Vector m                           = map;
     FoldFit result;
     result.end = inference.map.minimize(problem.density(), m, monitor);
+    family.initialize(problem.density().prior(), problem.seed());
     family.set_mean(m);
     if (family.has_natural_step())
     {

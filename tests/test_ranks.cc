@@ -108,7 +108,7 @@ namespace
   BOOST_AUTO_TEST_CASE(coupled_with_a_coarser_mesh)
   {
     check<2>("ld100/ld100",
-             {"Mesh/Subdivisions=48, 48", "Inference/Coarsest cells=500", "Inference/natural gradient/Tolerance=0.3",
+             {"Mesh/Subdivisions=48, 48", "Inference/Coarsest cells=500", "Inference/natural gradient/Tolerance=3",
               "Inference/natural gradient/Maximum iterations=30"},
              {2, 3});
   }
