@@ -139,20 +139,10 @@ namespace varfield
       {
         report_.line("\ncross-validation: the inference again without each of " + std::to_string(result_.folds.size()) +
                      " folds");
-        std::vector<Index> scored;
         for (std::size_t first = 0; first < result_.folds.size() && !result_.interrupted; first += groups_.n_groups())
-        {
           round(first);
-          for (std::size_t f = first; f < std::min(first + groups_.n_groups(), result_.folds.size()); ++f)
-            if (!result_.interrupted)
-            {
-              const auto rows = rows_of(f);
-              scored.insert(scored.end(), rows.begin(), rows.end());
-              add_scores(f, rows);
-            }
-        }
-        if (!scored.empty())
-          result_.all = score_rows(problem_.measurements(), result_, scored);
+        if (!scored_.empty())
+          result_.all = score_rows(problem_.measurements(), result_, scored_);
         return std::move(result_);
       }
 
@@ -188,17 +178,23 @@ namespace varfield
         agreed_sum(groups_, like, predictions);
         agreed_sum(groups_, like, ends);
         result_.interrupted = report_.should_stop() || ends.col(0).sum() > 0.;
-        const auto spreads  = measurements.spreads(predictions.col(1), predictions.col(2));
+        if (result_.interrupted)
+          return;
+        const auto spreads = measurements.spreads(predictions.col(1), predictions.col(2));
         for (std::size_t f = first; f < std::min(first + groups_.n_groups(), result_.folds.size()); ++f)
         {
-          for (const Index i : rows_of(f))
+          const auto rows = rows_of(f);
+          for (const Index i : rows)
           {
             result_.mean[i]                              = predictions(i, 0);
             result_.deviation[i]                         = std::hypot(predictions(i, 1), predictions(i, 2));
             result_.spreads[static_cast<std::size_t>(i)] = spreads[static_cast<std::size_t>(i)];
           }
-          if (ends(static_cast<Index>(f - first), 1) > 0.)
+          const bool converged = ends(static_cast<Index>(f - first), 1) == 0.;
+          if (!converged)
             result_.not_converged.push_back(result_.folds[f]);
+          scored_.insert(scored_.end(), rows.begin(), rows.end());
+          add_scores(f, rows, converged);
         }
       }
 
@@ -226,11 +222,9 @@ namespace varfield
         return fit;
       }
 
-      void add_scores(std::size_t f, const std::vector<Index> &rows)
+      void add_scores(std::size_t f, const std::vector<Index> &rows, bool converged)
       {
         result_.of_folds.push_back(score_rows(problem_.measurements(), result_, rows));
-        const auto &bad      = result_.not_converged;
-        const bool converged = std::find(bad.begin(), bad.end(), result_.folds[f]) == bad.end();
         std::ostringstream line;
         line << "  fold " << result_.folds[f] << ": " << rows.size() << " predicted, root mean square error "
              << std::setprecision(4) << result_.of_folds.back().rmse << (converged ? "" : "; did not converge");
@@ -243,6 +237,7 @@ namespace varfield
       const SampleGroups &groups_;
       const std::unique_ptr<Case<dim>> own_; ///< of this group alone, where there are several
       CrossValidation result_;
+      std::vector<Index> scored_; ///< rows of the folds so far
     };
   } // namespace
 
