@@ -89,7 +89,7 @@ namespace varfield
             [&results](Case<dim> &of_group, const std::vector<bool> &used, Report &silent)
             {
               auto again               = of_group.with_overrides({});
-              const Results<dim> found = infer_with_hyper_parameters(again, used, silent, results.hyper->peak);
+              const Results<dim> found = infer_with_hyper_parameters(again, used, silent, &*results.hyper);
               return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
                              found.noise_deviation};
             },

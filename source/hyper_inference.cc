@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -12,7 +13,16 @@ namespace varfield
 {
   double HyperPosterior::below(const Vector &direction, double log_value) const
   {
-    return ((direction.transpose() * grid).array() < log_value).select(mass.transpose().array(), 0.).sum();
+    return ((direction.transpose() * population).array() < log_value).select(mass.transpose().array(), 0.).sum();
+  }
+
+  Matrix HyperPosterior::heaviest(Index n) const
+  {
+    std::vector<Index> order(static_cast<std::size_t>(weights.size()));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [this](Index a, Index b) { return weights[a] > weights[b]; });
+    order.resize(static_cast<std::size_t>(std::min(n, weights.size())));
+    return points(Eigen::all, order);
   }
 
   namespace
@@ -22,12 +32,12 @@ namespace varfield
     template <int dim>
     struct Evaluation
     {
-      Vector t;
-      double elbo = minus_infinity, log_prior = 0;
+      Vector u, t; ///< normal scores and log θ
+      double elbo = minus_infinity, elbo_error = 0;
       Results<dim> results;
       Vector noise; ///< standard deviations of the measurements
 
-      double height() const { return elbo + log_prior; }
+      double height() const { return elbo - 0.5 * u.squaredNorm(); }
     };
 
     template <int dim>
@@ -35,13 +45,13 @@ namespace varfield
     {
     public:
       HyperInference(std::unique_ptr<Case<dim>> &problem, std::vector<bool> used, Report &report,
-                     std::optional<Peak> near)
+                     const HyperPosterior *similar)
           : problem_(problem),
             original_(std::move(problem)),
             hyper_(original_->hyper_parameters()),
             used_(used.empty() ? original_->measurements().used() : std::move(used)),
             report_(report),
-            near_(std::move(near))
+            similar_(similar)
       {
       }
 
@@ -51,17 +61,9 @@ namespace varfield
         for (const std::string &name : hyper_.names())
           heading += "  " + name;
         report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading +
-                     "   ELBO + log prior");
-        Peak peak = near_ ? *near_ : search(hyper_.start());
-        design(peak);
-        require_an_inference();
-        // A peak that was only believed to be there may be elsewhere.
-        if (near_ && !interrupted_ && to_unit(peak, evaluations_[highest()].t).norm() > 2.)
-        {
-          peak = search(evaluations_[highest()].t);
-          design(peak);
-        }
-        integrate(peak);
+                     "   ELBO");
+        begin();
+        explore();
         Results<dim> results = mix();
         if (original_->inference().prior_draws > 0)
           results.prior_check = check_prior(*original_, original_->inference().prior_draws);
@@ -72,20 +74,30 @@ namespace varfield
       }
 
     private:
-      /// Of the inferences at one value after the other, at least, where the problem is nonlinear: many heights
-      /// together are known better than each.
+      /// Of the inferences at one value after the other, at least, where the problem is nonlinear: many together are
+      /// known better than each.
       static constexpr double tolerance = 0.3, elbo_error = 0.2;
+      /// Of values that are exact, for the numbers' sake; and of what counts as not known at one place.
+      static constexpr double least_error = 1e-3, most_variance = 9.;
 
-      Peak search(const Vector &start)
+      /// Values at the beginning: that of the file, and some spread over the prior or taken from what is similar.
+      void begin()
       {
-        const Peak peak = find_peak([this](const Vector &t) { return height_at(t); }, start, 0.4, 1.2, 8);
-        require_an_inference();
-        return peak;
-      }
-
-      void require_an_inference() const
-      {
-        if (evaluations_.empty() || evaluations_[highest()].height() == minus_infinity)
+        const Index n = std::max<Index>(10, 2 * hyper_.size() + 2);
+        if (similar_)
+        {
+          const Matrix heaviest = similar_->heaviest(n);
+          for (Index k = 0; k < heaviest.cols(); ++k)
+            evaluate(hyper_.scores(heaviest.col(k)));
+        }
+        else
+        {
+          evaluate(hyper_.scores(hyper_.start()));
+          const Matrix points = normal_points(hyper_.size(), n).cwiseMax(-2.3).cwiseMin(2.3);
+          for (Index k = 0; k < n; ++k)
+            evaluate(points.col(k));
+        }
+        if (evaluations_.empty() || evaluations_[highest()].elbo == minus_infinity)
           throw ComputationError(interrupted_ ? "Hyperparameters: the run was stopped before there was any inference."
                                               : "Hyperparameters: the inference fails at every value that was tried.");
       }
@@ -109,19 +121,13 @@ namespace varfield
         return result;
       }
 
-      /// Those of linear problems are cheap, and exact but for this.
-      double elbo_error_of_design() const
-      {
-        const double own = original_->inference().elbo_error;
-        return original_->density().is_quadratic() ? own : std::max(elbo_error, own);
-      }
-
-      std::vector<std::string> settings_of_design() const
+      /// Those of linear problems are cheap as they are.
+      std::vector<std::string> rough_settings() const
       {
         if (original_->density().is_quadratic())
           return {};
         const double own = original_->parameters().get_double({"Inference", "natural gradient"}, "Tolerance");
-        return {"Inference/ELBO error=" + to_text(elbo_error_of_design()),
+        return {"Inference/ELBO error=" + to_text(std::max(elbo_error, original_->inference().elbo_error)),
                 "Inference/natural gradient/Tolerance=" + to_text(std::max(tolerance, own))};
       }
 
@@ -133,26 +139,30 @@ namespace varfield
         return results;
       }
 
-      /// The posterior at one value; −∞ where the inference fails, and once the run is to stop. Collective over the
-      /// world.
-      double height_at(const Vector &t)
+      /// The posterior at one value; an ELBO of −∞ where the inference fails, nothing once the run is to stop.
+      /// Collective over the world.
+      void evaluate(const Vector &u)
       {
         interrupted_ = interrupted_ || report_.should_stop();
         if (interrupted_)
-          return minus_infinity;
+          return;
         Evaluation<dim> evaluation;
-        evaluation.t         = t;
-        evaluation.log_prior = hyper_.log_prior(t);
+        evaluation.u = u;
+        evaluation.t = hyper_.from_scores(u);
         try
         {
-          auto at            = case_at(t, settings_of_design());
+          auto at            = case_at(evaluation.t, rough_settings());
           evaluation.results = infer_quietly(at);
           evaluation.noise   = at->measurements().standard_deviations();
           // What was stopped half-way has no bound.
           if (interrupted_)
-            return minus_infinity;
+            return;
           if (evaluation.results.has_spread)
-            evaluation.elbo = at->density().agreed(evaluation.results.averages.elbo.elbo.value);
+          {
+            const auto &elbo      = evaluation.results.averages.elbo.elbo;
+            evaluation.elbo       = at->density().agreed(elbo.value);
+            evaluation.elbo_error = std::min(at->density().agreed(elbo.error), elbo_error);
+          }
         }
         catch (const ComputationError &)
         {
@@ -166,103 +176,100 @@ namespace varfield
         }
         std::ostringstream line;
         line << std::setw(12) << evaluations_.size() + 1;
-        for (Index i = 0; i < t.size(); ++i)
-          line << "  " << std::setprecision(4) << std::exp(t[i]);
-        line << "   " << std::fixed << std::setprecision(2) << evaluation.height();
+        for (const double t : evaluation.t)
+          line << "  " << std::setprecision(4) << std::exp(t);
+        line << "   " << std::fixed << std::setprecision(2) << evaluation.elbo;
         report_.line(line.str());
         evaluations_.push_back(std::move(evaluation));
-        return evaluations_.back().height();
       }
 
-      /// log θ from coordinates in which the peak has unit width.
-      static Vector from_unit(const Peak &peak, const Vector &z)
+      /// Normal scores of all evaluations, one column for each.
+      Matrix scores() const
       {
-        return peak.x + peak.precision.llt().matrixU().solve(z);
-      }
-      static Vector to_unit(const Peak &peak, const Vector &t) { return peak.precision.llt().matrixU() * (t - peak.x); }
-
-      void design(const Peak &peak)
-      {
-        for (const Vector &z : central_composite_design(hyper_.size()))
-          height_at(from_unit(peak, z));
-      }
-
-      /// Those that count: not far below the best.
-      std::vector<std::size_t> usable() const
-      {
-        const double most = evaluations_[highest()].height();
-        std::vector<std::size_t> result;
-        for (std::size_t k = 0; k < evaluations_.size(); ++k)
-          if (evaluations_[k].height() > most - 25.)
-            result.push_back(k);
+        Matrix result(hyper_.size(), static_cast<Index>(evaluations_.size()));
+        for (Index k = 0; k < result.cols(); ++k)
+          result.col(k) = evaluations_[static_cast<std::size_t>(k)].u;
         return result;
       }
 
-      /// The surface over the points of a cubature, and where it is known least for its height one evaluation after the
-      /// other.
-      void integrate(const Peak &peak)
+      /// Of the ELBO, in coordinates of a frame. Where an inference failed there is something low, which keeps others
+      /// from there.
+      ResponseSurface surface(const Population &frame) const
       {
-        const Index dim_t = hyper_.size();
-        const Cubature cubature(dim_t);
-        const Matrix &grid = cubature.points;
-        for (Index extra = 0; extra <= 2 * dim_t; ++extra)
+        const auto n = static_cast<Index>(evaluations_.size());
+        Vector elbos(n), errors(n);
+        for (Index k = 0; k < n; ++k)
         {
-          const auto points = usable();
-          Matrix at(dim_t, static_cast<Index>(points.size()));
-          Vector heights(at.cols());
-          for (Index k = 0; k < at.cols(); ++k)
+          elbos[k]  = evaluations_[static_cast<std::size_t>(k)].elbo;
+          errors[k] = std::max(least_error, evaluations_[static_cast<std::size_t>(k)].elbo_error);
+        }
+        const double low = elbos.maxCoeff() - 100.;
+        return {frame.to_unit(scores()), elbos.array().isFinite().select(elbos.array(), low), errors};
+      }
+
+      /// What is not known that is small: beyond the errors of the values nothing helps.
+      double enough() const
+      {
+        double sum = 0.;
+        for (const Evaluation<dim> &evaluation : evaluations_)
+          sum += evaluation.elbo_error;
+        return 0.05 + 0.5 * sum / double(evaluations_.size());
+      }
+
+      /// One evaluation after the other where it tells most.
+      void explore()
+      {
+        const Index n_scales  = hyper_.size();
+        const auto most       = static_cast<std::size_t>(30 + 30 * n_scales);
+        Population population = prior_population(n_scales);
+        for (int n_good = 0;;)
+        {
+          const Population frame     = population;
+          const ResponseSurface elbo = surface(frame);
+          const auto log_likelihood  = [&](const Matrix &u) { return elbo(frame.to_unit(u)); };
+          population                 = populate(log_likelihood, frame, std::max<Index>(1000, 250 * n_scales));
+          auto [mean, variance]      = elbo.predict(frame.to_unit(population.points));
+          variance                   = variance.cwiseMin(most_variance);
+          const double error         = original_->density().agreed(std::sqrt(population.mass.dot(variance)));
+          n_good                     = error < enough() ? n_good + 1 : 0;
+          if (n_good == 3 || evaluations_.size() >= most || interrupted_)
           {
-            at.col(k)  = to_unit(peak, evaluations_[points[static_cast<std::size_t>(k)]].t);
-            heights[k] = evaluations_[points[static_cast<std::size_t>(k)]].height();
-          }
-          if (at.cols() < ResponseSurface::n_coefficients(dim_t))
-          {
-            if (!interrupted_)
-              throw ComputationError("Hyperparameters: too few values at which the inference succeeds.");
-            return describe({evaluations_[highest()].t, Matrix::Identity(dim_t, dim_t)}, Matrix::Zero(dim_t, 1),
-                            Vector::Ones(1), 0.);
-          }
-          const ResponseSurface surface(at, heights, elbo_error_of_design());
-          Vector values(grid.cols()), gap(grid.cols());
-          for (Index g = 0; g < grid.cols(); ++g)
-          {
-            values[g] = surface(grid.col(g));
-            gap[g]    = (at.colwise() - grid.col(g)).colwise().squaredNorm().minCoeff();
-          }
-          const double top     = values.maxCoeff();
-          const Vector density = (values.array() - top).exp();
-          Index worst          = 0;
-          const double least   = density.cwiseProduct(gap).maxCoeff(&worst);
-          if (extra == 2 * dim_t || least < 0.3 || interrupted_)
-          {
-            const Vector mass = density.cwiseProduct(cubature.weights);
-            describe(peak, grid, mass / mass.sum(), top + std::log(mass.sum()));
+            posterior_.surface_error = error;
+            describe(populate(log_likelihood, population, n_scales == 1 ? 5000 : 20000));
             return;
           }
-          height_at(from_unit(peak, grid.col(worst)));
+          // The logarithm of the variance of a lognormal density.
+          Vector merit = 2. * (mean + log_normal_density(population.points)) + variance +
+                         (variance.array().exp() - 1.).max(1e-12).log().matrix();
+          const Matrix unit = population.to_unit(population.points), known = population.to_unit(scores());
+          for (Index k = 0; k < merit.size(); ++k)
+            if ((known.colwise() - unit.col(k)).colwise().squaredNorm().minCoeff() < 1e-4)
+              merit[k] = minus_infinity;
+          Index next = 0;
+          merit.maxCoeff(&next);
+          Vector u = population.points.col(next);
+          original_->density().agree(u);
+          evaluate(u);
         }
       }
 
-      /// `log_integral`: of exp(height) in unit coordinates.
-      void describe(const Peak &peak, const Matrix &grid, const Vector &mass, double log_integral)
+      void describe(const Population &population)
       {
-        const Index dim_t = hyper_.size();
-        HyperPosterior &q = posterior_;
-        q.peak            = peak;
-        q.mass            = mass;
-        q.grid.resize(dim_t, grid.cols());
-        for (Index g = 0; g < grid.cols(); ++g)
-          q.grid.col(g) = from_unit(peak, grid.col(g));
-        // A volume in log θ is one in unit coordinates over the root of the determinant of the precision.
-        q.log_evidence    = log_integral - peak.precision.llt().matrixLLT().diagonal().array().log().sum();
-        const Vector mean = q.grid * mass;
-        const Matrix rest = q.grid.colwise() - mean;
-        Matrix covariance = rest * mass.asDiagonal() * rest.transpose();
-        const Vector root = covariance.diagonal().cwiseMax(1e-300).cwiseSqrt();
-        q.correlation     = root.cwiseInverse().asDiagonal() * covariance * root.cwiseInverse().asDiagonal();
-        for (Index i = 0; i < dim_t; ++i)
+        const Index n_scales = hyper_.size();
+        const Vector &mass   = population.mass;
+        HyperPosterior &q    = posterior_;
+        q.mass               = mass;
+        q.log_evidence       = population.log_integral;
+        q.population.resize(n_scales, mass.size());
+        for (Index k = 0; k < mass.size(); ++k)
+          q.population.col(k) = hyper_.from_scores(population.points.col(k));
+        const Matrix rest       = q.population.colwise() - q.population * mass;
+        const Matrix covariance = rest * mass.asDiagonal() * rest.transpose();
+        const Vector root       = covariance.diagonal().cwiseMax(1e-300).cwiseSqrt();
+        q.correlation           = root.cwiseInverse().asDiagonal() * covariance * root.cwiseInverse().asDiagonal();
+        for (Index i = 0; i < n_scales; ++i)
         {
-          const Vector theta = q.grid.row(i).array().exp();
+          const Vector theta = q.population.row(i).array().exp();
           HyperSummary summary;
           summary.name          = hyper_[i].name;
           summary.parameter     = hyper_[i].parameter;
@@ -273,24 +280,27 @@ namespace varfield
             summary.quantiles[k] = weighted_quantile(theta, mass, quantile_levels[k]);
           q.parameters.push_back(summary);
         }
-        share_out(peak, grid, mass);
+        share_out(population);
       }
 
-      /// Every point of the grid belongs to the nearest evaluation.
-      void share_out(const Peak &peak, const Matrix &grid, const Vector &mass)
+      /// Every point of the population belongs to the nearest evaluation that is not far below the best.
+      void share_out(const Population &population)
       {
-        const auto points = usable();
         const auto n      = static_cast<Index>(evaluations_.size());
-        Matrix at(hyper_.size(), static_cast<Index>(points.size()));
-        for (Index k = 0; k < at.cols(); ++k)
-          at.col(k) = to_unit(peak, evaluations_[points[static_cast<std::size_t>(k)]].t);
-        HyperPosterior &q = posterior_;
-        q.weights         = Vector::Zero(n);
-        for (Index g = 0; g < grid.cols(); ++g)
+        const double best = evaluations_[highest()].height();
+        std::vector<Index> usable;
+        for (Index k = 0; k < n; ++k)
+          if (evaluations_[static_cast<std::size_t>(k)].height() > best - 25.)
+            usable.push_back(k);
+        const Matrix at     = population.to_unit(scores()(Eigen::all, usable)),
+                     points = population.to_unit(population.points);
+        HyperPosterior &q   = posterior_;
+        q.weights           = Vector::Zero(n);
+        for (Index k = 0; k < points.cols(); ++k)
         {
           Index nearest = 0;
-          (at.colwise() - grid.col(g)).colwise().squaredNorm().minCoeff(&nearest);
-          q.weights[static_cast<Index>(points[static_cast<std::size_t>(nearest)])] += mass[g];
+          (at.colwise() - points.col(k)).colwise().squaredNorm().minCoeff(&nearest);
+          q.weights[usable[static_cast<std::size_t>(nearest)]] += population.mass[k];
         }
         q.points.resize(hyper_.size(), n);
         q.elbo = q.log_prior = Vector::Zero(n);
@@ -299,7 +309,7 @@ namespace varfield
           const Evaluation<dim> &evaluation = evaluations_[static_cast<std::size_t>(k)];
           q.points.col(k)                   = evaluation.t;
           q.elbo[k]                         = evaluation.elbo;
-          q.log_prior[k]                    = evaluation.log_prior;
+          q.log_prior[k]                    = hyper_.log_prior(evaluation.t);
         }
       }
 
@@ -418,7 +428,7 @@ namespace varfield
       const HyperParameters &hyper_;
       const std::vector<bool> used_;
       Report &report_;
-      const std::optional<Peak> near_; ///< where the peak is believed to be
+      const HyperPosterior *const similar_; ///< may be null
       std::vector<Evaluation<dim>> evaluations_;
       HyperPosterior posterior_;
       bool interrupted_ = false;
@@ -427,13 +437,13 @@ namespace varfield
 
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report, const std::optional<Peak> &near)
+                                           Report &report, const HyperPosterior *similar)
   {
-    return HyperInference<dim>(problem, used, report, near).run();
+    return HyperInference<dim>(problem, used, report, similar).run();
   }
 
   template Results<2> infer_with_hyper_parameters(std::unique_ptr<Case<2>> &, const std::vector<bool> &, Report &,
-                                                  const std::optional<Peak> &);
+                                                  const HyperPosterior *);
   template Results<3> infer_with_hyper_parameters(std::unique_ptr<Case<3>> &, const std::vector<bool> &, Report &,
-                                                  const std::optional<Peak> &);
+                                                  const HyperPosterior *);
 } // namespace varfield

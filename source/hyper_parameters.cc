@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <varfield/expression.h>
 #include <varfield/hyper_parameters.h>
@@ -7,6 +8,12 @@ namespace varfield
 {
   namespace
   {
+    double log_quantile(const HyperPrior &prior, double u)
+    {
+      // Beyond ±7 a probability is 0 or 1 in double precision, or nearly.
+      return std::log(prior.quantile(0.5 * std::erfc(-std::clamp(u, -7., 7.) / M_SQRT2)));
+    }
+
     /// Where in a text the number of this key is: in “A: 0.1; B: 0.3” that of “A”, in “4, 0; 0, 1” the second for “2”.
     /// UserError that names the keys there are.
     std::pair<std::size_t, std::size_t> place_of(const std::string &text, const std::string &key,
@@ -117,6 +124,30 @@ namespace varfield
     for (Index i = 0; i < size(); ++i)
       sum += (*this)[i].prior->log_density(t[i]);
     return sum;
+  }
+
+  Vector HyperParameters::from_scores(const Vector &u) const
+  {
+    Vector t(size());
+    for (Index i = 0; i < size(); ++i)
+      t[i] = log_quantile(*(*this)[i].prior, u[i]);
+    return t;
+  }
+
+  Vector HyperParameters::scores(const Vector &t) const
+  {
+    Vector u(size());
+    for (Index i = 0; i < size(); ++i)
+    {
+      double low = -4., high = 4.;
+      while (high - low > 1e-10)
+      {
+        const double middle                                           = 0.5 * (low + high);
+        (log_quantile(*(*this)[i].prior, middle) < t[i] ? low : high) = middle;
+      }
+      u[i] = 0.5 * (low + high);
+    }
+    return u;
   }
 
   std::vector<std::string> HyperParameters::overrides(const Vector &t) const

@@ -441,7 +441,9 @@ namespace varfield
 
     nlohmann::ordered_json as_json(const HyperPosterior &hyper)
     {
-      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence}, {"evaluations", hyper.elbo.size()}};
+      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence},
+                                    {"evaluations", hyper.elbo.size()},
+                                    {"surface_error", hyper.surface_error}};
       for (const HyperSummary &summary : hyper.parameters)
         result["parameters"].push_back({{"name", summary.name},
                                         {"parameter", summary.parameter},
@@ -777,7 +779,7 @@ namespace varfield
     if (results.hyper)
       lines.push_back("evidence      log evidence of fields and scales together at least " +
                       fixed(results.hyper->log_evidence, 2) + " nat (" + std::to_string(results.hyper->elbo.size()) +
-                      " inferences)");
+                      " inferences, between them known to within " + fixed(results.hyper->surface_error, 2) + " nat)");
     for (std::size_t i = 0; i < results.quantities.size(); ++i)
     {
       const QuantityResult &quantity = results.quantities[i];

@@ -1,200 +1,227 @@
 #include <boost/math/special_functions/erf.hpp>
 
-#include <bitset>
 #include <cmath>
+#include <limits>
 #include <varfield/response_surface.h>
 
 namespace varfield
 {
   namespace
   {
-    /// 1, xᵢ, xᵢxⱼ with i ≤ j.
-    Vector monomials(const Vector &x)
+    constexpr double press      = 10.;  // s, in nat
+    constexpr double below      = 12.;  // of the process' mean under the top
+    constexpr double least_part = 1e-7; // of the amplitude's square, added to the diagonal
+
+    double warp(double y, double top)
     {
-      Vector result(ResponseSurface::n_coefficients(x.size()));
-      Index k     = 0;
-      result[k++] = 1.;
-      for (Index i = 0; i < x.size(); ++i)
-        result[k++] = x[i];
-      for (Index i = 0; i < x.size(); ++i)
-        for (Index j = i; j < x.size(); ++j)
-          result[k++] = x[i] * x[j];
-      return result;
+      return -press * std::log1p((top - y) / press);
     }
 
-    /// Weighted least squares.
-    Vector fit_quadratic(const Matrix &points, const Vector &values, const Vector &weights)
+    /// −∂w/∂y of the inverse and the inverse itself are exponentials, which are not to overflow.
+    double stretch(double w)
     {
-      Matrix design(points.cols(), ResponseSurface::n_coefficients(points.rows()));
-      for (Index k = 0; k < points.cols(); ++k)
-        design.row(k) = weights[k] * monomials(points.col(k)).transpose();
-      return design.colPivHouseholderQr().solve(weights.cwiseProduct(values));
+      return std::exp(std::min(-w / press, 50.));
     }
 
-    /// Gradient at zero and Hessian of a quadratic.
-    std::pair<Vector, Matrix> derivatives(const Vector &coefficients, Index dim)
+    double unwarp(double w, double top)
     {
-      const Vector gradient = coefficients.segment(1, dim);
-      Matrix hessian(dim, dim);
-      Index k = 1 + dim;
-      for (Index i = 0; i < dim; ++i)
-        for (Index j = i; j < dim; ++j, ++k)
-          hessian(i, j) = hessian(j, i) = coefficients[k] * (i == j ? 2. : 1.);
-      return {gradient, hessian};
+      return top - press * std::expm1(std::min(-w / press, 50.));
     }
 
-    /// −hessian with eigenvalues of at least `least`.
-    Matrix positive_part(const Matrix &hessian, double least)
+    struct Range
     {
-      const Eigen::SelfAdjointEigenSolver<Matrix> eigen(-hessian);
-      return eigen.eigenvectors() * eigen.eigenvalues().cwiseMax(least).asDiagonal() * eigen.eigenvectors().transpose();
+      double least, most;
+    };
+
+    double log_sum(double a, double b)
+    {
+      const double most = std::max(a, b);
+      return most + std::log(std::exp(a - most) + std::exp(b - most));
+    }
+
+    /// (Σw)²/Σw² of the weights exp(power · log_weights).
+    double effective_size(const Vector &log_weights, double power)
+    {
+      const Vector w = (power * log_weights).array().exp();
+      return w.sum() * w.sum() / w.squaredNorm();
+    }
+
+    /// The largest power ≤ 1 with which this many count.
+    double power_with(const Vector &log_weights, double wanted)
+    {
+      if (effective_size(log_weights, 1.) >= wanted)
+        return 1.;
+      double low = 0., high = 1.;
+      for (int i = 0; i < 30; ++i)
+      {
+        const double middle                                         = 0.5 * (low + high);
+        (effective_size(log_weights, middle) < wanted ? high : low) = middle;
+      }
+      return low;
     }
   } // namespace
 
-  ResponseSurface::ResponseSurface(const Matrix &points, const Vector &values, double noise)
-      : points_(points), coefficients_(fit_quadratic(points, values, Vector::Ones(values.size())))
+  ResponseSurface::ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors)
+      : points_(points), top_(values.maxCoeff())
   {
-    Vector rest(values.size());
-    for (Index k = 0; k < rest.size(); ++k)
-      rest[k] = values[k] - coefficients_.dot(monomials(points.col(k)));
-    const double degrees = std::max<double>(1., static_cast<double>(rest.size() - coefficients_.size()));
-    variance_            = std::max(rest.squaredNorm() / degrees, 1e-12);
-    Matrix covariance(rest.size(), rest.size());
-    for (Index i = 0; i < rest.size(); ++i)
-      for (Index j = 0; j < rest.size(); ++j)
-        covariance(i, j) = kernel(points.col(i), points.col(j));
-    covariance.diagonal().array() += noise * noise + 1e-8 * variance_;
-    weights_ = covariance.ldlt().solve(rest);
-  }
-
-  double ResponseSurface::kernel(const Vector &x, const Vector &y) const
-  {
-    constexpr double length = 1.5;
-    return variance_ * std::exp(-0.5 * (x - y).squaredNorm() / (length * length));
-  }
-
-  double ResponseSurface::operator()(const Vector &x) const
-  {
-    double value = coefficients_.dot(monomials(x));
-    for (Index k = 0; k < points_.cols(); ++k)
-      value += weights_[k] * kernel(x, points_.col(k));
-    return value;
-  }
-
-  std::vector<Vector> central_composite_design(Index dim)
-  {
-    std::vector<Vector> points{Vector::Zero(dim)};
-    if (dim == 1)
-    {
-      for (double z = 0.7; z < 3.; z += 0.7)
-        for (const double side : {-1., 1.})
-          points.push_back(Vector::Constant(1, side * z));
-      return points;
-    }
-    for (Index i = 0; i < dim; ++i)
-      for (const double z : {-2.6, -1.3, 1.3, 2.6})
-        points.push_back(z * Vector::Unit(dim, i));
-    // Sign i of a corner is the parity of the bits that it has in common with number i; resolution V.
-    static constexpr unsigned int patterns[] = {1, 2, 4, 8, 15, 16, 32, 51};
-    static constexpr unsigned int corners[]  = {1, 2, 4, 8, 16, 16, 32, 64, 64};
-    const double radius                      = std::max(2.1, 1.05 * std::sqrt(double(dim)));
-    for (unsigned int corner = 0; corner < corners[dim]; ++corner)
-    {
-      Vector x(dim);
-      for (Index i = 0; i < dim; ++i)
-        x[i] = std::bitset<8>(corner & patterns[i]).count() % 2 == 0 ? 1. : -1.;
-      points.push_back(radius / std::sqrt(double(dim)) * x);
-    }
-    return points;
-  }
-
-  Cubature::Cubature(Index dim)
-  {
-    constexpr double width = 1.5, limit = 4.;
-    const Index n = dim == 1 ? 5000 : 20000;
-    double ratio  = 1.5; // x^(dim + 1) = x + 1
-    for (int i = 0; i < 100; ++i)
-      ratio = std::pow(1. + ratio, 1. / (double(dim) + 1.));
-    const double inside = std::erf(limit / (width * M_SQRT2));
-    points.resize(dim, n);
-    weights = Vector::Constant(n, std::pow(inside * width * std::sqrt(2. * M_PI), double(dim)) / double(n));
+    const Index n = points.cols(), dim = points.rows();
+    warped_.resize(n);
+    error_variance_.resize(n);
     for (Index k = 0; k < n; ++k)
     {
+      warped_[k]         = warp(values[k], top_);
+      error_variance_[k] = std::pow(errors[k] / stretch(warped_[k]), 2) + 1e-10;
+    }
+    for (Index i = 0; i < dim; ++i)
+      squares_.push_back((points.row(i).replicate(n, 1).transpose() - points.row(i).replicate(n, 1)).cwiseAbs2());
+
+    constexpr Range lengths{0.02, 12.}, amplitudes{0.3, 300.};
+    const double step = std::log(1.5);
+    Vector settings   = Vector::Zero(dim + 1);
+    settings[dim]     = std::log(10.);
+    double best       = factorise(settings);
+    bool moved        = true;
+    for (int round = 0; round < 30 && moved; ++round)
+    {
+      moved = false;
+      for (Index i = 0; i <= dim; ++i)
+        for (const double change : {step, -step})
+        {
+          Vector other = settings;
+          other[i] += change;
+          const Range &range = i < dim ? lengths : amplitudes;
+          if (std::exp(other[i]) < range.least || std::exp(other[i]) > range.most)
+            continue;
+          const double value = factorise(other);
+          if (value > best + 1e-9)
+          {
+            best     = value;
+            settings = other;
+            moved    = true;
+            break;
+          }
+        }
+    }
+    factorise(settings);
+    weights_ = llt_.solve((warped_.array() + below).matrix());
+  }
+
+  double ResponseSurface::factorise(const Vector &settings)
+  {
+    settings_     = settings;
+    const Index n = points_.cols(), dim = points_.rows();
+    const double variance = std::exp(2. * settings[dim]);
+    Matrix covariance     = Matrix::Zero(n, n);
+    for (Index i = 0; i < dim; ++i)
+      covariance -= 0.5 * std::exp(-2. * settings[i]) * squares_[static_cast<std::size_t>(i)];
+    covariance = variance * covariance.array().exp();
+    covariance.diagonal() += error_variance_;
+    covariance.diagonal().array() += least_part * variance;
+    llt_.compute(covariance);
+    if (llt_.info() != Eigen::Success)
+      return -std::numeric_limits<double>::infinity();
+    // Lengths are lognormal around 1.5, by a factor of exp(1.5).
+    const Vector rest = llt_.matrixL().solve((warped_.array() + below).matrix());
+    return -0.5 * rest.squaredNorm() - llt_.matrixLLT().diagonal().array().log().sum() -
+           0.5 * (settings.head(dim).array() - std::log(1.5)).square().sum() / (1.5 * 1.5);
+  }
+
+  /// Points of the surface × columns of x.
+  Matrix ResponseSurface::covariance_with(const Matrix &x) const
+  {
+    const Index dim     = points_.rows();
+    const Vector scales = (-settings_.head(dim)).array().exp();
+    const Matrix a = scales.asDiagonal() * points_, b = scales.asDiagonal() * x;
+    Matrix result = a.transpose() * b;
+    result.colwise() -= 0.5 * a.colwise().squaredNorm().transpose();
+    result.rowwise() -= 0.5 * b.colwise().squaredNorm();
+    return std::exp(2. * settings_[dim]) * result.array().exp();
+  }
+
+  Vector ResponseSurface::operator()(const Matrix &x) const
+  {
+    Vector values = (covariance_with(x).transpose() * weights_).array() - below;
+    for (double &value : values)
+      value = unwarp(value, top_);
+    return values;
+  }
+
+  ResponseSurface::Prediction ResponseSurface::predict(const Matrix &x) const
+  {
+    const Matrix covariance = covariance_with(x);
+    Prediction result{(covariance.transpose() * weights_).array() - below, {}};
+    const Matrix known = llt_.matrixL().solve(covariance);
+    result.variance =
+        (std::exp(2. * settings_[points_.rows()]) - known.colwise().squaredNorm().array()).cwiseMax(0.).transpose();
+    for (Index k = 0; k < x.cols(); ++k)
+    {
+      result.variance[k] *= std::pow(stretch(result.mean[k]), 2);
+      result.mean[k] = unwarp(result.mean[k], top_);
+    }
+    return result;
+  }
+
+  Matrix normal_points(Index dim, Index n)
+  {
+    double ratio = 1.5; // x^(dim + 1) = x + 1
+    for (int i = 0; i < 100; ++i)
+      ratio = std::pow(1. + ratio, 1. / (double(dim) + 1.));
+    Matrix points(dim, n);
+    for (Index k = 0; k < n; ++k)
       for (Index i = 0; i < dim; ++i)
       {
         const double place = 0.5 + double(k + 1) * std::pow(ratio, -double(i + 1)), u = place - std::floor(place);
-        points(i, k) = width * M_SQRT2 * boost::math::erf_inv(inside * (2. * u - 1.));
+        points(i, k) = M_SQRT2 * boost::math::erf_inv(2. * std::clamp(u, 1e-7, 1. - 1e-7) - 1.);
       }
-      weights[k] *= std::exp(0.5 * points.col(k).squaredNorm() / (width * width));
-    }
+    return points;
   }
 
-  Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing,
-                 double reach, unsigned int max_rounds)
+  Vector log_normal_density(const Matrix &u)
   {
-    const Index dim = start.size();
-    std::vector<Vector> points;
-    std::vector<double> values;
-    const auto add = [&](const Vector &x)
+    return -0.5 * u.colwise().squaredNorm().transpose().array() - 0.5 * double(u.rows()) * std::log(2. * M_PI);
+  }
+
+  Population prior_population(Index dim)
+  {
+    Population result;
+    result.mean = Vector::Zero(dim);
+    result.root = Matrix::Identity(dim, dim);
+    return result;
+  }
+
+  Population populate(const std::function<Vector(const Matrix &)> &log_likelihood, const Population &from, Index n)
+  {
+    constexpr double wider = 1.3; // than the population before
+    constexpr int rounds   = 30;
+    const Index dim        = from.mean.size();
+    const Matrix z         = normal_points(dim, n);
+    const double wanted    = std::max(0.05 * double(n), 20. * double(dim));
+    Population result      = from;
+    for (int round = 0; round < rounds; ++round)
     {
-      if (std::any_of(points.begin(), points.end(), [&](const Vector &y) { return (x - y).norm() < 1e-6 * spacing; }))
-        return;
-      points.push_back(x);
-      values.push_back(evaluate(x));
-    };
-    const auto best = [&]
-    { return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin()); };
-    add(start);
-    Peak result{start, Matrix::Identity(dim, dim)};
-    // Steps of the design, one column for each, and distances in these steps.
-    Matrix steps = spacing * Matrix::Identity(dim, dim), to_steps = steps.inverse();
-    for (unsigned int round = 0; round < max_rounds; ++round)
-    {
-      const Vector centre = points[best()];
-      // Around the centre on both sides of each axis, and one point for each pair of axes.
-      for (Index i = 0; i < dim; ++i)
-        for (const double side : {-1., 1.})
-          add(centre + side * steps.col(i));
-      for (Index i = 0; i < dim; ++i)
-        for (Index j = i + 1; j < dim; ++j)
-          add(centre + ((i + j) % 2 == 0 ? 1. : -1.) * (steps.col(i) + steps.col(j)) / M_SQRT2);
-      // Points nearby count, those far below the best hardly.
-      const Vector at   = points[best()];
-      const double most = values[best()];
-      if (!std::isfinite(most))
-        return result;
-      Matrix local(dim, static_cast<Index>(points.size()));
-      Vector weights(local.cols()), heights(local.cols());
-      for (Index k = 0; k < local.cols(); ++k)
-      {
-        local.col(k) = points[static_cast<std::size_t>(k)] - at;
-        heights[k]   = values[static_cast<std::size_t>(k)];
-        weights[k] =
-            std::exp(-0.25 * (to_steps * local.col(k)).squaredNorm() / dim) / (1. + std::max(0., most - heights[k]));
-        if (!std::isfinite(heights[k]))
-        {
-          heights[k] = most - 100.;
-          weights[k] = 1e-6;
-        }
-      }
-      const auto [gradient, hessian] = derivatives(fit_quadratic(local, heights, weights), dim);
-      result.precision               = positive_part(hessian, 0.05);
-      Vector step                    = result.precision.ldlt().solve(gradient);
-      const double size              = step.cwiseAbs().maxCoeff();
-      if (size > reach)
-        step *= reach / size;
-      result.x           = at + step;
-      const double width = std::sqrt(step.dot(result.precision * step));
-      add(result.x);
-      if (width < 0.5 && size <= reach)
-        return result;
-      // From now on steps of about the width of the peak: shorter ones would drown in the errors of the values.
-      steps = result.precision.llt().matrixU().solve(Matrix::Identity(dim, dim));
-      for (Index i = 0; i < dim; ++i)
-        steps.col(i) *= std::min(1., reach / steps.col(i).norm());
-      to_steps = steps.inverse();
+      const Population before        = result;
+      result.points                  = z;
+      result.points.rightCols(n / 2) = (wider * before.root * z.rightCols(n / 2)).colwise() + before.mean;
+      const Vector prior             = log_normal_density(result.points);
+      const Vector near              = log_normal_density(before.to_unit(result.points) / wider).array() -
+                          before.root.diagonal().array().log().sum() - double(dim) * std::log(wider);
+      Vector log_weights = log_likelihood(result.points) + prior;
+      for (Index k = 0; k < n; ++k)
+        log_weights[k] -= log_sum(prior[k], near[k]) - M_LN2;
+      const double most = log_weights.maxCoeff();
+      log_weights.array() -= most;
+      const double power  = round + 1 < rounds ? power_with(log_weights, wanted) : 1.;
+      result.mass         = (power * log_weights).array().exp();
+      result.log_integral = most + std::log(result.mass.mean());
+      result.mass /= result.mass.sum();
+      result.mean       = result.points * result.mass;
+      const Matrix rest = result.points.colwise() - result.mean;
+      Matrix covariance = rest * result.mass.asDiagonal() * rest.transpose();
+      covariance.diagonal().array() += 1e-10;
+      result.root = covariance.llt().matrixL();
+      if (power == 1. && result.to_unit(before.mean).cwiseAbs().maxCoeff() < 0.1)
+        break;
     }
-    result.x = points[best()];
     return result;
   }
 } // namespace varfield

@@ -54,53 +54,37 @@ BOOST_AUTO_TEST_CASE(priors_of_scales)
     }
 }
 
-/// A skewed peak with correlation, from a start far away.
-BOOST_AUTO_TEST_CASE(peaks_and_surfaces)
+/// A skewed peak with correlation, from values that reach down to thousands below it.
+BOOST_AUTO_TEST_CASE(surfaces)
 {
-  unsigned int n    = 0;
   const auto height = [](const Vector &x)
   {
-    const double a = x[0] - 1., b = x[1] + 0.5 - 0.3 * a;
-    return -(std::exp(a) - a) * 4. - 6. * b * b;
+    const double a = x[0], b = x[1] - 0.3 * a;
+    return 3. - (std::exp(a) - a - 1.) * 4. - 6. * b * b;
   };
-  std::vector<Vector> points;
-  std::vector<double> values;
-  const Peak peak = find_peak(
-      [&](const Vector &x)
-      {
-        ++n;
-        points.push_back(x);
-        values.push_back(height(x));
-        return values.back();
-      },
-      Eigen::Vector2d(-2., 2.), 0.4, 1.2, 10);
-  BOOST_TEST((peak.x - Eigen::Vector2d(1., -0.5)).norm() < 0.15);
-  BOOST_TEST(n < 60u);
-  // −∂² at the peak: 4 + 12 · 0.09, −12 · 0.3; 12.
-  Matrix expected(2, 2);
-  expected << 5.08, -3.6, -3.6, 12.;
-  BOOST_TEST((peak.precision - expected).norm() < 0.35 * expected.norm());
-
-  for (double x = -0.6; x < 1.; x += 0.3)
-    for (double y = -0.6; y < 1.; y += 0.3)
-    {
-      points.push_back(peak.x + Eigen::Vector2d(x, y));
-      values.push_back(height(points.back()));
-    }
-  std::vector<Index> near;
-  for (std::size_t k = 0; k < points.size(); ++k)
-    if (values[k] > -20.)
-      near.push_back(static_cast<Index>(k));
-  Matrix at(2, static_cast<Index>(near.size()));
-  Vector heights(at.cols());
-  for (Index k = 0; k < at.cols(); ++k)
+  const Index n      = 60;
+  const Matrix known = 1.7 * normal_points(2, n), at = 0.5 * normal_points(2, 2 * n).rightCols(n);
+  Vector values(n), exact(n);
+  for (Index k = 0; k < n; ++k)
   {
-    at.col(k)  = 2.5 * (points[static_cast<std::size_t>(near[static_cast<std::size_t>(k)])] - peak.x);
-    heights[k] = values[static_cast<std::size_t>(near[static_cast<std::size_t>(k)])];
+    values[k] = height(known.col(k));
+    exact[k]  = height(at.col(k));
   }
-  const ResponseSurface surface(at, heights, 1e-6);
-  for (const Eigen::Vector2d &x : {Eigen::Vector2d(0.1, 0.2), Eigen::Vector2d(-0.5, 0.3), Eigen::Vector2d(0.7, -0.4)})
-    BOOST_TEST(std::abs(surface(2.5 * x) - height(peak.x + x)) < 0.02);
+  BOOST_TEST(values.minCoeff() < -80.);
+  const ResponseSurface surface(known, values, Vector::Constant(n, 1e-4));
+  const auto found = surface.predict(at);
+  BOOST_TEST((surface(at) - found.mean).norm() < 1e-9);
+  BOOST_TEST((surface(known) - values).cwiseAbs().cwiseQuotient((4. - values.array()).matrix()).maxCoeff() < 0.02);
+  BOOST_TEST((found.mean - exact).cwiseAbs().maxCoeff() < 0.3);
+  BOOST_TEST((found.mean - exact).norm() / std::sqrt(double(n)) < 0.05);
+  // At the values everything is known.
+  Index top = 0;
+  values.maxCoeff(&top);
+  BOOST_TEST(surface.predict(known.col(top)).variance[0] < 1e-5);
+  // Far from all values nothing is known.
+  const auto far = surface.predict(Vector::Constant(2, 30.));
+  BOOST_TEST(far.mean[0] < -8.);
+  BOOST_TEST(std::sqrt(far.variance[0]) > 5.);
 }
 
 /// Given θ the posterior of a linear problem is exact and its ELBO the evidence: the posterior of two scales against
@@ -153,46 +137,87 @@ BOOST_AUTO_TEST_CASE(scales_of_a_linear_problem)
   BOOST_TEST(std::abs(found.log_evidence - evidence) < 0.05);
   for (Index i = 0; i < 2; ++i)
   {
-    const Vector log_theta = found.grid.row(i);
+    const Vector log_theta = found.population.row(i);
     BOOST_TEST(std::abs(log_theta.dot(found.mass) - mean[i]) < 0.05 * deviation[i]);
     BOOST_TEST(std::abs(found.parameters[static_cast<std::size_t>(i)].log_deviation / deviation[i] - 1.) < 0.05);
     BOOST_TEST(std::abs(found.below(i, found.parameters[static_cast<std::size_t>(i)].quantiles[3]) - 0.95) < 0.01);
   }
 }
 
-/// Up to eight variables: a correlated Gaussian from its values at the points of the design.
-BOOST_AUTO_TEST_CASE(gaussians_of_many_scales)
+/// Data of noise alone: the scales of the field are known as far as their priors know them, whose tails are long.
+BOOST_AUTO_TEST_CASE(scales_that_the_data_hardly_know)
+{
+  auto problem = linear_case({"Hyperparameters/Names=sigma, rho",
+                              "Hyperparameters/sigma/Parameter=Fields/f/spde/Standard deviation",
+                              "Hyperparameters/sigma/Prior=pc upper", "Hyperparameters/sigma/pc upper/Limit=30",
+                              "Hyperparameters/rho/Parameter=Fields/f/spde/Correlation length",
+                              "Hyperparameters/rho/Prior=pc lower", "Hyperparameters/rho/pc lower/Limit=0.2"});
+  problem->set_measured(problem->measurements().simulated(Vector::Zero(36), {5, Stream::data_noise, 0, 1.}));
+  Results<2> results;
+  {
+    const Silence silence;
+    Report report(problem->groups(), 0.);
+    results = infer_with_hyper_parameters(problem, {}, report);
+  }
+  BOOST_REQUIRE(results.hyper.has_value());
+
+  // The exact posterior on a grid of normal scores u: θ is the quantile of probability Φ(u), and p(u) standard normal.
+  const auto &hyper  = problem->hyper_parameters();
+  const auto theta   = [&](Index i, double u) { return hyper[i].prior->quantile(0.5 * std::erfc(-u / M_SQRT2)); };
+  constexpr double h = 0.5;
+  double sum         = 0.;
+  std::map<std::pair<Index, double>, double> below;
+  for (double a = -4.25; a < 4.3; a += h)
+    for (double b = -4.25; b < 4.3; b += h)
+    {
+      const Vector u = Eigen::Vector2d(a, b), t = Eigen::Vector2d(std::log(theta(0, a)), std::log(theta(1, b)));
+      const double evidence = exact_log_evidence(*problem->with_overrides(hyper.overrides(t)));
+      const double mass =
+          std::exp(evidence - results.hyper->log_evidence - 0.5 * u.squaredNorm()) * h * h / (2. * M_PI);
+      sum += mass;
+      for (Index i = 0; i < 2; ++i)
+        for (const double limit : {-2., -1., 0., 1., 2.})
+          below[{i, limit}] += u[i] < limit ? mass : 0.;
+    }
+  BOOST_TEST(std::abs(std::log(sum)) < 0.05);
+  for (const auto &[where, mass] : below)
+  {
+    const double found = results.hyper->below(where.first, theta(where.first, where.second));
+    BOOST_TEST_MESSAGE(hyper[where.first].name << " below the score " << where.second << ": " << found << ", exactly "
+                                               << mass / sum);
+    BOOST_TEST(std::abs(found - mass / sum) < 0.01, hyper[where.first].name << " " << where.second);
+  }
+}
+
+/// Up to eight variables: the posterior of a narrow, correlated Gaussian likelihood in closed form.
+BOOST_AUTO_TEST_CASE(populations_of_gaussians)
 {
   for (const Index dim : {1, 2, 3, 4, 5, 6, 7, 8})
-  {
-    const auto points = central_composite_design(dim);
-    BOOST_REQUIRE(static_cast<Index>(points.size()) >= ResponseSurface::n_coefficients(dim));
-    Matrix precision = Matrix::Constant(dim, dim, 0.15);
-    precision.diagonal().setConstant(1.1);
-    const Vector mean = Vector::LinSpaced(dim, -0.3, 0.3);
-    Matrix at(dim, static_cast<Index>(points.size()));
-    Vector heights(at.cols());
-    for (Index k = 0; k < at.cols(); ++k)
+    for (const double width : {1., 0.05})
     {
-      at.col(k)      = points[static_cast<std::size_t>(k)];
-      const Vector x = at.col(k) - mean;
-      heights[k]     = 7. - 0.5 * x.dot(precision * x);
+      Matrix precision = Matrix::Constant(dim, dim, 0.15);
+      precision.diagonal().setConstant(1.1);
+      precision /= width * width;
+      const Vector centre       = Vector::LinSpaced(dim, -1.5, 1.);
+      const auto log_likelihood = [&](const Matrix &u) -> Vector
+      {
+        const Matrix rest = u.colwise() - centre;
+        return 7. - 0.5 * rest.cwiseProduct(precision * rest).colwise().sum().transpose().array();
+      };
+      const Population found = populate(log_likelihood, prior_population(dim), 20000);
+      const Matrix sum       = precision + Matrix::Identity(dim, dim);
+      const Vector mean      = sum.llt().solve(precision * centre);
+      const double integral  = 7. - 0.5 * centre.dot(precision * (centre - mean)) - 0.5 * std::log(sum.determinant());
+      BOOST_TEST(std::abs(found.log_integral - integral) < 0.02,
+                 dim << " " << width << ": " << found.log_integral - integral);
+      BOOST_TEST(std::abs(found.mass.sum() - 1.) < 1e-12);
+      BOOST_TEST((found.points * found.mass - found.mean).norm() < 1e-12);
+      const Matrix half = sum.llt().matrixU();
+      BOOST_TEST((half * (found.mean - mean)).cwiseAbs().maxCoeff() < 0.04, dim << " " << width);
+      const Matrix ratio = half * found.root * found.root.transpose() * half.transpose();
+      BOOST_TEST((ratio - Matrix::Identity(dim, dim)).cwiseAbs().maxCoeff() < 0.06, dim << " " << width << "\n"
+                                                                                        << ratio);
     }
-    const ResponseSurface surface(at, heights, 1e-6);
-    const Cubature cubature(dim);
-    Vector mass(cubature.weights.size());
-    for (Index k = 0; k < mass.size(); ++k)
-      mass[k] = cubature.weights[k] * std::exp(surface(cubature.points.col(k)));
-    const double integral = mass.sum();
-    const double exact    = 7. + 0.5 * double(dim) * std::log(2. * M_PI) - 0.5 * std::log(precision.determinant());
-    BOOST_TEST(std::abs(std::log(integral) - exact) < 0.02, dim << ": " << std::log(integral) - exact);
-    mass /= integral;
-    const Vector found = cubature.points * mass;
-    BOOST_TEST((found - mean).cwiseAbs().maxCoeff() < 0.03, dim << ": " << (found - mean).transpose());
-    const Matrix rest     = cubature.points.colwise() - found;
-    const Matrix expected = precision.inverse(), covariance = rest * mass.asDiagonal() * rest.transpose();
-    BOOST_TEST((covariance - expected).cwiseAbs().maxCoeff() < 0.05, dim << ":\n" << covariance - expected);
-  }
 }
 
 /// One number of an entry that has several is read and written by its name or its place.

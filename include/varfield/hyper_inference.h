@@ -9,18 +9,19 @@ namespace varfield
   /// The posterior of fields and hyper-parameters θ together, q(θ) q(m|θ): for every θ the best q(m|θ) of the family,
   /// and with these the best q(θ), which is ∝ p(θ) exp(ELBO(θ)) (the ELBO of the pair is log ∫ p(θ) exp(ELBO(θ)) dθ).
   /// Nothing is assumed about how fields and θ depend on each other; where the posterior given θ is exact
-  /// (linear-Gaussian problems), so is the whole, but for the surface: ELBO + log prior is known at a few tens of θ,
-  /// found by a search for its peak and a design around it, and in between by a ResponseSurface. After Rue, Martino,
-  /// Chopin (2009), Journal of the Royal Statistical Society B 71, sec. 3, with the ELBO in the place of Laplace's
-  /// approximation.
+  /// (linear-Gaussian problems), so is the whole, but for the surface: the ELBO is computed at a few tens of θ, and in
+  /// between it is that of a ResponseSurface in the normal scores of the prior, in which tails are no longer than those
+  /// of a normal distribution. After some values spread over the prior, the next one always is where
+  /// (p(θ) exp(ELBO(θ)))² has the largest variance, until what is not known of the ELBO is small, on the average over
+  /// the posterior (Kandasamy, Schneider, Póczos 2015, Bayesian active learning for posterior estimation, sec. 3).
   ///
-  /// `problem` is the case as it is; in the end it is the one at the peak, where the inference is done once more as the
-  /// case has it: those of the design are allowed larger errors. `used`: the measurements in use, empty: as in the
-  /// case. `near`: what an inference from nearly the same data has found takes the place of a search for the peak. The
-  /// results are those of the mixture over the points. Collective over the world.
+  /// `problem` is the case as it is; in the end it is the one at the best θ, where the inference is done once more as
+  /// the case has it: the others are allowed larger errors. `used`: the measurements in use, empty: as in the case.
+  /// `similar`: found from nearly the same data; its heaviest points take the place of those spread over the prior. The
+  /// results are those of the mixture over all θ. Collective over the world.
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report, const std::optional<Peak> &near = {});
+                                           Report &report, const HyperPosterior *similar = nullptr);
 } // namespace varfield
 
 #endif

@@ -36,6 +36,10 @@ namespace varfield
     const Vector &start() const { return start_; }
     /// Σ log densities of t = log θ.
     double log_prior(const Vector &t) const;
+    /// Coordinates of which the prior is N(0, I): normal scores u, θᵢ the quantile of probability Φ(uᵢ). log θ from u,
+    /// and u from log θ, by bisection between −4 and 4.
+    Vector from_scores(const Vector &u) const;
+    Vector scores(const Vector &t) const;
     /// "Section/Name=value" for each entry.
     std::vector<std::string> overrides(const Vector &t) const;
 

@@ -3,60 +3,70 @@
 
 #include <functional>
 #include <varfield/vectors.h>
-#include <vector>
 
 namespace varfield
 {
-  /// A smooth function of a few variables, known at some points with small errors: a quadratic, fitted to the points by
-  /// least squares, and a Gaussian process of unit length scales for what it leaves (Rasmussen, Williams 2006, Gaussian
-  /// Processes for Machine Learning, sec. 2.7). Local: every rank makes the same one.
+  /// A log-likelihood of a few variables, known at some points up to errors, by a Gaussian process (Rasmussen, Williams
+  /// 2006, Gaussian Processes for Machine Learning, alg. 2.1) for w(y) = −s log(1 + (top − y)/s), top the largest
+  /// value: near the top y − top, and far below it pressed together, so that a range of thousands leaves the top
+  /// resolved and still shows the way there. Its mean is a constant well below the top, its kernel squared exponential;
+  /// amplitude and one length for each variable maximise the marginal likelihood times a wide prior of the lengths, by
+  /// steps from one to the next of a grid. Local: every rank makes the same one.
   class ResponseSurface
   {
   public:
-    /// `points`: one column for each point, at least as many as the quadratic has coefficients. `noise`: standard
-    /// deviation of the errors of the values.
-    ResponseSurface(const Matrix &points, const Vector &values, double noise);
-    double operator()(const Vector &x) const;
-    /// Coefficients that a quadratic of `dim` variables has.
-    static Index n_coefficients(Index dim) { return (dim + 1) * (dim + 2) / 2; }
+    /// `points`: one column for each, in units in which the interesting part is about one wide. `errors`: standard
+    /// deviations of the errors of the values.
+    ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors);
+    /// At the columns of x.
+    Vector operator()(const Matrix &x) const;
+    struct Prediction
+    {
+      Vector mean, variance;
+    };
+    Prediction predict(const Matrix &x) const;
 
   private:
-    double kernel(const Vector &x, const Vector &y) const;
+    /// Factorises the covariance of the values; the log of what is maximised.
+    double factorise(const Vector &settings);
+    Matrix covariance_with(const Matrix &x) const;
 
     Matrix points_;
-    Vector coefficients_, weights_;
-    double variance_ = 0.;
+    std::vector<Matrix> squares_; ///< of the differences between points, for each variable
+    double top_ = 0.;
+    Vector warped_, error_variance_;
+    Vector settings_; ///< logarithms of the lengths and of the amplitude
+    Eigen::LLT<Matrix> llt_;
+    Vector weights_;
   };
 
-  /// Points around a peak of unit width, for a quadratic and what it leaves: the peak, points on the axes, and the
-  /// corners of a fractional factorial design of resolution V, all of them up to 4 variables (Sanchez, Sanchez 2005,
-  /// ACM Transactions on Modeling and Computer Simulation 15, table 2): a central composite design as in Rue, Martino,
-  /// Chopin (2009), sec. 6.5. At most 8 variables.
-  std::vector<Vector> central_composite_design(Index dim);
+  /// The first `n` standard normal points of an additive recurrence with the powers of the generalised golden ratio
+  /// (Roberts 2018, The unreasonable effectiveness of quasirandom sequences): dim × n.
+  Matrix normal_points(Index dim, Index n);
 
-  /// Integrals over the box [−4, 4]^dim of what is large near its middle: Σₖ weights[k] f(points.col(k)). The points
-  /// are an additive recurrence with the powers of the generalised golden ratio, transformed to a normal density of
-  /// standard deviation 1.5 inside of the box.
-  struct Cubature
+  /// Σ log φ(uᵢ) of a standard normal density, for each column.
+  Vector log_normal_density(const Matrix &u);
+
+  /// What is likely a posteriori: points with masses, and their mean and covariance.
+  struct Population
   {
-    explicit Cubature(Index dim);
     Matrix points; ///< dim × number
-    Vector weights;
+    Vector mass;   ///< sum 1
+    double log_integral = 0.;
+    Vector mean;
+    Matrix root; ///< lower triangular, root rootᵀ is the covariance
+    /// Coordinates in which mean and covariance are 0 and I.
+    Matrix to_unit(const Matrix &u) const { return root.triangularView<Eigen::Lower>().solve(u.colwise() - mean); }
   };
 
-  /// A value of the function with the quadratic around it.
-  struct Peak
-  {
-    Vector x;
-    Matrix precision; ///< −∂²/∂x² there, positive definite
-  };
+  /// The population of the posterior φ(u) exp(log_likelihood(u)) by importance sampling (Cappé, Guillin, Marin, Robert
+  /// 2004, Journal of Computational and Graphical Statistics 13: population Monte Carlo): one half of `n` points is
+  /// drawn from the prior φ, one from a Gaussian with the moments of the population before; as long as few points would
+  /// have all the mass, with a power of it. `from`: the population to begin with.
+  Population populate(const std::function<Vector(const Matrix &)> &log_likelihood, const Population &from, Index n);
 
-  /// The maximum of a function of a few variables that is dear to evaluate and known up to errors of a few tenths:
-  /// quadratic models over points around the best one so far, at a distance of `spacing` at first and of the width of
-  /// the peak later, steps to their maxima of at most `reach` in each variable, until a step is small against the width
-  /// of the peak. No point is evaluated twice; `evaluate` is to keep what it finds.
-  Peak find_peak(const std::function<double(const Vector &)> &evaluate, const Vector &start, double spacing,
-                 double reach, unsigned int max_rounds);
+  /// That of the prior, without points.
+  Population prior_population(Index dim);
 } // namespace varfield
 
 #endif

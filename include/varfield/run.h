@@ -6,7 +6,6 @@
 #include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
 #include <varfield/prior_check.h>
-#include <varfield/response_surface.h>
 #include <varfield/scores.h>
 #include <varfield/starts.h>
 
@@ -43,22 +42,26 @@ namespace varfield
     double log_deviation = 0;          ///< standard deviation of log θ
   };
 
-  /// The posterior of all of them, q(θ) ∝ p(θ) exp(ELBO(θ)), at the points of a cubature.
+  /// The posterior of all of them, q(θ) ∝ p(θ) exp(ELBO(θ)), by points with masses.
   struct HyperPosterior
   {
     std::vector<HyperSummary> parameters;
-    Peak peak;               ///< in log θ
     Matrix correlation;      ///< of the logarithms
     double log_evidence = 0; ///< log ∫ p(θ) exp(ELBO(θ)) dθ, a lower bound on the log evidence of the model
-    Matrix grid;             ///< log θ, one column for each point
-    Vector mass;             ///< of these, sum 1
-    Matrix points;           ///< log θ at which the posterior of the fields was inferred
-    Vector elbo, log_prior;  ///< there
-    Vector weights;          ///< of these posteriors in the mixture, sum 1
+    /// Standard deviation of what is not known of ELBO(θ) between the values at which it was computed, the root of the
+    /// posterior mean of its square.
+    double surface_error = 0;
+    Matrix population;      ///< log θ, one column for each point
+    Vector mass;            ///< of these, sum 1
+    Matrix points;          ///< log θ at which the posterior of the fields was inferred
+    Vector elbo, log_prior; ///< there
+    Vector weights;         ///< of these posteriors in the mixture, sum 1
+    /// The (at most) `n` of `points` with the most weight.
+    Matrix heaviest(Index n) const;
     /// P(Σ directionᵢ log θᵢ < log_value).
     double below(const Vector &direction, double log_value) const;
     /// P(θᵢ < value).
-    double below(Index i, double value) const { return below(Vector::Unit(grid.rows(), i), std::log(value)); }
+    double below(Index i, double value) const { return below(Vector::Unit(population.rows(), i), std::log(value)); }
   };
 
   /// What a run found.
