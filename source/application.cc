@@ -76,29 +76,6 @@ namespace varfield
         problem.truth(i);
     }
 
-    /// Fields, and hyper-parameters where there are some. Of the latter each fold of a cross-validation has its own.
-    template <int dim>
-    Results<dim> infer_all(std::unique_ptr<Case<dim>> &problem, const Extras &extras, Report &report)
-    {
-      if (problem->hyper_parameters().size() == 0)
-        return infer(problem, report, extras);
-      Results<dim> results = infer_with_hyper_parameters(problem, {}, report);
-      if (extras.cross_validation && !results.interrupted)
-        results.cross_validation = cross_validate<dim>(
-            *problem,
-            [&results](Case<dim> &of_group, const std::vector<bool> &used, Report &silent)
-            {
-              auto again               = of_group.with_overrides({});
-              const Results<dim> found = infer_with_hyper_parameters(again, used, silent, &*results.hyper);
-              return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
-                             found.noise_deviation};
-            },
-            report);
-      if (results.cross_validation)
-        results.interrupted = results.cross_validation->interrupted;
-      return results;
-    }
-
     /// What would only be found out after the inference.
     template <int dim>
     void refuse_impossible(const Case<dim> &problem, const Extras &extras)
@@ -135,7 +112,7 @@ namespace varfield
         assign_folds(*problem);
       Report report(problem->groups(), problem->inference().time_budget, start);
       print_header(*problem, report);
-      const Results<dim> results = infer_all(problem, extras, report);
+      const Results<dim> results = infer_all(problem, report, extras);
       const TrustReport trust    = judge(*problem, results);
       const bool done            = results.map.converged && results.optimization.converged;
       const int exit_code        = results.interrupted             ? stopped_early

@@ -131,11 +131,10 @@ namespace varfield
 
         auto again = problem_.with_overrides({"Random seed=" + std::to_string(seed_ + k)});
         again->set_measured(values);
-        Report silent = report_.silent(again->groups());
-        const Results<dim> results =
-            t.size() > 0 ? infer_with_hyper_parameters(again, {}, silent) : infer(again, silent);
-        trial.converged   = results.map.converged && results.optimization.converged;
-        trial.interrupted = results.interrupted;
+        Report silent              = report_.silent(again->groups());
+        const Results<dim> results = infer_all(again, silent);
+        trial.converged            = results.map.converged && results.optimization.converged;
+        trial.interrupted          = results.interrupted;
         if (!trial.interrupted)
           compare(results, quantities, t, trial);
         return trial;

@@ -337,7 +337,16 @@ namespace varfield
         problem_              = case_at(best.t);
         if (interrupted_ || problem_->density().is_quadratic())
           return;
-        Results<dim> settled = infer_quietly(problem_);
+        Results<dim> settled;
+        try
+        {
+          settled = infer_quietly(problem_);
+        }
+        catch (const ComputationError &)
+        {
+          problem_ = case_at(best.t); // with what is there already
+          return;
+        }
         if (interrupted_ || !settled.has_spread)
           return;
         const double more = problem_->density().agreed(settled.averages.elbo.elbo.value) - best.elbo;
@@ -423,7 +432,7 @@ namespace varfield
         }
       }
 
-      std::unique_ptr<Case<dim>> &problem_; ///< at the peak, in the end
+      std::unique_ptr<Case<dim>> &problem_; ///< at the best values, in the end
       const std::unique_ptr<Case<dim>> original_;
       const HyperParameters &hyper_;
       const std::vector<bool> used_;
@@ -442,6 +451,29 @@ namespace varfield
     return HyperInference<dim>(problem, used, report, similar).run();
   }
 
+  template <int dim>
+  Results<dim> infer_all(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras)
+  {
+    if (problem->hyper_parameters().size() == 0)
+      return infer(problem, report, extras);
+    Results<dim> results = infer_with_hyper_parameters(problem, {}, report);
+    if (extras.cross_validation && !results.interrupted)
+    {
+      const Refit<dim> refit = [&results](Case<dim> &of_group, const std::vector<bool> &used, Report &silent)
+      {
+        auto again               = of_group.with_overrides({});
+        const Results<dim> found = infer_with_hyper_parameters(again, used, silent, &*results.hyper);
+        return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
+                       found.noise_deviation};
+      };
+      results.cross_validation = cross_validate<dim>(*problem, refit, report);
+      results.interrupted      = results.cross_validation->interrupted;
+    }
+    return results;
+  }
+
+  template Results<2> infer_all(std::unique_ptr<Case<2>> &, Report &, const Extras &);
+  template Results<3> infer_all(std::unique_ptr<Case<3>> &, Report &, const Extras &);
   template Results<2> infer_with_hyper_parameters(std::unique_ptr<Case<2>> &, const std::vector<bool> &, Report &,
                                                   const HyperPosterior *);
   template Results<3> infer_with_hyper_parameters(std::unique_ptr<Case<3>> &, const std::vector<bool> &, Report &,

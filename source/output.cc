@@ -441,9 +441,7 @@ namespace varfield
 
     nlohmann::ordered_json as_json(const HyperPosterior &hyper)
     {
-      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence},
-                                    {"evaluations", hyper.elbo.size()},
-                                    {"surface_error", hyper.surface_error}};
+      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence}, {"evaluations", hyper.elbo.size()}};
       for (const HyperSummary &summary : hyper.parameters)
         result["parameters"].push_back({{"name", summary.name},
                                         {"parameter", summary.parameter},
@@ -779,7 +777,7 @@ namespace varfield
     if (results.hyper)
       lines.push_back("evidence      log evidence of fields and scales together at least " +
                       fixed(results.hyper->log_evidence, 2) + " nat (" + std::to_string(results.hyper->elbo.size()) +
-                      " inferences, between them known to within " + fixed(results.hyper->surface_error, 2) + " nat)");
+                      " inferences)");
     for (std::size_t i = 0; i < results.quantities.size(); ++i)
     {
       const QuantityResult &quantity = results.quantities[i];

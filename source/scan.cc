@@ -248,9 +248,7 @@ namespace varfield
         changed->build();
         n_groups                   = changed->groups().n_groups();
         Report silent              = report.silent(changed->groups());
-        const Results<dim> results = changed->hyper_parameters().size() > 0
-                                         ? infer_with_hyper_parameters(changed, {}, silent)
-                                         : infer(changed, silent);
+        const Results<dim> results = infer_all(changed, silent);
         if (results.interrupted)
           row.status = "stopped";
         else

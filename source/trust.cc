@@ -88,6 +88,7 @@ namespace varfield
           weights();
           rank();
         }
+        scales();
         other_modes();
         prior_conflict();
         data_fit();
@@ -120,6 +121,19 @@ namespace varfield
                 " nat, a lower bound on the log evidence",
             "raise Inference/Maximum draws: differences between models below this error mean nothing")
             .figures = {{"value", elbo.value}, {"error", elbo.error}};
+      }
+
+      /// Between the inferences made.
+      void scales()
+      {
+        if (!results_.hyper)
+          return;
+        const double error = results_.hyper->surface_error;
+        add("scales", by_size(error, 0.3, 1.),
+            "between the " + std::to_string(results_.hyper->elbo.size()) + " inferences the ELBO is known to within " +
+                fixed_number(error, 2) + " nat",
+            "intervals of the scales are uncertain: narrower priors, or fewer scales inferred together")
+            .figures = {{"surface_error", error}};
       }
 
       /// k-hat, evidence and bounds from the importance weights.

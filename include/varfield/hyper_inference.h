@@ -22,6 +22,11 @@ namespace varfield
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
                                            Report &report, const HyperPosterior *similar = nullptr);
+
+  /// Fields, and hyper-parameters where there are some; of the latter each fold of a cross-validation has its own, and
+  /// there are no chains with them. As infer(). Collective over the world.
+  template <int dim>
+  Results<dim> infer_all(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras = {});
 } // namespace varfield
 
 #endif

@@ -22,7 +22,7 @@ namespace varfield
     double elbo = none, elbo_error = none;
     /// ELBO plus what importance weights add to it; with hyper-parameters HyperPosterior::log_evidence, without error.
     double log_evidence = none, log_evidence_error = none;
-    double k            = none; ///< k-hat of these weights; with hyper-parameters at the peak
+    double k            = none; ///< k-hat of these weights; with hyper-parameters at their best values
     double difference   = none; ///< of log_evidence to the largest, at most 0
     double probability  = none; ///< of the model, all having the same before the data
     double reduced_chi2 = none; ///< of all data, as in the trust report
