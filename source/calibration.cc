@@ -10,6 +10,11 @@
 
 namespace varfield
 {
+  namespace
+  {
+    constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+  }
+
   Uniformity uniformity(const std::vector<double> &ranks)
   {
     std::vector<double> sorted = ranks;
@@ -17,6 +22,8 @@ namespace varfield
     const auto n    = static_cast<double>(sorted.size());
     double distance = 0.;
     Uniformity result;
+    if (ranks.empty())
+      return {not_a_number, not_a_number, not_a_number, not_a_number};
     for (std::size_t i = 0; i < sorted.size(); ++i)
     {
       const double x = sorted[i], k = static_cast<double>(i);
@@ -56,8 +63,6 @@ namespace varfield
 
   namespace
   {
-    constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
     /// A combination Σ direction · log θ of hyper-parameters.
     struct Combination
     {
@@ -218,6 +223,8 @@ namespace varfield
       throw_together(message, groups.world());
     }
     agreed_sum(groups, like, numbers);
+    if (numbers.col(2 * n + 2).sum() == n_truths)
+      throw ComputationError("The inference failed for every truth.");
     result.ranks  = numbers.leftCols(n);
     result.truths = numbers.middleCols(n, n);
     for (Index k = 0; k < numbers.rows(); ++k)

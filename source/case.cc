@@ -436,12 +436,17 @@ namespace varfield
   template <int dim>
   std::unique_ptr<Case<dim>> Case<dim>::with_overrides(const std::vector<std::string> &overrides) const
   {
-    auto assignments = assignments_;
     // Enough draws for the differences that count.
-    for (const std::string &text :
-         {std::string("Inference/Prior draws=0"), std::string("Inference/Starts=0"),
-          "Inference/Minimum draws=" + std::to_string(std::min(100u, inference_.minimum_draws))})
-      assignments.push_back(parse_override(text));
+    std::vector<std::string> all{"Inference/Prior draws=0", "Inference/Starts=0",
+                                 "Inference/Minimum draws=" + std::to_string(std::min(100u, inference_.minimum_draws))};
+    all.insert(all.end(), overrides.begin(), overrides.end());
+    return in_full_with(all);
+  }
+
+  template <int dim>
+  std::unique_ptr<Case<dim>> Case<dim>::in_full_with(const std::vector<std::string> &overrides) const
+  {
+    auto assignments = assignments_;
     for (const std::string &text : overrides)
       assignments.push_back(parse_override(text));
     return rebuilt_from(world_, assignments, groups_);
@@ -459,6 +464,7 @@ namespace varfield
     result->memory_        = memory_;
     result->split_         = split_;
     result->build_on(std::move(groups), true, Mesh<dim>::no_limit);
+    result->start_ = start_;
     if (measured_)
       result->set_measured(*measured_);
     return result;
@@ -469,9 +475,7 @@ namespace varfield
   {
     auto assignments = assignments_;
     assignments.push_back(parse_override("Parallel/Sample groups=1"));
-    auto result    = rebuilt_from(groups_->space(), assignments, std::make_shared<SampleGroups>(groups_->space(), 1));
-    result->start_ = start_;
-    return result;
+    return rebuilt_from(groups_->space(), assignments, std::make_shared<SampleGroups>(groups_->space(), 1));
   }
 
   template <int dim>

@@ -160,8 +160,8 @@ namespace varfield
       void round(std::size_t first)
       {
         const auto &measurements = problem_.measurements();
-        // Mean, standard deviation and noise of the predictions; of each fold whether it ended early, or badly.
-        Matrix predictions = Matrix::Zero(measurements.size(), 3), ends = Matrix::Zero(groups_.n_groups(), 2);
+        // Mean, standard deviation and noise of the predictions; of each fold whether it ended early, badly, or failed.
+        Matrix predictions = Matrix::Zero(measurements.size(), 3), ends = Matrix::Zero(groups_.n_groups(), 3);
         groups_.together(
             [&]
             {
@@ -170,8 +170,9 @@ namespace varfield
                 return;
               const auto rows   = rows_of(f);
               const FoldFit fit = infer_without(rows);
-              ends.row(groups_.group()) << double(fit.end.interrupted), double(!fit.end.converged);
-              if (!fit.end.interrupted)
+              const bool failed = !fit.end.interrupted && fit.mean.size() == 0;
+              ends.row(groups_.group()) << double(fit.end.interrupted), double(!fit.end.converged), double(failed);
+              if (!fit.end.interrupted && !failed)
                 predictions(rows, Eigen::all) << fit.mean(rows), fit.deviation(rows), fit.noise(rows);
             });
         const Layout &like = problem_.density().prior().layout();
@@ -184,11 +185,19 @@ namespace varfield
         for (std::size_t f = first; f < std::min(first + groups_.n_groups(), result_.folds.size()); ++f)
         {
           const auto rows = rows_of(f);
+          if (ends(static_cast<Index>(f - first), 2) > 0.)
+          {
+            result_.failed.push_back(result_.folds[f]);
+            result_.of_folds.emplace_back();
+            report_.line("  fold " + result_.folds[f] + ": the inference failed");
+            continue;
+          }
           for (const Index i : rows)
           {
+            const NormalMixture &spread                  = spreads[static_cast<std::size_t>(i)];
             result_.mean[i]                              = predictions(i, 0);
-            result_.deviation[i]                         = std::hypot(predictions(i, 1), predictions(i, 2));
-            result_.spreads[static_cast<std::size_t>(i)] = spreads[static_cast<std::size_t>(i)];
+            result_.deviation[i]                         = spread.standard_deviation();
+            result_.spreads[static_cast<std::size_t>(i)] = spread;
           }
           const bool converged = ends(static_cast<Index>(f - first), 1) == 0.;
           if (!converged)
@@ -213,10 +222,8 @@ namespace varfield
         }
         catch (const ComputationError &)
         {
-          // Of what was stopped at its beginning there is nothing.
+          // Nothing was predicted. What was stopped at its beginning has not failed.
           fit.end.interrupted = silent.should_stop();
-          if (!fit.end.interrupted)
-            throw;
         }
         of_group.use_measurements(all);
         return fit;
@@ -259,7 +266,10 @@ namespace varfield
       result.push_back(out.str());
     };
     for (std::size_t f = 0; f < of_folds.size(); ++f)
-      line(folds[f], of_folds[f]);
+      if (of_folds[f].n > 0)
+        line(folds[f], of_folds[f]);
+      else
+        result.push_back(padded(folds[f], 12) + "  failed");
     line("all", all);
     return result;
   }

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <varfield/chain_statistics.h>
 #include <varfield/hyper_inference.h>
+#include <varfield/pareto_smoothing.h>
 #include <varfield/response_surface.h>
 #include <varfield/text.h>
 
@@ -21,7 +22,7 @@ namespace varfield
     std::vector<Index> order(static_cast<std::size_t>(weights.size()));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [this](Index a, Index b) { return weights[a] > weights[b]; });
-    order.resize(static_cast<std::size_t>(std::min(n, weights.size())));
+    order.resize(static_cast<std::size_t>(std::min<Index>(n, (weights.array() > 0.).count())));
     return points(Eigen::all, order);
   }
 
@@ -38,6 +39,7 @@ namespace varfield
       Vector noise; ///< standard deviations of the measurements
 
       double height() const { return elbo - 0.5 * u.squaredNorm(); }
+      bool converged() const { return results.map.converged && results.optimization.converged; }
     };
 
     template <int dim>
@@ -62,14 +64,17 @@ namespace varfield
           heading += "  " + name;
         report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading +
                      "   ELBO");
+        std::optional<PriorCheck> prior_check;
+        if (original_->inference().prior_draws > 0)
+          prior_check = check_prior(*original_, original_->inference().prior_draws);
         begin();
         explore();
         Results<dim> results = mix();
-        if (original_->inference().prior_draws > 0)
-          results.prior_check = check_prior(*original_, original_->inference().prior_draws);
-        results.hyper       = std::move(posterior_);
-        results.interrupted = interrupted_;
-        results.seconds     = report_.seconds();
+        results.prior_check  = std::move(prior_check);
+        results.other_work   = work_;
+        results.hyper        = std::move(posterior_);
+        results.interrupted  = interrupted_;
+        results.seconds      = report_.seconds();
         return results;
       }
 
@@ -111,12 +116,19 @@ namespace varfield
         return best;
       }
 
-      /// `settings`: more entries of the parameter file.
-      std::unique_ptr<Case<dim>> case_at(const Vector &t, const std::vector<std::string> &settings = {}) const
+      std::unique_ptr<Case<dim>> rough_case_at(const Vector &t) const
       {
-        auto overrides = hyper_.overrides(t);
+        auto overrides      = hyper_.overrides(t);
+        const auto settings = rough_settings();
         overrides.insert(overrides.end(), settings.begin(), settings.end());
         auto result = original_->with_overrides(overrides);
+        result->use_measurements(used_);
+        return result;
+      }
+
+      std::unique_ptr<Case<dim>> case_at(const Vector &t) const
+      {
+        auto result = original_->in_full_with(hyper_.overrides(t));
         result->use_measurements(used_);
         return result;
       }
@@ -148,12 +160,14 @@ namespace varfield
           return;
         Evaluation<dim> evaluation;
         evaluation.u = u;
-        evaluation.t = hyper_.from_scores(u);
+        original_->density().agree(evaluation.u);
+        evaluation.t = hyper_.from_scores(evaluation.u);
         try
         {
-          auto at            = case_at(evaluation.t, rough_settings());
+          auto at            = rough_case_at(evaluation.t);
           evaluation.results = infer_quietly(at);
           evaluation.noise   = at->measurements().standard_deviations();
+          work_              = work_ + at->density().cost();
           // What was stopped half-way has no bound.
           if (interrupted_)
             return;
@@ -161,7 +175,9 @@ namespace varfield
           {
             const auto &elbo      = evaluation.results.averages.elbo.elbo;
             evaluation.elbo       = at->density().agreed(elbo.value);
-            evaluation.elbo_error = std::min(at->density().agreed(elbo.error), elbo_error);
+            evaluation.elbo_error = at->density().agreed(elbo.error);
+            if (!std::isfinite(evaluation.elbo_error))
+              evaluation.elbo_error = elbo_error; // of a single draw
           }
         }
         catch (const ComputationError &)
@@ -247,9 +263,7 @@ namespace varfield
               merit[k] = minus_infinity;
           Index next = 0;
           merit.maxCoeff(&next);
-          Vector u = population.points.col(next);
-          original_->density().agree(u);
-          evaluate(u);
+          evaluate(population.points.col(next));
         }
       }
 
@@ -310,24 +324,42 @@ namespace varfield
           q.points.col(k)                   = evaluation.t;
           q.elbo[k]                         = evaluation.elbo;
           q.log_prior[k]                    = hyper_.log_prior(evaluation.t);
+          q.failed += evaluation.elbo == minus_infinity;
+          if (!evaluation.converged())
+            q.weight_not_converged += q.weights[k];
         }
+        double gain = 0.;
+        for (Index k = 0; k < n; ++k)
+          if (q.weights[k] > 0.)
+            gain += q.weights[k] * std::exp(gain_of_weights(evaluations_[static_cast<std::size_t>(k)].results));
+        q.weighted_log_evidence = q.log_evidence + std::log(gain);
       }
 
+      /// What importance weights add to an ELBO.
+      static double gain_of_weights(const Results<dim> &results)
+      {
+        const Vector &log_weights = results.averages.log_weights;
+        return log_weights.size() == 0 ? 0. : pareto_smooth(log_weights).log_mean - log_weights.mean();
+      }
+
+      /// Weights sum to one.
       template <typename Block>
       struct Mixture
       {
-        Block mean, square;
+        Block origin, shift, square; ///< the first mean, and moments about it
         void add(double weight, const Block &m, const Block &deviation)
         {
-          if (mean.size() == 0)
+          if (origin.size() == 0)
           {
-            mean   = Block::Zero(m.rows(), m.cols());
-            square = mean;
+            origin = m;
+            shift  = Block::Zero(m.rows(), m.cols());
+            square = shift;
           }
-          mean += weight * m;
-          square += weight * (m.cwiseAbs2() + deviation.cwiseAbs2());
+          shift += weight * (m - origin);
+          square += weight * ((m - origin).cwiseAbs2() + deviation.cwiseAbs2());
         }
-        Block deviation() const { return (square - mean.cwiseAbs2()).cwiseMax(0.).cwiseSqrt(); }
+        Block mean() const { return origin + shift; }
+        Block deviation() const { return (square - shift.cwiseAbs2()).cwiseMax(0.).cwiseSqrt(); }
       };
 
       /// The inference at the best point as the case has it; what it adds to the ELBO there it adds everywhere.
@@ -352,6 +384,7 @@ namespace varfield
         const double more = problem_->density().agreed(settled.averages.elbo.elbo.value) - best.elbo;
         posterior_.elbo.array() += more;
         posterior_.log_evidence += more;
+        posterior_.weighted_log_evidence += more;
         best.results = std::move(settled);
       }
 
@@ -366,10 +399,11 @@ namespace varfield
         Mixture<MultiVector> states;
         Mixture<Vector> predictions, quantities;
         Vector noise_squares = Vector::Zero(evaluations_[best].noise.size());
+        const Vector weights = (posterior_.weights.array() < 1e-6).select(0., posterior_.weights.array()).matrix();
         for (std::size_t k = 0; k < evaluations_.size(); ++k)
         {
-          const double weight = posterior_.weights[static_cast<Index>(k)];
-          if (weight < 1e-6)
+          const double weight = weights[static_cast<Index>(k)] / weights.sum();
+          if (weight == 0.)
             continue;
           const Results<dim> &part = evaluations_[k].results;
           for (std::size_t f = 0; f < fields.size(); ++f)
@@ -385,15 +419,15 @@ namespace varfield
         }
         for (std::size_t f = 0; f < fields.size(); ++f)
         {
-          result.fields[f].mean                  = fields[f].mean;
+          result.fields[f].mean                  = fields[f].mean();
           result.fields[f].variance.values       = fields[f].deviation().cwiseAbs2();
           result.fields[f].prior_variance.values = prior[f].square;
         }
-        result.averages.state_mean           = states.mean;
+        result.averages.state_mean           = states.mean();
         result.averages.state_deviation      = states.deviation();
-        result.averages.prediction_mean      = predictions.mean;
+        result.averages.prediction_mean      = predictions.mean();
         result.averages.prediction_deviation = predictions.deviation();
-        result.averages.quantity_mean        = quantities.mean;
+        result.averages.quantity_mean        = quantities.mean();
         result.averages.quantity_deviation   = quantities.deviation();
         result.noise_deviation               = noise_squares.cwiseSqrt();
         mix_quantities(result);
@@ -440,6 +474,7 @@ namespace varfield
       const HyperPosterior *const similar_; ///< may be null
       std::vector<Evaluation<dim>> evaluations_;
       HyperPosterior posterior_;
+      Cost work_;
       bool interrupted_ = false;
     };
   } // namespace

@@ -415,7 +415,8 @@ namespace varfield
       for (Index i = 0; i < measurements.size(); ++i)
       {
         const int fold = found.fold_of[static_cast<std::size_t>(i)];
-        if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()))
+        if (fold < 0 || fold >= static_cast<int>(found.of_folds.size()) ||
+            found.of_folds[static_cast<std::size_t>(fold)].n == 0)
           continue;
         const auto [s, row] = measurements.origin(i);
         const double value = measurements.values()(i), mean = found.mean(i), deviation = found.deviation(i);
@@ -441,7 +442,9 @@ namespace varfield
 
     nlohmann::ordered_json as_json(const HyperPosterior &hyper)
     {
-      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence}, {"evaluations", hyper.elbo.size()}};
+      nlohmann::ordered_json result{{"log_evidence", hyper.log_evidence},
+                                    {"weighted_log_evidence", hyper.weighted_log_evidence},
+                                    {"evaluations", hyper.elbo.size()}};
       for (const HyperSummary &summary : hyper.parameters)
         result["parameters"].push_back({{"name", summary.name},
                                         {"parameter", summary.parameter},
@@ -550,11 +553,12 @@ namespace varfield
       if (results.cross_validation)
         summary["cross_validation"] = {{"folds", results.cross_validation->folds},
                                        {"not_converged", results.cross_validation->not_converged},
+                                       {"failed", results.cross_validation->failed},
                                        {"scores", as_json(results.cross_validation->all)}};
       summary["trust"] = as_json(trust);
       if (results.certificate)
         summary["certificate"] = as_json(*results.certificate, results.corrected);
-      const Cost cost       = problem.density().cost();
+      const Cost cost       = problem.density().cost() + results.other_work;
       summary["cost"]       = {{"factorizations", cost.factorizations},
                                {"state_solves", cost.state_solves},
                                {"linear_solves", cost.linear_solves},
@@ -776,8 +780,9 @@ namespace varfield
     }
     if (results.hyper)
       lines.push_back("evidence      log evidence of fields and scales together at least " +
-                      fixed(results.hyper->log_evidence, 2) + " nat (" + std::to_string(results.hyper->elbo.size()) +
-                      " inferences)");
+                      fixed(results.hyper->log_evidence, 2) + " nat, " +
+                      fixed(results.hyper->weighted_log_evidence, 2) + " by importance weights (" +
+                      std::to_string(results.hyper->elbo.size()) + " inferences)");
     for (std::size_t i = 0; i < results.quantities.size(); ++i)
     {
       const QuantityResult &quantity = results.quantities[i];
@@ -797,7 +802,7 @@ namespace varfield
                       fixed(100. * results.scores->coverage95, 1) + " %, in the 50 % interval " +
                       fixed(100. * results.scores->coverage50, 1) + " %, mean −log density " +
                       short_text(results.scores->nlpd) + ", CRPS " + short_text(results.scores->crps));
-    const Cost cost = problem.density().cost();
+    const Cost cost = problem.density().cost() + results.other_work;
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
                     " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves on the finest mesh" +
                     (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + fixed(results.seconds, 1) + " s");

@@ -17,7 +17,7 @@ namespace varfield
       return -press * std::log1p((top - y) / press);
     }
 
-    /// −∂w/∂y of the inverse and the inverse itself are exponentials, which are not to overflow.
+    /// ∂y/∂w and y(w) are exponentials, which are not to overflow.
     double stretch(double w)
     {
       return std::exp(std::min(-w / press, 50.));

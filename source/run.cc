@@ -467,7 +467,18 @@ namespace varfield
         std::vector<Vector> deviations;
         for (const FieldResult &field : results_.fields)
           deviations.push_back(field.variance.values.cwiseSqrt());
-        results_.certificate = certify(*problem_, family(), deviations, results_.averages, other_modes(), report_);
+        try
+        {
+          results_.certificate = certify(*problem_, family(), deviations, results_.averages, other_modes(), report_);
+        }
+        catch (const ComputationError &error)
+        {
+          // The posterior is there all the same.
+          results_.certificate.emplace().chains.reason = error.what();
+          results_.certificate->sampler                = problem_->certification().chains.sampler.name();
+          report_.line(std::string("  ") + error.what());
+          return;
+        }
         const Certificate &certificate = *results_.certificate;
         results_.interrupted           = certificate.chains.interrupted && report_.should_stop();
         if (certificate.verdict == Verdict::failed && problem_->certification().correct)

@@ -1,3 +1,5 @@
+#include <boost/math/special_functions/erf.hpp>
+
 #include <cmath>
 #include <varfield/scores.h>
 
@@ -47,6 +49,15 @@ namespace varfield
       return sum;
     }
   } // namespace
+
+  double NormalMixture::normal_score(double x) const
+  {
+    // By the lower tail, which keeps its digits.
+    double tail = 0.;
+    for (Index k = 0; k < weights.size(); ++k)
+      tail += weights[k] * std::erfc(std::abs(x) / deviations[k] / M_SQRT2);
+    return std::copysign(M_SQRT2 * boost::math::erfc_inv(std::clamp(tail, 1e-300, 1.)), x);
+  }
 
   Scores score(const Vector &values, const Vector &mean, const std::vector<NormalMixture> &spreads)
   {

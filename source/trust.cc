@@ -89,6 +89,7 @@ namespace varfield
           rank();
         }
         scales();
+        quantities();
         other_modes();
         prior_conflict();
         data_fit();
@@ -118,22 +119,31 @@ namespace varfield
         const Estimate &elbo = results_.averages.elbo.elbo;
         add("ELBO", elbo.error <= problem_.inference().elbo_error ? Colour::green : Colour::amber,
             fixed_number(elbo.value, 3) + " ± " + fixed_number(elbo.error, 3) +
-                " nat, a lower bound on the log evidence",
+                " nat, a lower bound on the log evidence" + at_best_scales(),
             "raise Inference/Maximum draws: differences between models below this error mean nothing")
             .figures = {{"value", elbo.value}, {"error", elbo.error}};
       }
+
+      /// What is of one inference of many.
+      std::string at_best_scales() const { return results_.hyper ? ", given the best scales" : ""; }
 
       /// Between the inferences made.
       void scales()
       {
         if (!results_.hyper)
           return;
-        const double error = results_.hyper->surface_error;
-        add("scales", by_size(error, 0.3, 1.),
-            "between the " + std::to_string(results_.hyper->elbo.size()) + " inferences the ELBO is known to within " +
-                fixed_number(error, 2) + " nat",
-            "intervals of the scales are uncertain: narrower priors, or fewer scales inferred together")
-            .figures = {{"surface_error", error}};
+        const HyperPosterior &hyper = *results_.hyper;
+        const double error = hyper.surface_error, doubtful = hyper.weight_not_converged;
+        add("scales", std::max(by_size(error, 0.3, 1.), by_size(doubtful, 0.05, 0.5)),
+            "between the " + std::to_string(hyper.elbo.size()) + " inferences the ELBO is known to within " +
+                fixed_number(error, 2) + " nat" +
+                (hyper.failed > 0 ? "; " + std::to_string(hyper.failed) + " of them failed" : "") +
+                (doubtful > 0.
+                     ? "; " + fixed_number(100. * doubtful, 1) + " % of the weight is on some that did not converge"
+                     : ""),
+            doubtful > 0.05 ? "allow more iterations"
+                            : "intervals of the scales are uncertain: narrower priors, or fewer scales together")
+            .figures = {{"surface_error", error}, {"failed", double(hyper.failed)}, {"not_converged", doubtful}};
       }
 
       /// k-hat, evidence and bounds from the importance weights.
@@ -172,8 +182,8 @@ namespace varfield
         const double gap = smoothed.log_mean - log_weights.mean(), elbo = results_.averages.elbo.elbo.value;
         const double error = std::hypot(smoothed.log_mean_error, results_.averages.elbo.elbo.error);
         add("evidence", Colour::none,
-            "log evidence " + fixed_number(elbo + gap, 3) + " ± " + fixed_number(error, 3) + " nat by these weights, " +
-                fixed_number(gap, 3) + " above the ELBO" +
+            "log evidence" + at_best_scales() + " " + fixed_number(elbo + gap, 3) + " ± " + fixed_number(error, 3) +
+                " nat by these weights, " + fixed_number(gap, 3) + " above the ELBO" +
                 (smoothed.k > 0.7 ? " (a lower bound only: the weights have no mean to speak of)" : ""))
             .figures = {{"log_evidence", elbo + gap}, {"error", error}, {"gap", gap}};
 
@@ -185,6 +195,26 @@ namespace varfield
                 rounded(bounds.deviation, 3) + " in standard deviations (divergence " + rounded(bounds.divergence, 3) +
                 " nat)")
             .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}, {"deviation", bounds.deviation}};
+      }
+
+      /// Those whose means draws of q do not tell; where chains have, there is nothing to say.
+      void quantities()
+      {
+        if (results_.quantities.empty() || !results_.has_spread || results_.certificate)
+          return;
+        std::string names;
+        double worst = -std::numeric_limits<double>::infinity();
+        for (const QuantityResult &quantity : results_.quantities)
+        {
+          worst = std::max(worst, quantity.k);
+          if (quantity.k > 0.7)
+            names += (names.empty() ? "" : ", ") + quantity.name;
+        }
+        add("quantities", names.empty() ? Colour::green : Colour::amber,
+            names.empty() ? "k-hat of all of them is at most " + fixed_number(std::max(worst, -9.), 2)
+                          : "k-hat above 0.7, up to " + fixed_number(std::min(worst, 99.), 2) + ": " + names,
+            "their intervals may be wrong: “varfield certify”")
+            .figures = {{"largest_k", worst}};
       }
 
       void rank()
@@ -298,8 +328,8 @@ namespace varfield
             .cwiseMin(0.99);
       }
 
-      /// χ² over its degrees of freedom, n less the leverages; expected are 1 ± sqrt(2/freedom). With residuals r of
-      /// the mean and the density p of the noise χ² = −Σ r ∂log p/∂r, whose mean is n whatever the density (by parts).
+      /// χ² over its degrees of freedom, n less the leverages. With residuals r of the mean and the density p of the
+      /// noise χ² = −Σ r ∂log p/∂r, whose mean is n whatever the density (by parts); 2n is its variance if p is normal.
       void data_fit()
       {
         const auto &measurements = problem_.measurements();
@@ -308,16 +338,17 @@ namespace varfield
         const Vector leverage    = leverages();
         for (const auto &[name, rows] : data_groups(measurements))
         {
-          double chi = 0., freedom = 0.;
+          double chi = 0., freedom = 0., variance = 0.;
           for (const Index i : rows)
           {
             chi += squares[i];
             freedom += 1. - leverage[i];
+            variance += (1. - leverage[i]) * noise_of(i).square_variance();
           }
           freedom = std::max(1., freedom);
           // Without a spread nobody knows what the data have spent on the field.
           const bool known    = results_.has_spread;
-          const double spread = std::sqrt(2. / freedom), reduced = chi / freedom, z = (reduced - 1.) / spread;
+          const double spread = std::sqrt(variance) / freedom, reduced = chi / freedom, z = (reduced - 1.) / spread;
           add("data fit, " + name, z < 0. ? (known ? by_size(-z, 3., 1e300) : Colour::none) : by_size(z, 3., 8.),
               "reduced χ² " + fixed_number(reduced, 2) + ", expected 1 ± " + fixed_number(spread, 2) + " (" +
                   counted(rows.size(), "datum", "data") + ", " + fixed_number(freedom, 1) + " degrees of freedom)",
@@ -329,22 +360,34 @@ namespace varfield
         }
       }
 
-      /// Deleted residuals (d − prediction)/(σ sqrt(1 − leverage)), standard normal if all is well.
+      const Noise &noise_of(Index i) const
+      {
+        const auto &measurements = problem_.measurements();
+        return *measurements.sets()[measurements.origin(i).first]->noise;
+      }
+
+      /// Deleted residuals (d − prediction)/(1 − leverage) as normal scores of what would be predicted without the
+      /// datum, noise of variance σ² (times the mixture's) and a prediction of σ² leverage/(1 − leverage); also what
+      /// heavy tails hardly count.
       void outliers()
       {
         const auto &measurements = problem_.measurements();
+        constexpr double light   = 0.3;
         const Vector noise = measurements.standard_deviations(), leverage = leverages();
         const Vector weights =
             measurements.weights(results_.averages.prediction_mean, results_.averages.prediction_deviation);
+        const Vector without =
+            noise.array() * (leverage.array() / (1. - leverage.array())).sqrt(); // of the deleted prediction
+        const auto spreads = measurements.spreads(without, noise);
         std::vector<std::pair<double, Index>> found;
         double worst = 0.;
         for (Index i = 0; i < measurements.size(); ++i)
           if (measurements.used()[static_cast<std::size_t>(i)])
           {
-            const double z = (measurements.values()[i] - results_.averages.prediction_mean[i]) /
-                             (noise[i] * std::sqrt(1. - leverage[i]));
+            const double z = spreads[static_cast<std::size_t>(i)].normal_score(
+                (measurements.values()[i] - results_.averages.prediction_mean[i]) / (1. - leverage[i]));
             worst = std::max(worst, std::abs(z));
-            if (std::abs(z) > 3.)
+            if (std::abs(z) > 3. || weights[i] < light)
               found.push_back({z, i});
           }
         std::sort(found.begin(), found.end(),
@@ -358,13 +401,14 @@ namespace varfield
         }
         if (found.size() > 5)
           list += "; …";
-        add("outliers", found.empty() ? Colour::green : Colour::amber,
+        add("outliers", worst > 3. ? Colour::amber : Colour::green,
             found.empty() ? "all data are within " + fixed_number(worst, 1) + " standard deviations"
-                          : counted(found.size(), "datum", "data") + " beyond 3 standard deviations" + list,
+                          : counted(found.size(), "datum", "data") + " beyond 3 standard deviations" +
+                                (measurements.is_gaussian() ? "" : " (as normal scores), or of little weight") + list,
             measurements.is_gaussian()
                 ? "look at these first: a mistake in the table, or noise with heavy tails (Noise = student t)"
                 : "look at these first: a mistake in the table?")
-            .figures = {{"beyond_3", double(found.size())}, {"largest", worst}};
+            .figures = {{"found", double(found.size())}, {"largest", worst}};
       }
 
       void failed_solves()
@@ -384,10 +428,11 @@ namespace varfield
         if (!results_.certificate)
           return;
         const Certificate &found = *results_.certificate;
-        const std::string chains = found.sampler.empty() ? found.chains.reason
-                                                         : counted(found.chains.chains, "chain") + " of " +
-                                                               std::to_string(found.chains.end.iterations) +
-                                                               " draws, " + found.chains.reason;
+        const std::string chains = found.sampler.empty() || found.chains.chains == 0
+                                       ? found.chains.reason
+                                       : counted(found.chains.chains, "chain") + " of " +
+                                             std::to_string(found.chains.end.iterations) + " draws, " +
+                                             found.chains.reason;
         std::string text;
         if (!found.fields.empty())
           text = "; " + fixed_number(100. * found.share_agreeing, 1) +

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <varfield/run.h>
+#include <varfield/hyper_inference.h>
 
 /// Cases built inside the tests, and their fields by coordinates.
 namespace varfield::tests
@@ -87,7 +87,7 @@ namespace varfield::tests
   {
     const Silence silence;
     Report report(problem->groups(), 0.);
-    return infer(problem, report);
+    return infer_all(problem, report);
   }
 
   /// Values of a field at its nodes, found by their coordinates: all nodes on every rank.

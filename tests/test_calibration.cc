@@ -65,4 +65,23 @@ BOOST_AUTO_TEST_CASE(ranks_of_a_linear_problem)
   BOOST_TEST((split.ranks - found.ranks.topRows(10)).cwiseAbs().maxCoeff() < 0.011);
 }
 
+/// Scales are ranked too, and what data of a bounded domain tell of them.
+BOOST_AUTO_TEST_CASE(ranks_of_scales)
+{
+  const Calibration found = calibrated(
+      {"Calibration/Truths=2", "Hyperparameters/Names=sigma, rho",
+       "Hyperparameters/sigma/Parameter=Fields/f/spde/Standard deviation", "Hyperparameters/sigma/pc upper/Limit=20",
+       "Fields/f/spde/Gamma=0", "Fields/f/spde/Delta=0", "Fields/f/spde/Standard deviation=5",
+       "Fields/f/spde/Correlation length=0.5", "Hyperparameters/rho/Parameter=Fields/f/spde/Correlation length",
+       "Hyperparameters/rho/Prior=pc lower", "Hyperparameters/rho/pc lower/Limit=0.2"},
+      1);
+  BOOST_TEST((found.names == std::vector<std::string>{"middle", "whole", "u", "sigma", "rho", "sigma^2/rho^2"}));
+  for (Index k = 0; k < 2; ++k)
+  {
+    BOOST_TEST(std::abs(found.truths(k, 5) * std::pow(found.truths(k, 4) / found.truths(k, 3), 2) - 1.) < 1e-12);
+    for (Index i = 0; i < 6; ++i)
+      BOOST_TEST((found.ranks(k, i) > 0. && found.ranks(k, i) < 1.), found.names[static_cast<std::size_t>(i)]);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

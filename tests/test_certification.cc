@@ -5,7 +5,7 @@
 #include <boost/test/unit_test.hpp>
 
 /// Chains of the exact posterior against references. With VARFIELD_LONG_TESTS in the environment they run for as long
-/// as the figures in doc/trust.md say; without it for as long as a test may.
+/// as the figures in the READMEs of the cases say; without it for as long as a test may.
 BOOST_AUTO_TEST_SUITE(certification)
 
 namespace

@@ -93,4 +93,35 @@ BOOST_AUTO_TEST_CASE(scores_of_a_linear_problem)
   BOOST_TEST(std::abs(scores.coverage95 - in95) < 1.01 / n);
 }
 
+/// A fold that fails is named, and the others are predicted.
+BOOST_AUTO_TEST_CASE(a_fold_that_fails)
+{
+  int n_ranks = 1;
+  MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
+  auto problem = linear_case(
+      {"Mesh/Subdivisions=8, 8", "Cross-validation/Folds=3", "Parallel/Sample groups=" + std::to_string(n_ranks)});
+  const CrossValidation folds   = assign_folds(*problem);
+  const Refit<2> fails_at_first = [&](Case<2> &, const std::vector<bool> &used, Report &)
+  {
+    for (std::size_t i = 0; i < used.size(); ++i)
+      if (folds.fold_of[i] == 0 && !used[i])
+        throw ComputationError("no.");
+    FoldFit fit;
+    fit.end.converged = true;
+    fit.mean          = Vector::Zero(36);
+    fit.deviation = fit.noise = Vector::Ones(36);
+    return fit;
+  };
+  const Silence silence;
+  Report report(problem->groups(), 0.);
+  const CrossValidation found = cross_validate<2>(*problem, fails_at_first, report);
+  BOOST_TEST((found.failed == std::vector<std::string>{"1"}));
+  BOOST_TEST(found.of_folds.size() == 3u);
+  BOOST_TEST(found.all.n == 24);
+  for (Index i = 0; i < 36; ++i)
+    BOOST_TEST(found.deviation[i] == (folds.fold_of[static_cast<std::size_t>(i)] == 0 ? 0. : std::sqrt(2.)));
+  BOOST_TEST(found.lines().size() == 5u);
+  BOOST_TEST(problem->measurements().n_used() == 36);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -125,6 +125,35 @@ BOOST_AUTO_TEST_CASE(student_t_is_a_scale_mixture)
   }
 }
 
+/// Of predictions with heavy tails, and of their squared residuals by quadrature.
+BOOST_AUTO_TEST_CASE(normal_scores_and_squares)
+{
+  const NormalMixture normal{Vector::Constant(1, 0.5), Vector::Ones(1)};
+  for (const double z : {-30., -1., 0., 2., 37.})
+    BOOST_TEST(std::abs(normal.normal_score(0.5 * z) - z) < 1e-9 * (1. + std::abs(z)));
+  const NormalMixture t = noise_of("student t", {{"Degrees of freedom", "4"}})->mixture();
+  BOOST_TEST(std::abs(t.normal_score(2.776445105) - 1.959963985) < 1e-6);
+  BOOST_TEST(std::abs(t.normal_score(-2.776445105) + 1.959963985) < 1e-6);
+  const NormalMixture narrow = noise_of("student t", {{"Degrees of freedom", "30"}})->mixture();
+  BOOST_TEST(std::abs(narrow.standard_deviation() - std::sqrt(30. / 28.)) < 1e-6);
+
+  for (const std::string &name : Registry<Noise>::names())
+  {
+    const auto noise = noise_of(name, {}, {true, false, false, false});
+    double mean = 0., square = 0.;
+    constexpr double h = 0.01;
+    for (double x = -25.; x <= 25.; x += h)
+    {
+      const Vector r    = std::sinh(x) * Vector::Unit(4, 0);
+      const double mass = h * std::cosh(x) * std::exp(-noise->potential(r)), s = noise->gradient(r)[0] * r[0];
+      mean += mass * s;
+      square += mass * s * s;
+    }
+    BOOST_TEST(std::abs(mean - 1.) < 1e-9, name);
+    BOOST_TEST(std::abs(square - 1. - noise->square_variance()) < 1e-8, name << " " << square - 1.);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(correlated_noise_has_the_covariance_of_its_kernel)
 {
   const double length = 2., variance = 0.25;

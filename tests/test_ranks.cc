@@ -136,6 +136,16 @@ namespace
     check<3>("box_3d/box_3d", {"Mesh/Subdivisions=4, 4, 4"});
   }
 
+  BOOST_AUTO_TEST_CASE(unknown_scales)
+  {
+    check<2>("linear_gaussian/A",
+             {"Mesh/Subdivisions=8, 8", "Fields/f/Truth=", "Fields/f/spde/Gamma=0", "Fields/f/spde/Delta=0",
+              "Fields/f/spde/Standard deviation=4", "Fields/f/spde/Correlation length=0.5",
+              "Hyperparameters/Names=sigma", "Hyperparameters/sigma/Parameter=Fields/f/spde/Standard deviation",
+              "Hyperparameters/sigma/pc upper/Limit=20"},
+             {2, 3});
+  }
+
   BOOST_AUTO_TEST_CASE(stochastic_optimizer)
   {
     check<2>("ld100/ld100", {"Mesh/Subdivisions=8, 8", "Inference/Optimizer=stochastic",

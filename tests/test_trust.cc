@@ -201,4 +201,23 @@ BOOST_AUTO_TEST_CASE(an_outlier_is_named)
   BOOST_TEST(figure(outliers, "largest") > 3.5);
 }
 
+/// With heavy tails it is named with what it counts for, and z is its normal score: |t₂| > 25 has a probability of
+/// 0.0016.
+BOOST_AUTO_TEST_CASE(an_outlier_of_heavy_tails_counts_for_little)
+{
+  const TrustReport report =
+      report_of("ld100/ld100",
+                {"Mesh/Subdivisions=16, 16", "Inference/ELBO error=0.5", "Measurements/u/Noise=student t",
+                 "Measurements/u/student t/Standard deviation=0.0119", "Measurements/u/student t/Degrees of freedom=2",
+                 "Measurements/u/File=" + sensors_with(38, 25. * 0.0119)});
+  const Finding &outliers = *find(report, "outliers");
+  const std::size_t place = outliers.text.find("sensors_with_an_outlier.csv, line 38, 3.");
+  BOOST_REQUIRE(place != std::string::npos);
+  BOOST_TEST(outliers.text.find("(counts for 0.0", place) != std::string::npos, outliers.text);
+  BOOST_TEST(figure(outliers, "largest") < 5.);
+  // The variance of a squared residual is 2ν/(ν+3).
+  const Finding &fit = *find(report, "data fit, u");
+  BOOST_TEST(std::abs(figure(fit, "spread") - std::sqrt(0.8 / figure(fit, "freedom"))) < 1e-12);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

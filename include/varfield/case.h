@@ -98,6 +98,8 @@ namespace varfield
     /// The same case with these entries of the parameter file changed (“Section/Name=value”), built; for one of many
     /// inferences: without the checks that a single one begins with. Collective; UserError.
     std::unique_ptr<Case> with_overrides(const std::vector<std::string> &overrides) const;
+    /// The same without that exception: for the last of many inferences.
+    std::unique_ptr<Case> in_full_with(const std::vector<std::string> &overrides) const;
     /// The case of the same parameter file and these assignments after it, as if it had been given so: neither checked
     /// nor built. UserError.
     std::unique_ptr<Case> variant(const std::vector<Assignment> &changes) const;

@@ -14,7 +14,8 @@ namespace varfield
     Vector mean, deviation;                 ///< of the predictions, noise included
     std::vector<NormalMixture> spreads;     ///< of the same
     std::vector<std::string> not_converged; ///< names of folds
-    std::vector<Scores> of_folds;
+    std::vector<std::string> failed;        ///< of folds whose inference failed: without predictions
+    std::vector<Scores> of_folds;           ///< n = 0 where it failed
     Scores all;
     bool interrupted = false; ///< before the last fold; `all` is over the folds that there are
 

@@ -12,7 +12,7 @@ namespace varfield
   /// (linear-Gaussian problems), so is the whole, but for the surface: the ELBO is computed at a few tens of θ, and in
   /// between it is that of a ResponseSurface in the normal scores of the prior, in which tails are no longer than those
   /// of a normal distribution. After some values spread over the prior, the next one always is where
-  /// (p(θ) exp(ELBO(θ)))² has the largest variance, until what is not known of the ELBO is small, on the average over
+  /// p(θ) exp(ELBO(θ)) has the largest variance, until what is not known of the ELBO is small, on the average over
   /// the posterior (Kandasamy, Schneider, Póczos 2015, Bayesian active learning for posterior estimation, sec. 3).
   ///
   /// `problem` is the case as it is; in the end it is the one at the best θ, where the inference is done once more as

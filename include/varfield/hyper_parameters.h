@@ -20,7 +20,7 @@ namespace varfield
     struct Member
     {
       std::string name, parameter;
-      Choice<HyperPrior> prior{"Prior", "lognormal"};
+      Choice<HyperPrior> prior{"Prior", "pc upper"};
       std::string entry, key; ///< “Section/Name”, and which number of its text; empty: the value itself
     };
 

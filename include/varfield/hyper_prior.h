@@ -15,7 +15,7 @@ namespace varfield
     virtual void check(const std::string &section, unsigned int dim) = 0;
     /// log density of t = log θ.
     virtual double log_density(double t) const = 0;
-    /// θ with P(below) = p: for draws.
+    /// θ with P(below) = p.
     virtual double quantile(double p) const = 0;
   };
 } // namespace varfield

@@ -19,6 +19,11 @@ namespace varfield
       return {factorizations - other.factorizations, state_solves - other.state_solves,
               linear_solves - other.linear_solves};
     }
+    Cost operator+(const Cost &other) const
+    {
+      return {factorizations + other.factorizations, state_solves + other.state_solves,
+              linear_solves + other.linear_solves};
+    }
     /// All PDE solves.
     double solves() const { return state_solves + linear_solves; }
   };

@@ -46,6 +46,9 @@ namespace varfield
     /// What a row with this residual counts for, compared with one that fits: E[1/deviation² | r] in mixture().
     virtual double weight(Index /*row*/, double /*residual*/) const { return 1.; }
 
+    /// Variance of −r ∂log p/∂r of one error r, whose mean is 1.
+    virtual double square_variance() const { return 2.; }
+
   protected:
     /// A root that is diagonal, from curvatures w > 0 of all rows and the gradient.
     NoiseRoot diagonal_root(const Vector &weights, const Vector &gradient) const;

@@ -50,13 +50,17 @@ namespace varfield
     double log_evidence = 0; ///< log ∫ p(θ) exp(ELBO(θ)) dθ, a lower bound on the log evidence of the model
     /// Standard deviation of what is not known of ELBO(θ) between the values at which it was computed, the root of the
     /// posterior mean of its square.
-    double surface_error = 0;
+    double surface_error        = 0;
+    unsigned int failed         = 0; ///< inferences
+    double weight_not_converged = 0; ///< in the mixture, of inferences that did not converge
+    /// log_evidence with what importance weights add to each ELBO.
+    double weighted_log_evidence = 0;
     Matrix population;      ///< log θ, one column for each point
     Vector mass;            ///< of these, sum 1
     Matrix points;          ///< log θ at which the posterior of the fields was inferred
     Vector elbo, log_prior; ///< there
     Vector weights;         ///< of these posteriors in the mixture, sum 1
-    /// The (at most) `n` of `points` with the most weight.
+    /// The `n` of `points` with the most weight, or as many as have any.
     Matrix heaviest(Index n) const;
     /// P(Σ directionᵢ log θᵢ < log_value).
     double below(const Vector &direction, double log_value) const;
@@ -88,6 +92,7 @@ namespace varfield
     bool interrupted = false; ///< by a signal or the time budget, before the fields were collected
     bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
+    Cost other_work; ///< of inferences whose cases are gone
     /// Draws of quantities of interest, one row for each, and their weights, which sum to one; from all posteriors
     /// where there is a mixture of them.
     Matrix quantity_draws;

@@ -1,6 +1,7 @@
 #ifndef varfield_scores_h
 #define varfield_scores_h
 
+#include <cmath>
 #include <varfield/vectors.h>
 
 namespace varfield
@@ -9,6 +10,10 @@ namespace varfield
   struct NormalMixture
   {
     Vector deviations, weights;
+    /// Of the mixture.
+    double standard_deviation() const { return std::sqrt(weights.dot(deviations.cwiseAbs2())); }
+    /// Φ⁻¹ of the probability of less than the mean plus x.
+    double normal_score(double x) const;
   };
 
   /// How good predictions of numbers were: averages over these.

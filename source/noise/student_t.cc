@@ -84,6 +84,9 @@ namespace varfield
         return (freedom_ + 1.) / (freedom_ + z * z);
       }
 
+      /// z²/(ν+z²) is Beta(½, ν/2).
+      double square_variance() const override { return 2. * freedom_ / (freedom_ + 3.); }
+
       /// Trapezoidal rule in log λ, which converges exponentially.
       NormalMixture mixture() const override
       {
