@@ -2,6 +2,7 @@
 #include <cmath>
 #include <iomanip>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <sstream>
 #include <varfield/chain_statistics.h>
@@ -59,11 +60,12 @@ namespace varfield
 
       Results<dim> run()
       {
-        std::string heading = "  evaluation";
+        std::ostringstream heading;
+        heading << "  inference";
         for (const std::string &name : hyper_.names())
-          heading += "  " + name;
-        report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading +
-                     "   ELBO");
+          heading << std::setw(width(name)) << name;
+        report_.line("\nhyper-parameters: the posterior of the fields at one value after the other\n" + heading.str() +
+                     "          ELBO");
         std::optional<PriorCheck> prior_check;
         if (original_->inference().prior_draws > 0)
           prior_check = check_prior(*original_, original_->inference().prior_draws);
@@ -84,6 +86,9 @@ namespace varfield
       static constexpr double tolerance = 0.3, elbo_error = 0.2;
       /// Of values that are exact, for the numbers' sake; and of what counts as not known at one place.
       static constexpr double least_error = 1e-3, most_variance = 9.;
+
+      /// Of a column of the table.
+      static int width(const std::string &name) { return static_cast<int>(std::max<std::size_t>(12, name.size() + 2)); }
 
       /// Values at the beginning: that of the file, and some spread over the prior or taken from what is similar.
       void begin()
@@ -191,10 +196,10 @@ namespace varfield
             throw;
         }
         std::ostringstream line;
-        line << std::setw(12) << evaluations_.size() + 1;
-        for (const double t : evaluation.t)
-          line << "  " << std::setprecision(4) << std::exp(t);
-        line << "   " << std::fixed << std::setprecision(2) << evaluation.elbo;
+        line << std::setw(11) << evaluations_.size() + 1;
+        for (Index i = 0; i < evaluation.t.size(); ++i)
+          line << std::setw(width(hyper_[i].name)) << std::setprecision(4) << std::exp(evaluation.t[i]);
+        line << std::setw(14) << std::fixed << std::setprecision(2) << evaluation.elbo;
         report_.line(line.str());
         evaluations_.push_back(std::move(evaluation));
       }
@@ -208,8 +213,8 @@ namespace varfield
         return result;
       }
 
-      /// Of the ELBO, in coordinates of a frame. Where an inference failed there is something low, which keeps others
-      /// from there.
+      /// The ELBO between its values, in coordinates of a frame; where there is something similar, what is to be added
+      /// to its. Where an inference failed there is something low, which keeps others from there.
       ResponseSurface surface(const Population &frame) const
       {
         const auto n = static_cast<Index>(evaluations_.size());
@@ -219,51 +224,60 @@ namespace varfield
           elbos[k]  = evaluations_[static_cast<std::size_t>(k)].elbo;
           errors[k] = std::max(least_error, evaluations_[static_cast<std::size_t>(k)].elbo_error);
         }
-        const double low = elbos.maxCoeff() - 100.;
-        return {frame.to_unit(scores()), elbos.array().isFinite().select(elbos.array(), low), errors};
+        if (similar_)
+          elbos -= similar_->elbo_at(scores());
+        const double top    = elbos.maxCoeff();
+        const Vector values = elbos.array().isFinite().select(elbos.array(), top - 100.);
+        if (similar_)
+          return {frame.to_unit(scores()), values, errors, top - values.mean()};
+        return {frame.to_unit(scores()), values, errors};
       }
 
-      /// What is not known that is small: beyond the errors of the values nothing helps.
+      /// What is not known that is small: the values themselves are not known better.
       double enough() const
       {
         double sum = 0.;
         for (const Evaluation<dim> &evaluation : evaluations_)
           sum += evaluation.elbo_error;
-        return 0.05 + 0.5 * sum / double(evaluations_.size());
+        return std::max(0.05, sum / double(evaluations_.size()));
       }
 
       /// One evaluation after the other where it tells most.
       void explore()
       {
         const Index n_scales  = hyper_.size();
-        const auto most       = static_cast<std::size_t>(30 + 30 * n_scales);
+        const auto most       = static_cast<std::size_t>(30 + 20 * n_scales);
         Population population = prior_population(n_scales);
         for (int n_good = 0;;)
         {
-          const Population frame     = population;
-          const ResponseSurface elbo = surface(frame);
-          const auto log_likelihood  = [&](const Matrix &u) { return elbo(frame.to_unit(u)); };
-          population                 = populate(log_likelihood, frame, std::max<Index>(1000, 250 * n_scales));
-          auto [mean, variance]      = elbo.predict(frame.to_unit(population.points));
-          variance                   = variance.cwiseMin(most_variance);
-          const double error         = original_->density().agreed(std::sqrt(population.mass.dot(variance)));
-          n_good                     = error < enough() ? n_good + 1 : 0;
+          const Population frame = population;
+          const auto elbo        = std::make_shared<const ResponseSurface>(surface(frame));
+          posterior_.elbo_at     = [elbo, frame, similar = similar_ ? similar_->elbo_at : nullptr](const Matrix &u)
+          {
+            const Vector values = (*elbo)(frame.to_unit(u));
+            return similar ? Vector(values + similar(u)) : values;
+          };
+          population            = populate(posterior_.elbo_at, frame, std::max<Index>(1000, 250 * n_scales));
+          const Matrix &points  = population.points;
+          const Vector variance = elbo->predict(frame.to_unit(points)).variance.cwiseMin(most_variance);
+          const double error    = original_->density().agreed(std::sqrt(population.mass.dot(variance)));
+          n_good                = error < enough() ? n_good + 1 : 0;
           if (n_good == 3 || evaluations_.size() >= most || interrupted_)
           {
             posterior_.surface_error = error;
-            describe(populate(log_likelihood, population, n_scales == 1 ? 5000 : 20000));
+            describe(populate(posterior_.elbo_at, population, n_scales == 1 ? 5000 : 20000));
             return;
           }
           // The logarithm of the variance of a lognormal density.
-          Vector merit = 2. * (mean + log_normal_density(population.points)) + variance +
+          Vector merit = 2. * (posterior_.elbo_at(points) + log_normal_density(points)) + variance +
                          (variance.array().exp() - 1.).max(1e-12).log().matrix();
-          const Matrix unit = population.to_unit(population.points), known = population.to_unit(scores());
+          const Matrix unit = population.to_unit(points), known = population.to_unit(scores());
           for (Index k = 0; k < merit.size(); ++k)
             if ((known.colwise() - unit.col(k)).colwise().squaredNorm().minCoeff() < 1e-4)
               merit[k] = minus_infinity;
           Index next = 0;
           merit.maxCoeff(&next);
-          evaluate(population.points.col(next));
+          evaluate(points.col(next));
         }
       }
 
@@ -362,12 +376,13 @@ namespace varfield
         Block deviation() const { return (square - shift.cwiseAbs2()).cwiseMax(0.).cwiseSqrt(); }
       };
 
-      /// The inference at the best point as the case has it; what it adds to the ELBO there it adds everywhere.
+      /// The inference at the best point as the case has it; what it adds to the ELBO there it adds everywhere. One of
+      /// many of a kind is good enough as it is.
       void settle()
       {
         Evaluation<dim> &best = evaluations_[highest()];
         problem_              = case_at(best.t);
-        if (interrupted_ || problem_->density().is_quadratic())
+        if (interrupted_ || similar_ || problem_->density().is_quadratic())
           return;
         Results<dim> settled;
         try

@@ -9,7 +9,6 @@ namespace varfield
   namespace
   {
     constexpr double press      = 10.;  // s, in nat
-    constexpr double below      = 12.;  // of the process' mean under the top
     constexpr double least_part = 1e-7; // of the amplitude's square, added to the diagonal
 
     double warp(double y, double top)
@@ -61,8 +60,8 @@ namespace varfield
     }
   } // namespace
 
-  ResponseSurface::ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors)
-      : points_(points), top_(values.maxCoeff())
+  ResponseSurface::ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors, double below)
+      : points_(points), top_(values.maxCoeff()), below_(below)
   {
     const Index n = points.cols(), dim = points.rows();
     warped_.resize(n);
@@ -103,7 +102,7 @@ namespace varfield
         }
     }
     factorise(settings);
-    weights_ = llt_.solve((warped_.array() + below).matrix());
+    weights_ = llt_.solve((warped_.array() + below_).matrix());
   }
 
   double ResponseSurface::factorise(const Vector &settings)
@@ -121,7 +120,7 @@ namespace varfield
     if (llt_.info() != Eigen::Success)
       return -std::numeric_limits<double>::infinity();
     // Lengths are lognormal around 1.5, by a factor of exp(1.5).
-    const Vector rest = llt_.matrixL().solve((warped_.array() + below).matrix());
+    const Vector rest = llt_.matrixL().solve((warped_.array() + below_).matrix());
     return -0.5 * rest.squaredNorm() - llt_.matrixLLT().diagonal().array().log().sum() -
            0.5 * (settings.head(dim).array() - std::log(1.5)).square().sum() / (1.5 * 1.5);
   }
@@ -140,7 +139,7 @@ namespace varfield
 
   Vector ResponseSurface::operator()(const Matrix &x) const
   {
-    Vector values = (covariance_with(x).transpose() * weights_).array() - below;
+    Vector values = (covariance_with(x).transpose() * weights_).array() - below_;
     for (double &value : values)
       value = unwarp(value, top_);
     return values;
@@ -149,7 +148,7 @@ namespace varfield
   ResponseSurface::Prediction ResponseSurface::predict(const Matrix &x) const
   {
     const Matrix covariance = covariance_with(x);
-    Prediction result{(covariance.transpose() * weights_).array() - below, {}};
+    Prediction result{(covariance.transpose() * weights_).array() - below_, {}};
     const Matrix known = llt_.matrixL().solve(covariance);
     result.variance =
         (std::exp(2. * settings_[points_.rows()]) - known.colwise().squaredNorm().array()).cwiseMax(0.).transpose();

@@ -17,8 +17,9 @@ namespace varfield
   ///
   /// `problem` is the case as it is; in the end it is the one at the best θ, where the inference is done once more as
   /// the case has it: the others are allowed larger errors. `used`: the measurements in use, empty: as in the case.
-  /// `similar`: found from nearly the same data; its heaviest points take the place of those spread over the prior. The
-  /// results are those of the mixture over all θ. Collective over the world.
+  /// `similar`: found from nearly the same data; its heaviest points take the place of those spread over the prior, and
+  /// the surface is that of what the ELBO differs by from there, which a few inferences tell. The results are those of
+  /// the mixture over all θ. Collective over the world.
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
                                            Report &report, const HyperPosterior *similar = nullptr);

@@ -9,7 +9,7 @@ namespace varfield
   /// A log-likelihood of a few variables, known at some points up to errors, by a Gaussian process (Rasmussen, Williams
   /// 2006, Gaussian Processes for Machine Learning, alg. 2.1) for w(y) = −s log(1 + (top − y)/s), top the largest
   /// value: near the top y − top, and far below it pressed together, so that a range of thousands leaves the top
-  /// resolved and still shows the way there. Its mean is a constant well below the top, its kernel squared exponential;
+  /// resolved and still shows the way there. Its mean is a constant `below` the top, its kernel squared exponential;
   /// amplitude and one length for each variable maximise the marginal likelihood times a wide prior of the lengths, by
   /// steps from one to the next of a grid. Local: every rank makes the same one.
   class ResponseSurface
@@ -17,7 +17,7 @@ namespace varfield
   public:
     /// `points`: one column for each, in units in which the interesting part is about one wide. `errors`: standard
     /// deviations of the errors of the values.
-    ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors);
+    ResponseSurface(const Matrix &points, const Vector &values, const Vector &errors, double below = 12.);
     /// At the columns of x.
     Vector operator()(const Matrix &x) const;
     struct Prediction
@@ -33,7 +33,7 @@ namespace varfield
 
     Matrix points_;
     std::vector<Matrix> squares_; ///< of the differences between points, for each variable
-    double top_ = 0.;
+    double top_ = 0., below_ = 0.;
     Vector warped_, error_variance_;
     Vector settings_; ///< logarithms of the lengths and of the amplitude
     Eigen::LLT<Matrix> llt_;

@@ -2,6 +2,7 @@
 #define varfield_run_h
 
 #include <cmath>
+#include <functional>
 #include <varfield/certification.h>
 #include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
@@ -48,6 +49,8 @@ namespace varfield
     std::vector<HyperSummary> parameters;
     Matrix correlation;      ///< of the logarithms
     double log_evidence = 0; ///< log ∫ p(θ) exp(ELBO(θ)) dθ, a lower bound on the log evidence of the model
+    /// ELBO at normal scores of θ, one column for each.
+    std::function<Vector(const Matrix &)> elbo_at;
     /// Standard deviation of what is not known of ELBO(θ) between the values at which it was computed, the root of the
     /// posterior mean of its square.
     double surface_error        = 0;
