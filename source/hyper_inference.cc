@@ -103,7 +103,8 @@ namespace varfield
         else
         {
           evaluate(hyper_.scores(hyper_.start()));
-          const Matrix points = normal_points(hyper_.size(), n).cwiseMax(-2.3).cwiseMin(2.3);
+          // Narrower than the prior: what is far out is hard to infer, and seldom of use.
+          const Matrix points = 0.7 * normal_points(hyper_.size(), n);
           for (Index k = 0; k < n; ++k)
             evaluate(points.col(k));
         }
@@ -233,13 +234,14 @@ namespace varfield
         return {frame.to_unit(scores()), values, errors};
       }
 
-      /// What is not known that is small: the values themselves are not known better.
+      /// What is not known that is small: the values themselves are not known much better. One of many of a kind is for
+      /// predictions, which hang on the scales less than the scales themselves.
       double enough() const
       {
         double sum = 0.;
         for (const Evaluation<dim> &evaluation : evaluations_)
           sum += evaluation.elbo_error;
-        return std::max(0.05, sum / double(evaluations_.size()));
+        return std::max(similar_ ? 0.3 : 0.05, 2. * sum / double(evaluations_.size()));
       }
 
       /// One evaluation after the other where it tells most.

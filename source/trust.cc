@@ -397,7 +397,7 @@ namespace varfield
         {
           const Index i = found[k].second;
           list += (k == 0 ? ": " : "; ") + name_of_row(i) + ", " + fixed_number(found[k].first, 1) +
-                  (weights[i] < 1. ? " (counts for " + fixed_number(weights[i], 2) + ")" : "");
+                  (!noise_of(i).is_gaussian() ? " (counts for " + fixed_number(weights[i], 2) + ")" : "");
         }
         if (found.size() > 5)
           list += "; …";
