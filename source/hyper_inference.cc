@@ -103,8 +103,9 @@ namespace varfield
         else
         {
           evaluate(hyper_.scores(hyper_.start()));
-          // Narrower than the prior: what is far out is hard to infer, and seldom of use.
-          const Matrix points = 0.7 * normal_points(hyper_.size(), n);
+          // What is far out is hard to infer where the problem is nonlinear, and seldom of use.
+          const double width  = original_->density().is_quadratic() ? 1. : 0.7;
+          const Matrix points = width * normal_points(hyper_.size(), n);
           for (Index k = 0; k < n; ++k)
             evaluate(points.col(k));
         }
