@@ -138,7 +138,7 @@ namespace varfield
             "between the " + std::to_string(hyper.elbo.size()) + " inferences the ELBO is known to within " +
                 fixed_number(error, 2) + " nat" +
                 (hyper.failed > 0 ? "; " + std::to_string(hyper.failed) + " of them failed" : "") +
-                (doubtful > 0.
+                (doubtful > 5e-4
                      ? "; " + fixed_number(100. * doubtful, 1) + " % of the weight is on some that did not converge"
                      : ""),
             doubtful > 0.05 ? "allow more iterations"
