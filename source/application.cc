@@ -3,6 +3,7 @@
 #include <cmath>
 #include <iomanip>
 #include <iostream>
+#include <optional>
 #include <sstream>
 #include <varfield/application.h>
 #include <varfield/hyper_inference.h>
@@ -92,20 +93,22 @@ namespace varfield
                         "“variational” or “laplace”.");
     }
 
-    /// What did not come to its end; empty if all did.
+    /// What did not come to its end, or nothing.
     template <int dim>
-    std::string what_is_undone(const Results<dim> &results)
+    std::optional<std::string> what_is_undone(const Results<dim> &results)
     {
       if (!results.map.converged)
         return results.map.reason;
       if (!results.optimization.converged)
         return results.optimization.reason;
       if (!results.cross_validation)
-        return "";
+        return {};
       const CrossValidation &folds = *results.cross_validation;
       if (!folds.failed.empty())
         return "the inference failed without the folds " + join(folds.failed, ", ");
-      return folds.not_converged.empty() ? "" : "the inferences without the folds " + join(folds.not_converged, ", ");
+      if (!folds.not_converged.empty())
+        return "the inferences without the folds " + join(folds.not_converged, ", ");
+      return {};
     }
 
     template <int dim>
@@ -130,9 +133,9 @@ namespace varfield
       print_header(*problem, report);
       const Results<dim> results = infer_all(problem, report, extras);
       const TrustReport trust    = judge(*problem, results);
-      const std::string undone   = what_is_undone(results);
+      const auto undone          = what_is_undone(results);
       const int exit_code        = results.interrupted             ? stopped_early
-                                   : !undone.empty()               ? not_converged
+                                   : undone                        ? not_converged
                                    : trust.colour() == Colour::red ? untrusted
                                                                    : converged;
 
@@ -162,8 +165,8 @@ namespace varfield
             (problem->adaptive_refinement().cycles > 0 ? "."
                                                        : ".\nTo go on from there: --set \"Inference/Start from=" +
                                                              folder.final_path() + "/checkpoint.csv\""));
-      else if (!undone.empty())
-        report.line("\nNOT CONVERGED: " + undone + "\nThe results are written, but they are not the answer yet.");
+      else if (undone)
+        report.line("\nNOT CONVERGED: " + *undone + "\nThe results are written, but they are not the answer yet.");
       else if (exit_code == untrusted)
         report.line("\nNOT TO BE TRUSTED AS IT IS: see what is red in the report above (exit code 5).");
       return exit_code;
