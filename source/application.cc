@@ -120,11 +120,8 @@ namespace varfield
       refuse_impossible(*problem, extras);
       OutputFolder::check(problem->output(), MPI_COMM_WORLD);
       problem->build();
-      if (extras.chains && problem->certification().method == "chains" &&
-          problem->groups().n_groups() > problem->certification().chains.chains)
-        throw UserError("Certification/Chains: " + std::to_string(problem->certification().chains.chains) +
-                        " chains cannot be spread over " + std::to_string(problem->groups().n_groups()) +
-                        " sample groups. Ask for more chains, or for fewer groups (Parallel/Sample groups).");
+      if (extras.chains && problem->certification().method == "chains")
+        problem->certification().chains.check_groups(problem->groups().n_groups());
       refuse_unsolvable(*problem);
       refuse_bad_truths(*problem);
       if (extras.cross_validation)

@@ -1,9 +1,8 @@
-#include <boost/math/special_functions/erf.hpp>
-
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <varfield/chain_statistics.h>
+#include <varfield/normal_distribution.h>
 
 namespace varfield
 {
@@ -31,7 +30,7 @@ namespace varfield
         while (end < n && draws.data()[order[end]] == draws.data()[order[begin]])
           ++end;
         const double rank  = 0.5 * (begin + 1 + end);
-        const double score = -M_SQRT2 * boost::math::erfc_inv(2. * (rank - 0.375) / (n + 0.25));
+        const double score = normal_quantile((rank - 0.375) / (n + 0.25));
         for (Index i = begin; i < end; ++i)
           result.data()[order[i]] = score;
       }

@@ -5,6 +5,7 @@
 #include <varfield/chains.h>
 #include <varfield/collective.h>
 #include <varfield/exceptions.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -31,6 +32,14 @@ namespace varfield
         DirectoryName());
     prm.add_parameter("Checkpoint interval", interval, "Seconds between two of these.", Double(0.));
     sampler.add_parameters(prm);
+  }
+
+  void ChainSettings::check_groups(unsigned int n_groups) const
+  {
+    if (n_groups > chains)
+      throw UserError("Certification/Chains: " + std::to_string(chains) + " chains cannot be spread over " +
+                      std::to_string(n_groups) +
+                      " sample groups. Ask for more chains, or for fewer groups (Parallel/Sample groups).");
   }
 
   void ChainSettings::check(const std::string &section) const
@@ -133,10 +142,7 @@ namespace varfield
 
       ChainResults run()
       {
-        if (groups().n_groups() > settings_.chains)
-          throw UserError("Certification/Chains: " + std::to_string(settings_.chains) +
-                          " chains cannot be spread over " + std::to_string(groups().n_groups()) +
-                          " sample groups. Ask for more chains, or for fewer groups (Parallel/Sample groups).");
+        settings_.check_groups(groups().n_groups());
         if (!go_on())
         {
           begin();
@@ -607,9 +613,8 @@ namespace varfield
         if ((result_.interrupted && !result_.converged) || (result_.numbers.empty() && n_numbers_ > 0))
           judge();
         gather_kept();
-        const std::string figures = "largest R-hat " + to_text(std::round(1e4 * result_.end.rhat) / 1e4) +
-                                    ", smallest effective size " + to_text(std::round(result_.end.ess)) + " (" +
-                                    result_.end.worst + ")";
+        const std::string figures = "largest R-hat " + with_digits(result_.end.rhat, 5) + ", smallest effective size " +
+                                    to_text(std::round(result_.end.ess)) + " (" + result_.end.worst + ")";
         result_.reason = (result_.converged     ? "converged: "
                           : result_.interrupted ? "stopped before convergence: "
                                                 : "the most iterations were made before convergence: ") +

@@ -24,7 +24,7 @@ namespace varfield
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [this](Index a, Index b) { return weights[a] > weights[b]; });
     order.resize(static_cast<std::size_t>(std::min<Index>(n, (weights.array() > 0.).count())));
-    return points(Eigen::all, order);
+    return scores(Eigen::all, order);
   }
 
   namespace
@@ -98,7 +98,7 @@ namespace varfield
         {
           const Matrix heaviest = similar_->heaviest(n);
           for (Index k = 0; k < heaviest.cols(); ++k)
-            evaluate(hyper_.scores(heaviest.col(k)));
+            evaluate(heaviest.col(k));
         }
         else
         {
@@ -272,8 +272,8 @@ namespace varfield
             return;
           }
           // The logarithm of the variance of a lognormal density.
-          Vector merit = 2. * (posterior_.elbo_at(points) + log_normal_density(points)) + variance +
-                         (variance.array().exp() - 1.).max(1e-12).log().matrix();
+          Vector merit =
+              2. * population.log_density + variance + (variance.array().exp() - 1.).max(1e-12).log().matrix();
           const Matrix unit = population.to_unit(points), known = population.to_unit(scores());
           for (Index k = 0; k < merit.size(); ++k)
             if ((known.colwise() - unit.col(k)).colwise().squaredNorm().minCoeff() < 1e-4)
@@ -333,6 +333,7 @@ namespace varfield
           (at.colwise() - points.col(k)).colwise().squaredNorm().minCoeff(&nearest);
           q.weights[usable[static_cast<std::size_t>(nearest)]] += population.mass[k];
         }
+        q.scores = scores();
         q.points.resize(hyper_.size(), n);
         q.elbo = q.log_prior = Vector::Zero(n);
         for (Index k = 0; k < n; ++k)
@@ -345,18 +346,22 @@ namespace varfield
           if (!evaluation.converged())
             q.weight_not_converged += q.weights[k];
         }
-        double gain = 0.;
-        for (Index k = 0; k < n; ++k)
-          if (q.weights[k] > 0.)
-            gain += q.weights[k] * std::exp(gain_of_weights(evaluations_[static_cast<std::size_t>(k)].results));
-        q.weighted_log_evidence = q.log_evidence + std::log(gain);
       }
 
-      /// What importance weights add to an ELBO.
-      static double gain_of_weights(const Results<dim> &results)
+      /// With what importance weights add to each ELBO.
+      double weighted_log_evidence() const
       {
-        const Vector &log_weights = results.averages.log_weights;
-        return log_weights.size() == 0 ? 0. : pareto_smooth(log_weights).log_mean - log_weights.mean();
+        double gain = 0.;
+        for (std::size_t k = 0; k < evaluations_.size(); ++k)
+        {
+          const double weight = posterior_.weights[static_cast<Index>(k)];
+          if (weight == 0.)
+            continue;
+          const Vector &log_weights = evaluations_[k].results.averages.log_weights;
+          const double more = log_weights.size() == 0 ? 0. : pareto_smooth(log_weights).log_mean - log_weights.mean();
+          gain += weight * std::exp(more);
+        }
+        return posterior_.log_evidence + std::log(gain);
       }
 
       /// Weights sum to one.
@@ -402,7 +407,6 @@ namespace varfield
         const double more = problem_->density().agreed(settled.averages.elbo.elbo.value) - best.elbo;
         posterior_.elbo.array() += more;
         posterior_.log_evidence += more;
-        posterior_.weighted_log_evidence += more;
         best.results = std::move(settled);
       }
 
@@ -412,7 +416,8 @@ namespace varfield
       {
         const std::size_t best = highest();
         settle();
-        Results<dim> result = evaluations_[best].results;
+        posterior_.weighted_log_evidence = weighted_log_evidence();
+        Results<dim> result              = evaluations_[best].results;
         std::vector<Mixture<Vector>> fields(result.fields.size()), prior(result.fields.size());
         Mixture<MultiVector> states;
         Mixture<Vector> predictions, quantities;

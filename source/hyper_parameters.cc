@@ -2,6 +2,7 @@
 #include <cmath>
 #include <varfield/expression.h>
 #include <varfield/hyper_parameters.h>
+#include <varfield/normal_distribution.h>
 #include <varfield/text.h>
 
 namespace varfield
@@ -11,7 +12,7 @@ namespace varfield
     double log_quantile(const HyperPrior &prior, double u)
     {
       // Beyond ±7 a probability is 0 or 1 in double precision, or nearly.
-      return std::log(prior.quantile(0.5 * std::erfc(-std::clamp(u, -7., 7.) / M_SQRT2)));
+      return std::log(prior.quantile(normal_probability(std::clamp(u, -7., 7.))));
     }
 
     /// Where in a text the number of this key is: in “A: 0.1; B: 0.3” that of “A”, in “4, 0; 0, 1” the second for “2”.

@@ -1,7 +1,6 @@
-#include <boost/math/special_functions/erf.hpp>
-
 #include <cmath>
 #include <varfield/hyper_prior.h>
+#include <varfield/normal_distribution.h>
 #include <varfield/text.h>
 
 namespace varfield
@@ -94,10 +93,7 @@ namespace varfield
         const double s = std::log(factor_), z = (t - std::log(median_)) / s;
         return -0.5 * z * z - std::log(s) - 0.5 * std::log(2. * M_PI);
       }
-      double quantile(double p) const override
-      {
-        return median_ * std::exp(-std::log(factor_) * M_SQRT2 * boost::math::erfc_inv(2. * p));
-      }
+      double quantile(double p) const override { return median_ * std::exp(std::log(factor_) * normal_quantile(p)); }
 
     private:
       double median_ = 0., factor_ = 2.;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <varfield/checkpoint.h>
+#include <varfield/normal_distribution.h>
 #include <varfield/output.h>
 #include <varfield/text.h>
 #include <varfield/timing.h>
@@ -71,7 +72,7 @@ namespace varfield
           probability[i] = (draws->row(i).array() > m).cast<double>().mean();
         else
           probability[i] =
-              0.5 * std::erfc((m - result.mean[i]) / std::sqrt(2. * std::max(1e-300, result.variance.values[i])));
+              normal_probability((result.mean[i] - m) / std::sqrt(std::max(1e-300, result.variance.values[i])));
       return probability;
     }
 
@@ -716,18 +717,6 @@ namespace varfield
   template <int dim>
   std::vector<std::string> summary_lines(const Case<dim> &problem, const Results<dim> &results)
   {
-    const auto fixed = [](double value, int digits)
-    {
-      std::ostringstream out;
-      out << std::fixed << std::setprecision(digits) << value;
-      return out.str();
-    };
-    const auto short_text = [](double value)
-    {
-      std::ostringstream out;
-      out << std::setprecision(3) << value;
-      return out.str();
-    };
     std::vector<std::string> lines;
     const auto &measurements = problem.measurements();
     const Vector noise       = measurements.standard_deviations();
@@ -736,13 +725,13 @@ namespace varfield
       if (measurements.used()[i])
         chi += std::pow((measurements.values()(i) - results.averages.prediction_mean(i)) / noise(i), 2);
     lines.push_back("data fit      root mean square of (measured − predicted)/std = " +
-                    fixed(std::sqrt(chi / measurements.n_used()), 3));
+                    with_decimals(std::sqrt(chi / measurements.n_used()), 3));
     if (results.averages.elbo.elbo.draws > 0)
     {
       const ElboEstimate &elbo = results.averages.elbo;
-      lines.push_back("ELBO          " + fixed(elbo.elbo.value, 3) + " ± " + fixed(elbo.elbo.error, 3) + " nat (" +
-                      draws_in_words(results.averages) + "), expected misfit " + fixed(elbo.misfit.value, 2) +
-                      ", KL to the prior " + fixed(elbo.kl, 2));
+      lines.push_back("ELBO          " + with_decimals(elbo.elbo.value, 3) + " ± " + with_decimals(elbo.elbo.error, 3) +
+                      " nat (" + draws_in_words(results.averages) + "), expected misfit " +
+                      with_decimals(elbo.misfit.value, 2) + ", KL to the prior " + with_decimals(elbo.kl, 2));
       if (results.averages.elbo.elbo.error > problem.inference().elbo_error && !results.interrupted)
         lines.push_back("              (an error of " + to_text(problem.inference().elbo_error) +
                         " was asked for: raise Inference/Maximum draws)");
@@ -750,62 +739,58 @@ namespace varfield
         lines.push_back("              " + std::to_string(results.averages.elbo.elbo.failed) +
                         " draws could not be solved and were replaced");
       lines.push_back("predictions   over these draws: standard deviations ± " +
-                      fixed(100. * spread_error(results.averages.draws.back().draws), 1) + " %");
+                      with_decimals(100. * spread_error(results.averages.draws.back().draws), 1) + " %");
       if (results.eigenvalues.size() > 0)
         lines.push_back("rank          " + std::to_string(results.eigenvalues.size()) + ", largest eigenvalue " +
-                        short_text(results.eigenvalues(0)) + ", first one left out " +
-                        short_text(results.first_dropped));
+                        with_digits(results.eigenvalues(0), 3) + ", first one left out " +
+                        with_digits(results.first_dropped, 3));
     }
     for (unsigned int f = 0; f < problem.fields().size(); ++f)
     {
       const auto &result  = results.fields[f];
       const MPI_Comm comm = problem.mesh().comm();
       const auto low      = [&](const Vector &v)
-      { return fixed(std::sqrt(Utilities::MPI::min(v.size() > 0 ? v.minCoeff() : 1e300, comm)), 3); };
+      { return with_decimals(std::sqrt(Utilities::MPI::min(v.size() > 0 ? v.minCoeff() : 1e300, comm)), 3); };
       const auto high = [&](const Vector &v)
-      { return fixed(std::sqrt(Utilities::MPI::max(v.size() > 0 ? v.maxCoeff() : 0., comm)), 3); };
+      { return with_decimals(std::sqrt(Utilities::MPI::max(v.size() > 0 ? v.maxCoeff() : 0., comm)), 3); };
       lines.push_back((f == 0 ? "spread        " : "              ") + problem.fields()[f].name() +
                       ": standard deviation " + low(result.variance.values) + " to " + high(result.variance.values) +
                       ", prior " + low(result.prior_variance.values) + " to " + high(result.prior_variance.values) +
                       (result.prior_variance.relative_error > 0.
-                           ? " (estimated, ± " + fixed(50. * result.prior_variance.relative_error, 1) + " %)"
+                           ? " (estimated, ± " + with_decimals(50. * result.prior_variance.relative_error, 1) + " %)"
                            : ""));
     }
     for (std::size_t i = 0; results.hyper && i < results.hyper->parameters.size(); ++i)
     {
       const HyperSummary &summary = results.hyper->parameters[i];
       lines.push_back((i == 0 ? "scales        " : "              ") + summary.name + ": " +
-                      short_text(summary.quantiles[2]) + ", 95 % from " + short_text(summary.quantiles[0]) + " to " +
-                      short_text(summary.quantiles[4]));
+                      with_digits(summary.quantiles[2], 3) + ", 95 % from " + with_digits(summary.quantiles[0], 3) +
+                      " to " + with_digits(summary.quantiles[4], 3));
     }
     if (results.hyper)
       lines.push_back("evidence      log evidence of fields and scales together at least " +
-                      fixed(results.hyper->log_evidence, 2) + " nat, " +
-                      fixed(results.hyper->weighted_log_evidence, 2) + " by importance weights (" +
+                      with_decimals(results.hyper->log_evidence, 2) + " nat, " +
+                      with_decimals(results.hyper->weighted_log_evidence, 2) + " by importance weights (" +
                       std::to_string(results.hyper->elbo.size()) + " inferences)");
     for (std::size_t i = 0; i < results.quantities.size(); ++i)
     {
       const QuantityResult &quantity = results.quantities[i];
-      const auto digits              = [](double x)
-      {
-        std::ostringstream out;
-        out << std::setprecision(4) << x;
-        return out.str();
-      };
+      const auto digits              = [](double x) { return with_digits(x, 4); };
       lines.push_back((i == 0 ? "quantities    " : "              ") + quantity.name + ": " + digits(quantity.mean) +
                       " ± " + digits(quantity.deviation) + (quantity.unit.empty() ? "" : " " + quantity.unit) +
                       ", 95 % from " + digits(quantity.quantiles[0]) + " to " + digits(quantity.quantiles[4]));
     }
     if (results.scores)
       lines.push_back("held out      " + std::to_string(results.scores->n) + ": root mean square error " +
-                      short_text(results.scores->rmse) + ", in the 95 % interval " +
-                      fixed(100. * results.scores->coverage95, 1) + " %, in the 50 % interval " +
-                      fixed(100. * results.scores->coverage50, 1) + " %, mean −log density " +
-                      short_text(results.scores->nlpd) + ", CRPS " + short_text(results.scores->crps));
+                      with_digits(results.scores->rmse, 3) + ", in the 95 % interval " +
+                      with_decimals(100. * results.scores->coverage95, 1) + " %, in the 50 % interval " +
+                      with_decimals(100. * results.scores->coverage50, 1) + " %, mean −log density " +
+                      with_digits(results.scores->nlpd, 3) + ", CRPS " + with_digits(results.scores->crps, 3));
     const Cost cost = problem.density().cost() + results.other_work;
     lines.push_back("work          " + to_text(cost.factorizations) + " factorisations, " + to_text(cost.state_solves) +
                     " state solves, " + to_text(cost.linear_solves) + " tangent and adjoint solves on the finest mesh" +
-                    (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + fixed(results.seconds, 1) + " s");
+                    (problem.groups().n_groups() > 1 ? " in each group, " : ", ") + with_decimals(results.seconds, 1) +
+                    " s");
     const MemoryFigures peak = memory_figures(peak_memory(), problem.groups().world());
     lines.push_back("memory        at most " + in_bytes(peak.rank) + " on each rank, " + in_bytes(peak.all) +
                     " in all (predicted: " + in_bytes(problem.memory().predicted.all) + ")");

@@ -1,7 +1,6 @@
-#include <boost/math/special_functions/erf.hpp>
-
 #include <cmath>
 #include <limits>
+#include <varfield/normal_distribution.h>
 #include <varfield/response_surface.h>
 
 namespace varfield
@@ -170,7 +169,7 @@ namespace varfield
       for (Index i = 0; i < dim; ++i)
       {
         const double place = 0.5 + double(k + 1) * std::pow(ratio, -double(i + 1)), u = place - std::floor(place);
-        points(i, k) = M_SQRT2 * boost::math::erf_inv(2. * std::clamp(u, 1e-7, 1. - 1e-7) - 1.);
+        points(i, k) = normal_quantile(std::clamp(u, 1e-7, 1. - 1e-7));
       }
     return points;
   }
@@ -204,7 +203,8 @@ namespace varfield
       const Vector prior             = log_normal_density(result.points);
       const Vector near              = log_normal_density(before.to_unit(result.points) / wider).array() -
                           before.root.diagonal().array().log().sum() - double(dim) * std::log(wider);
-      Vector log_weights = log_likelihood(result.points) + prior;
+      result.log_density = log_likelihood(result.points) + prior;
+      Vector log_weights = result.log_density;
       for (Index k = 0; k < n; ++k)
         log_weights[k] -= log_sum(prior[k], near[k]) - M_LN2;
       const double most = log_weights.maxCoeff();

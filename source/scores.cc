@@ -1,21 +1,15 @@
-#include <boost/math/special_functions/erf.hpp>
-
 #include <cmath>
+#include <varfield/normal_distribution.h>
 #include <varfield/scores.h>
 
 namespace varfield
 {
   namespace
   {
-    double normal_density(double z)
-    {
-      return std::exp(-0.5 * z * z) / std::sqrt(2. * M_PI);
-    }
-
     /// E|X| of N(x, s²), Grimit et al. (2006).
     double mean_distance(double x, double s)
     {
-      return x * std::erf(x / s / M_SQRT2) + 2. * s * normal_density(x / s);
+      return x * (2. * normal_probability(x / s) - 1.) + 2. * s * normal_density(x / s);
     }
 
     /// log density at a distance x from the mean.
@@ -32,7 +26,7 @@ namespace varfield
     {
       double sum = 0.;
       for (Index k = 0; k < spread.weights.size(); ++k)
-        sum += spread.weights[k] * std::erf(x / spread.deviations[k] / M_SQRT2);
+        sum += spread.weights[k] * (2. * normal_probability(x / spread.deviations[k]) - 1.);
       return sum;
     }
 
@@ -55,8 +49,8 @@ namespace varfield
     // By the lower tail, which keeps its digits.
     double tail = 0.;
     for (Index k = 0; k < weights.size(); ++k)
-      tail += weights[k] * std::erfc(std::abs(x) / deviations[k] / M_SQRT2);
-    return std::copysign(M_SQRT2 * boost::math::erfc_inv(std::clamp(tail, 1e-300, 1.)), x);
+      tail += weights[k] * normal_probability(-std::abs(x) / deviations[k]);
+    return std::copysign(normal_quantile(std::clamp(tail, 1e-300, 0.5)), x);
   }
 
   Scores score(const Vector &values, const Vector &mean, const std::vector<NormalMixture> &spreads)

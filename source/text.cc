@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <varfield/exceptions.h>
@@ -219,5 +220,19 @@ namespace varfield
     std::array<char, 32> buffer;
     const auto outcome = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number);
     return std::string(buffer.data(), outcome.ptr);
+  }
+
+  std::string with_digits(double number, int digits)
+  {
+    std::ostringstream out;
+    out << std::setprecision(digits) << number;
+    return out.str();
+  }
+
+  std::string with_decimals(double number, int decimals)
+  {
+    std::ostringstream out;
+    out << std::fixed << std::setprecision(decimals) << number;
+    return out.str();
   }
 } // namespace varfield

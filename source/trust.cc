@@ -1,7 +1,5 @@
 #include <cmath>
-#include <iomanip>
 #include <limits>
-#include <sstream>
 #include <varfield/text.h>
 #include <varfield/trust.h>
 
@@ -54,20 +52,6 @@ namespace varfield
 
   namespace
   {
-    std::string rounded(double value, int digits)
-    {
-      std::ostringstream out;
-      out << std::setprecision(digits) << value;
-      return out.str();
-    }
-
-    std::string fixed_number(double value, int digits)
-    {
-      std::ostringstream out;
-      out << std::fixed << std::setprecision(digits) << value;
-      return out.str();
-    }
-
     Colour by_size(double value, double amber, double red)
     {
       return value > red ? Colour::red : value > amber ? Colour::amber : Colour::green;
@@ -118,7 +102,7 @@ namespace varfield
       {
         const Estimate &elbo = results_.averages.elbo.elbo;
         add("ELBO", elbo.error <= problem_.inference().elbo_error ? Colour::green : Colour::amber,
-            fixed_number(elbo.value, 3) + " ± " + fixed_number(elbo.error, 3) +
+            with_decimals(elbo.value, 3) + " ± " + with_decimals(elbo.error, 3) +
                 " nat, a lower bound on the log evidence" + at_best_scales(),
             "raise Inference/Maximum draws: differences between models below this error mean nothing")
             .figures = {{"value", elbo.value}, {"error", elbo.error}};
@@ -136,10 +120,10 @@ namespace varfield
         const double error = hyper.surface_error, doubtful = hyper.weight_not_converged;
         add("scales", std::max(by_size(error, 0.3, 1.), by_size(doubtful, 0.05, 0.5)),
             "between the " + std::to_string(hyper.elbo.size()) + " inferences the ELBO is known to within " +
-                fixed_number(error, 2) + " nat" +
+                with_decimals(error, 2) + " nat" +
                 (hyper.failed > 0 ? "; " + std::to_string(hyper.failed) + " of them failed" : "") +
                 (doubtful > 5e-4
-                     ? "; " + fixed_number(100. * doubtful, 1) + " % of the weight is on some that did not converge"
+                     ? "; " + with_decimals(100. * doubtful, 1) + " % of the weight is on some that did not converge"
                      : ""),
             doubtful > 0.05 ? "allow more iterations"
                             : "intervals of the scales are uncertain: narrower priors, or fewer scales together")
@@ -165,8 +149,8 @@ namespace varfield
         const double k = std::min(99., std::max(smoothed.k, -9.));
         Finding &found = add(
             "k-hat", colour,
-            fixed_number(k, 2) + (std::isfinite(smoothed.k_error) ? " ± " + fixed_number(smoothed.k_error, 2) : "") +
-                ", effective size " + rounded(smoothed.effective_size, 3) + " of " + to_text(n) + " draws on " +
+            with_decimals(k, 2) + (std::isfinite(smoothed.k_error) ? " ± " + with_decimals(smoothed.k_error, 2) : "") +
+                ", effective size " + with_digits(smoothed.effective_size, 3) + " of " + to_text(n) + " draws on " +
                 std::to_string(results_.averages.weights_cells) + " cells: the posterior " +
                 (smoothed.k > 0.7   ? "has mass where the variational one has next to none"
                  : smoothed.k > 0.5 ? "has heavier tails than the variational one"
@@ -182,8 +166,8 @@ namespace varfield
         const double gap = smoothed.log_mean - log_weights.mean(), elbo = results_.averages.elbo.elbo.value;
         const double error = std::hypot(smoothed.log_mean_error, results_.averages.elbo.elbo.error);
         add("evidence", Colour::none,
-            "log evidence" + at_best_scales() + " " + fixed_number(elbo + gap, 3) + " ± " + fixed_number(error, 3) +
-                " nat by these weights, " + fixed_number(gap, 3) + " above the ELBO" +
+            "log evidence" + at_best_scales() + " " + with_decimals(elbo + gap, 3) + " ± " + with_decimals(error, 3) +
+                " nat by these weights, " + with_decimals(gap, 3) + " above the ELBO" +
                 (smoothed.k > 0.7 ? " (a lower bound only: the weights have no mean to speak of)" : ""))
             .figures = {{"log_evidence", elbo + gap}, {"error", error}, {"gap", gap}};
 
@@ -191,9 +175,9 @@ namespace varfield
           return;
         const DivergenceBounds bounds = divergence_bounds(log_weights);
         add("error bounds", Colour::none,
-            "at most " + rounded(bounds.mean, 3) + " standard deviations off in means, " +
-                rounded(bounds.deviation, 3) + " in standard deviations (divergence " + rounded(bounds.divergence, 3) +
-                " nat)")
+            "at most " + with_digits(bounds.mean, 3) + " standard deviations off in means, " +
+                with_digits(bounds.deviation, 3) + " in standard deviations (divergence " +
+                with_digits(bounds.divergence, 3) + " nat)")
             .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}, {"deviation", bounds.deviation}};
       }
 
@@ -211,8 +195,8 @@ namespace varfield
             names += (names.empty() ? "" : ", ") + quantity.name;
         }
         add("quantities", names.empty() ? Colour::green : Colour::amber,
-            names.empty() ? "k-hat of all of them is at most " + fixed_number(std::max(worst, -9.), 2)
-                          : "k-hat above 0.7, up to " + fixed_number(std::min(worst, 99.), 2) + ": " + names,
+            names.empty() ? "k-hat of all of them is at most " + with_decimals(std::max(worst, -9.), 2)
+                          : "k-hat above 0.7, up to " + with_decimals(std::min(worst, 99.), 2) + ": " + names,
             "their intervals may be wrong: “varfield certify”")
             .figures = {{"largest_k", worst}};
       }
@@ -224,7 +208,7 @@ namespace varfield
         const double lambda = results_.first_dropped, loss = 0.5 * (lambda - std::log1p(lambda));
         add("rank", by_size(lambda, 0.5, 3.),
             std::to_string(results_.eigenvalues.size()) + " directions; the first one left out has the eigenvalue " +
-                rounded(lambda, 2) + " and costs " + rounded(loss, 2) + " nat",
+                with_digits(lambda, 2) + " and costs " + with_digits(loss, 2) + " nat",
             "raise the rank of the family: what is left out keeps the prior's spread")
             .figures = {{"rank", static_cast<double>(results_.eigenvalues.size())}, {"first_dropped", lambda}};
       }
@@ -250,7 +234,7 @@ namespace varfield
           // Chains that began at these points and agree have the modes in them; weighted draws never go there.
           const bool settled = results_.certificate && !results_.certificate->sampler.empty() &&
                                results_.certificate->verdict != Verdict::inconclusive;
-          const std::string lower = rounded(difference, 3) + " nat below that of this run";
+          const std::string lower = with_digits(difference, 3) + " nat below that of this run";
           add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
               (converged > same
                    ? std::to_string(converged - same) + " of " + counted(n, "search", "searches") + where +
@@ -312,8 +296,8 @@ namespace varfield
         const bool conflict = std::abs(check.z[worst]) > 4. || std::abs(group->z) > 3.;
         add("prior and data", conflict ? Colour::amber : Colour::green,
             counted(check.draws, "draw") + " of the prior: the datum furthest from its predictions is z = " +
-                fixed_number(check.z[worst], 1) + " away (" + name_of_row(worst) + "), the mean of the group “" +
-                group->name + "” z = " + fixed_number(group->z, 1),
+                with_decimals(check.z[worst], 1) + " away (" + name_of_row(worst) + "), the mean of the group “" +
+                group->name + "” z = " + with_decimals(group->z, 1),
             "the prior all but excludes these data: check units and boundary values, then the prior's mean and scales")
             .figures = {{"largest_z", check.z[worst]}, {"group_z", group->z}, {"draws", double(check.draws)}};
       }
@@ -350,8 +334,8 @@ namespace varfield
           const bool known    = results_.has_spread;
           const double spread = std::sqrt(variance) / freedom, reduced = chi / freedom, z = (reduced - 1.) / spread;
           add("data fit, " + name, z < 0. ? (known ? by_size(-z, 3., 1e300) : Colour::none) : by_size(z, 3., 8.),
-              "reduced χ² " + fixed_number(reduced, 2) + ", expected 1 ± " + fixed_number(spread, 2) + " (" +
-                  counted(rows.size(), "datum", "data") + ", " + fixed_number(freedom, 1) + " degrees of freedom)",
+              "reduced χ² " + with_decimals(reduced, 2) + ", expected 1 ± " + with_decimals(spread, 2) + " (" +
+                  counted(rows.size(), "datum", "data") + ", " + with_decimals(freedom, 1) + " degrees of freedom)",
               z > 0.
                   ? "the model cannot follow these data within their noise: the noise is larger than stated, there are "
                     "outliers, or the model lacks something"
@@ -396,13 +380,13 @@ namespace varfield
         for (std::size_t k = 0; k < std::min<std::size_t>(5, found.size()); ++k)
         {
           const Index i = found[k].second;
-          list += (k == 0 ? ": " : "; ") + name_of_row(i) + ", " + fixed_number(found[k].first, 1) +
-                  (!noise_of(i).is_gaussian() ? " (counts for " + fixed_number(weights[i], 2) + ")" : "");
+          list += (k == 0 ? ": " : "; ") + name_of_row(i) + ", " + with_decimals(found[k].first, 1) +
+                  (!noise_of(i).is_gaussian() ? " (counts for " + with_decimals(weights[i], 2) + ")" : "");
         }
         if (found.size() > 5)
           list += "; …";
         add("outliers", worst > 3. ? Colour::amber : Colour::green,
-            found.empty() ? "all data are within " + fixed_number(worst, 1) + " standard deviations"
+            found.empty() ? "all data are within " + with_decimals(worst, 1) + " standard deviations"
                           : counted(found.size(), "datum", "data") + " beyond 3 standard deviations" +
                                 (measurements.is_gaussian() ? "" : " (as normal scores), or of little weight") + list,
             measurements.is_gaussian()
@@ -435,10 +419,10 @@ namespace varfield
                                              found.chains.reason;
         std::string text;
         if (!found.fields.empty())
-          text = "; " + fixed_number(100. * found.share_agreeing, 1) +
-                 " % of the pointwise values agree (largest shift " + fixed_number(found.largest_shift, 2) +
-                 " standard deviations, spreads " + fixed_number(found.smallest_ratio, 2) + " to " +
-                 fixed_number(found.largest_ratio, 2) + " of those of " + found.source() + ", beyond sampling errors)";
+          text = "; " + with_decimals(100. * found.share_agreeing, 1) +
+                 " % of the pointwise values agree (largest shift " + with_decimals(found.largest_shift, 2) +
+                 " standard deviations, spreads " + with_decimals(found.smallest_ratio, 2) + " to " +
+                 with_decimals(found.largest_ratio, 2) + " of those of " + found.source() + ", beyond sampling errors)";
         Colour colour      = Colour::red;
         std::string advice = std::string(found.sampler.empty() ? "let chains judge (Certification/Method = chains)"
                                                                : "allow more draws or time (Certification)") +

@@ -309,8 +309,8 @@ namespace
 
   BOOST_AUTO_TEST_CASE(multigrid_agrees_with_direct_solver)
   {
-    check_solvers<2>(48); // the hierarchy of meshes ends at 2000 unknowns
-    check_solvers<3>(14);
+    check_solvers<2>(44); // the hierarchy of meshes ends at 2000 unknowns
+    check_solvers<3>(12);
   }
 
   BOOST_AUTO_TEST_CASE(every_component_of_the_state_is_written)

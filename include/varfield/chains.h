@@ -30,6 +30,8 @@ namespace varfield
     void add_parameters(dealii::ParameterHandler &prm);
     /// UserError.
     void check(const std::string &section) const;
+    /// UserError where groups would have no chain.
+    void check_groups(unsigned int n_groups) const;
 
     Choice<Sampler> sampler{"Sampler", "hamiltonian"};
     unsigned int chains = 4, warm_up = 500, minimum = 500, maximum = 200000;

@@ -50,8 +50,9 @@ namespace varfield
   /// What is likely a posteriori: points with masses, and their mean and covariance.
   struct Population
   {
-    Matrix points; ///< dim × number
-    Vector mass;   ///< sum 1
+    Matrix points;      ///< dim × number
+    Vector mass;        ///< sum 1
+    Vector log_density; ///< φ(u) exp(log_likelihood(u)) at the points
     double log_integral = 0.;
     Vector mean;
     Matrix root; ///< lower triangular, root rootᵀ is the covariance

@@ -61,9 +61,10 @@ namespace varfield
     Matrix population;      ///< log θ, one column for each point
     Vector mass;            ///< of these, sum 1
     Matrix points;          ///< log θ at which the posterior of the fields was inferred
+    Matrix scores;          ///< the same as normal scores
     Vector elbo, log_prior; ///< there
     Vector weights;         ///< of these posteriors in the mixture, sum 1
-    /// The `n` of `points` with the most weight, or as many as have any.
+    /// The `n` of `scores` with the most weight, or as many as have any.
     Matrix heaviest(Index n) const;
     /// P(Σ directionᵢ log θᵢ < log_value).
     double below(const Vector &direction, double log_value) const;

@@ -48,6 +48,10 @@ namespace varfield
 
   /// The shortest text that reads back as the same number.
   std::string to_text(double number);
+  /// Rounded to so many significant digits; trailing zeros are left out.
+  std::string with_digits(double number, int digits);
+  /// Rounded to so many decimals.
+  std::string with_decimals(double number, int decimals);
 } // namespace varfield
 
 #endif

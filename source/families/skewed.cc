@@ -115,8 +115,8 @@ namespace varfield
           return "no skewness found" + effort;
         }
         return "skewed in " + counted(static_cast<std::uint64_t>(directions.cols()), "direction") +
-               ": ELBO higher by " + to_text(0.001 * std::round(1000. * gained.value)) + " ± " +
-               to_text(0.001 * std::ceil(1000. * gained.error)) + " nat" + effort;
+               ": ELBO higher by " + with_digits(gained.value, 3) + " ± " + with_digits(gained.error, 2) + " nat" +
+               effort;
       }
 
     private:

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <utility>
 #include <varfield/exceptions.h>
 #include <varfield/newton_system.h>
 #include <varfield/optimizer.h>
 #include <varfield/sweep.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -16,13 +16,6 @@ namespace varfield
       unsigned int n_draws = 16, n_coupled_draws = 4, max_iterations = 30, judging_draws = 64;
       double tolerance = 0.05;
     };
-
-    std::string two_digits(double x)
-    {
-      char text[32];
-      std::snprintf(text, sizeof text, "%.2g", x);
-      return text;
-    }
 
     /// Tells the monitor about an iteration; whether it wants to stop.
     bool report(const Monitor &monitor, const LogDensity &density, const Family &family, unsigned int iteration,
@@ -332,7 +325,7 @@ namespace varfield
         return false;
       const CovarianceResidual covariance = before.covariance_residual(sweep.curvature());
       loss                                = density.agreed(mean_loss + covariance.sampling_loss / n_averaged);
-      note += ", loss through sampling " + two_digits(loss);
+      note += ", loss through sampling " + with_digits(loss, 2);
       const double covariance_excess = density.agreed(excess(covariance.loss, covariance.noise));
       if (covariance_excess > 9.)
       {
@@ -426,7 +419,7 @@ namespace varfield
       if (result.converged)
         result.reason = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below the "
                         "tolerance of " +
-                        two_digits(settings.tolerance);
+                        with_digits(settings.tolerance, 2);
       else if (result.interrupted)
         result.reason = "stopped from outside";
       if (memory.n_averaged == 0)
