@@ -97,9 +97,9 @@ namespace varfield
     template <int dim>
     std::optional<std::string> what_is_undone(const Results<dim> &results)
     {
-      if (!results.map.converged)
+      if (!results.map.converged && !results.is_certified())
         return results.map.reason;
-      if (!results.optimization.converged)
+      if (!results.optimization.converged && !results.is_certified())
         return results.optimization.reason;
       if (!results.cross_validation)
         return {};
@@ -241,7 +241,7 @@ namespace varfield
         report.line("\n" + std::to_string(found.failed) + " inferences failed, " + std::to_string(found.not_converged) +
                     " did not converge.");
       report.line("\nresults       " + folder.final_path() + "/calibration.csv");
-      return found.interrupted ? stopped_early : converged;
+      return found.interrupted ? stopped_early : found.failed + found.not_converged > 0 ? not_converged : converged;
     }
 
     template <int dim>

@@ -78,7 +78,7 @@ namespace varfield
       for (Index i = 0; i < hyper.size(); ++i)
         for (Index j = 0; j < hyper.size(); ++j)
         {
-          const std::string &sigma = hyper[i].parameter, &rho = hyper[j].parameter;
+          const std::string &sigma = hyper[i].entry, &rho = hyper[j].entry;
           if (sigma.size() <= deviation.size() || rho.size() <= length.size())
             continue;
           const std::string field = sigma.substr(0, sigma.size() - deviation.size());

@@ -82,7 +82,7 @@ namespace varfield
         FileName());
     prm.add_parameter("Prior draws", prior_draws,
                       "Draws of the prior on the coarsest mesh, whose predictions are compared with the data before "
-                      "these are used; 0: none.",
+                      "these are used, at least 10; 0: none.",
                       Integer(0, 100000));
     prm.add_parameter("Starts", starts,
                       "Searches for the MAP point on the coarsest mesh from draws of the prior, which look for other "
@@ -299,6 +299,10 @@ namespace varfield
     if (adaptive_refinement_.cycles > 0 && adaptive_refinement_.indicator->needs_posterior())
       inference_.require_low_rank("Mesh/Adaptive refinement/Indicator: unlike “state error”, “" +
                                   adaptive_refinement_.indicator.name() + "” needs");
+    if (inference_.prior_draws > 0 && inference_.prior_draws < InferenceSettings::least_prior_draws)
+      throw UserError("Inference/Prior draws: " + std::to_string(inference_.prior_draws) +
+                      " draws say nothing; allowed are 0, for none, and " +
+                      std::to_string(InferenceSettings::least_prior_draws) + " or more.");
     hyper_.check(prm_, dim);
     if (hyper_.size() > 0 && (inference_.method == "map" || certification_.enabled || adaptive_refinement_.cycles > 0))
       throw UserError(

@@ -102,11 +102,6 @@ namespace varfield
     return rhat_of(halves(draws));
   }
 
-  double split_ess(const Matrix &draws)
-  {
-    return ess_of(halves(draws));
-  }
-
   double quantile(std::vector<double> values, double p)
   {
     const double place = p * (values.size() - 1.);

@@ -263,7 +263,16 @@ namespace varfield
             saved.kept.col(k) = chain.kept[static_cast<std::size_t>(k)];
           run.own.push_back(std::move(saved));
         }
-        save_chains(settings_.checkpoint, groups(), {q_.prior().layout(), watch_.layout(), judged_}, run);
+        // What the chains have found is worth more than their checkpoint.
+        try
+        {
+          save_chains(settings_.checkpoint, groups(), {q_.prior().layout(), watch_.layout(), judged_}, run);
+          unsaved_.clear();
+        }
+        catch (const ComputationError &error)
+        {
+          unsaved_ = error.what();
+        }
         last_saved_ = Clock::now();
       }
 
@@ -605,6 +614,13 @@ namespace varfield
         result_.chains = settings_.chains;
         result_.modes  = static_cast<unsigned int>(std::min<std::size_t>(modes_.size(), settings_.chains / 2));
         save();
+        conclude();
+        if (!unsaved_.empty())
+          result_.reason += "; the state of the chains could not be saved: " + unsaved_;
+      }
+
+      void conclude()
+      {
         if (n_draws_ < 100)
         {
           result_.reason = "stopped before there were draws";
@@ -649,7 +665,8 @@ namespace varfield
       unsigned int iteration_ = 0, n_draws_ = 0; ///< of each chain: all, and those that count
       using Clock                   = std::chrono::steady_clock;
       Clock::time_point last_saved_ = Clock::now();
-      unsigned int thinning_        = 1;
+      std::string unsaved_; ///< why the last state could not be written, or empty
+      unsigned int thinning_ = 1;
       unsigned int next_look_; ///< draws at which the chains are judged
       ChainResults result_;
     };

@@ -34,7 +34,7 @@ namespace varfield
         if (!table.has(column))
           throw UserError("Cross-validation/Column: the table “" + table.path() + "” has no column “" + column + "”" +
                           did_you_mean(column, table.names()) + ".");
-        const std::string name = table.strings(column)[row];
+        const std::string name = table.text(row, column);
         auto found             = std::find(result.folds.begin(), result.folds.end(), name);
         if (found == result.folds.end())
           found = result.folds.insert(found, name);
@@ -220,7 +220,7 @@ namespace varfield
         {
           fit = refit_(of_group, used, silent);
         }
-        catch (const ComputationError &)
+        catch (const std::runtime_error &)
         {
           // Nothing was predicted. What was stopped at its beginning has not failed.
           fit.end.interrupted = silent.should_stop();

@@ -68,7 +68,11 @@ namespace varfield
                      "          ELBO");
         std::optional<PriorCheck> prior_check;
         if (original_->inference().prior_draws > 0)
+        {
           prior_check = check_prior(*original_, original_->inference().prior_draws);
+          for (const std::string &line : prior_check->lines(original_->measurements()))
+            report_.line(line);
+        }
         begin();
         explore();
         Results<dim> results = mix();
@@ -204,6 +208,20 @@ namespace varfield
         line << std::setw(14) << std::fixed << std::setprecision(2) << evaluation.elbo;
         report_.line(line.str());
         evaluations_.push_back(std::move(evaluation));
+        lighten();
+      }
+
+      /// Of all but the best what the mixture has no use for goes.
+      void lighten()
+      {
+        const std::size_t best = highest();
+        for (std::size_t k = 0; k < evaluations_.size(); ++k)
+          if (k != best)
+            for (FieldResult &field : evaluations_[k].results.fields)
+            {
+              field.map = field.truth = Vector();
+              field.modes = field.draws = MultiVector();
+            }
       }
 
       /// Normal scores of all evaluations, one column for each.
@@ -343,8 +361,6 @@ namespace varfield
           q.elbo[k]                         = evaluation.elbo;
           q.log_prior[k]                    = hyper_.log_prior(evaluation.t);
           q.failed += evaluation.elbo == minus_infinity;
-          if (!evaluation.converged())
-            q.weight_not_converged += q.weights[k];
         }
       }
 
@@ -417,7 +433,10 @@ namespace varfield
         const std::size_t best = highest();
         settle();
         posterior_.weighted_log_evidence = weighted_log_evidence();
-        Results<dim> result              = evaluations_[best].results;
+        for (std::size_t k = 0; k < evaluations_.size(); ++k)
+          if (!evaluations_[k].converged())
+            posterior_.weight_not_converged += posterior_.weights[static_cast<Index>(k)];
+        Results<dim> result = evaluations_[best].results;
         std::vector<Mixture<Vector>> fields(result.fields.size()), prior(result.fields.size());
         Mixture<MultiVector> states;
         Mixture<Vector> predictions, quantities;
@@ -453,6 +472,8 @@ namespace varfield
         result.averages.quantity_mean        = quantities.mean();
         result.averages.quantity_deviation   = quantities.deviation();
         result.noise_deviation               = noise_squares.cwiseSqrt();
+        if (result.scores)
+          result.scores = score_held_out(problem_->measurements(), result.averages, result.noise_deviation);
         mix_quantities(result);
         return result;
       }
@@ -521,8 +542,8 @@ namespace varfield
       {
         auto again               = of_group.with_overrides({});
         const Results<dim> found = infer_with_hyper_parameters(again, used, silent, &*results.hyper);
-        return FoldFit{found.optimization, found.averages.prediction_mean, found.averages.prediction_deviation,
-                       found.noise_deviation};
+        return FoldFit{found.map.converged ? found.optimization : found.map, found.averages.prediction_mean,
+                       found.averages.prediction_deviation, found.noise_deviation};
       };
       results.cross_validation = cross_validate<dim>(*problem, refit, report);
       results.interrupted      = results.cross_validation->interrupted;

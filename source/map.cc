@@ -267,7 +267,8 @@ namespace varfield
         if (!advanced)
           break;
       }
-      memory.inverse = std::move(inverse);
+      result.gradient = current.gradient_norm;
+      memory.inverse  = std::move(inverse);
       return result;
     }
   } // namespace

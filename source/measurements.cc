@@ -9,6 +9,13 @@ namespace varfield
 {
   namespace
   {
+    /// Whether the program reads the column; others are for people.
+    bool has_meaning(const std::string &column)
+    {
+      static const std::vector<std::string> names{"x", "y", "z", "value", "std", "experiment", "component", "group"};
+      return std::find(names.begin(), names.end(), column) != names.end();
+    }
+
     std::vector<unsigned int> experiments_of(const Table &table, const std::vector<std::string> &experiments)
     {
       std::vector<unsigned int> result(table.n_rows(), 0);
@@ -178,19 +185,37 @@ namespace varfield
   }
 
   template <int dim>
-  Vector Measurements<dim>::simulated(const Vector &predictions, const DrawKey &key) const
+  std::string Measurements<dim>::name_of_row(Index i) const
   {
-    Vector result = predictions;
+    const auto [s, row] = origin(i);
+    const Table &table  = sets_[s]->table;
+    for (const auto &column : table.names())
+      if (!has_meaning(column))
+        return table.where(row) + " (" + column + " " + table.text(row, column) + ")";
+    return table.where(row);
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::errors(const DrawKey &key) const
+  {
+    Vector result(size());
     for (std::size_t s = 0; s < sets_.size(); ++s)
     {
       const Index first = first_row_[s], n = first_row_[s + 1] - first;
-      // The noise may follow the values that are measured.
-      prepare_noise(s, predictions.segment(first, n));
       std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
       std::iota(keys.begin(), keys.end(), static_cast<std::uint64_t>(first));
-      result.segment(first, n) += sets_[s]->noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
+      result.segment(first, n) = sets_[s]->noise->sample(standard_normal(Layout(MPI_COMM_SELF, keys), key));
     }
     return result;
+  }
+
+  template <int dim>
+  Vector Measurements<dim>::simulated(const Vector &predictions, const DrawKey &key) const
+  {
+    // The noise may follow the values that are measured.
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      prepare_noise(s, predictions.segment(first_row_[s], first_row_[s + 1] - first_row_[s]));
+    return predictions + errors(key);
   }
 
   template <int dim>

@@ -134,8 +134,8 @@ namespace varfield
             (result.mean + z * deviation).unaryExpr([&](double m) { return field.transform().derivative(0, m); }));
       };
       add(physical(0.), "physical_median");
-      add(physical(-1.6448536269514722), "physical_p05");
-      add(physical(1.6448536269514722), "physical_p95");
+      add(physical(normal_quantile(0.05)), "physical_p05");
+      add(physical(normal_quantile(0.95)), "physical_p95");
     }
 
     template <int dim>
@@ -192,7 +192,7 @@ namespace varfield
           all.push_back(measurements_.locations()[i][d]);
         all.insert(all.end(), cells.begin(), cells.end());
         for (const auto &column : carried_)
-          all.push_back(set.table.has(column) ? set.table.strings(column)[row] : "");
+          all.push_back(set.table.has(column) ? set.table.text(row, column) : "");
         rows.push_back(all);
       }
 
@@ -216,7 +216,7 @@ namespace varfield
     {
       const auto &measurements = problem.measurements();
       const Averages &averages = results.averages;
-      const Vector noise       = measurements.standard_deviations();
+      const Vector &noise      = results.noise_deviation;
       const Vector weights     = measurements.weights(averages.prediction_mean, averages.prediction_deviation);
       MeasurementTable<dim> table(measurements, {"experiment", "measured", "std", "predicted_mean", "predicted_std",
                                                  "standardised_residual", "weight", "used"});
@@ -236,7 +236,7 @@ namespace varfield
     std::string as_vtp(const Case<dim> &problem, const Results<dim> &results)
     {
       const auto &measurements = problem.measurements();
-      const Vector noise       = measurements.standard_deviations();
+      const Vector &noise      = results.noise_deviation;
       const Index n            = measurements.size();
       std::ostringstream out;
       out << std::setprecision(12);
@@ -276,8 +276,10 @@ namespace varfield
 
     nlohmann::ordered_json as_json(const Termination &termination)
     {
-      return {
-          {"converged", termination.converged}, {"iterations", termination.iterations}, {"reason", termination.reason}};
+      return {{"converged", termination.converged},
+              {"iterations", termination.iterations},
+              {"gradient", termination.gradient},
+              {"reason", termination.reason}};
     }
 
     /// Seconds and counts of every stage, on the first rank.
@@ -578,21 +580,25 @@ namespace varfield
     const Stage stage("output");
     const Timed timed(Work::files);
     std::string posterior_record, state_record;
-    if (problem.groups().group() == 0)
-    {
-      FieldFile<dim> posterior;
-      unsigned int degree = 1;
-      for (unsigned int f = 0; f < problem.fields().size(); ++f)
-      {
-        const Certificate *certificate =
-            results.certificate && !results.certificate->fields.empty() ? &*results.certificate : nullptr;
-        add_field(posterior, problem.fields()[f], results.fields[f], certificate, f, results.corrected);
-        degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
-      }
-      posterior_record = posterior.write(path, "posterior", problem.mesh(), degree);
-      state_record     = write_states(problem, results, path);
-      write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
-    }
+    // A file that cannot be written is found by the first group alone.
+    problem.groups().together(
+        [&]
+        {
+          if (problem.groups().group() != 0)
+            return;
+          FieldFile<dim> posterior;
+          unsigned int degree = 1;
+          for (unsigned int f = 0; f < problem.fields().size(); ++f)
+          {
+            const Certificate *certificate =
+                results.certificate && !results.certificate->fields.empty() ? &*results.certificate : nullptr;
+            add_field(posterior, problem.fields()[f], results.fields[f], certificate, f, results.corrected);
+            degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
+          }
+          posterior_record = posterior.write(path, "posterior", problem.mesh(), degree);
+          state_record     = write_states(problem, results, path);
+          write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
+        });
     const auto summary = as_json(problem, results, trust, exit_code); // collective
     const auto given   = problem.as_given();
     if (!problem.groups().is_root())
@@ -719,7 +725,7 @@ namespace varfield
   {
     std::vector<std::string> lines;
     const auto &measurements = problem.measurements();
-    const Vector noise       = measurements.standard_deviations();
+    const Vector &noise      = results.noise_deviation;
     double chi               = 0.;
     for (Index i = 0; i < measurements.size(); ++i)
       if (measurements.used()[i])

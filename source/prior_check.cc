@@ -1,5 +1,6 @@
 #include <cmath>
 #include <varfield/prior_check.h>
+#include <varfield/text.h>
 
 namespace varfield
 {
@@ -10,6 +11,46 @@ namespace varfield
       if (used[static_cast<std::size_t>(i)] && (result < 0 || std::abs(z[i]) > std::abs(z[result])))
         result = i;
     return result;
+  }
+
+  const PriorCheck::Group *PriorCheck::worst_group() const
+  {
+    const Group *result = nullptr;
+    for (const Group &group : groups)
+      if (result == nullptr || std::abs(group.z) > std::abs(result->z))
+        result = &group;
+    return result;
+  }
+
+  bool PriorCheck::is_in_conflict(const std::vector<bool> &used) const
+  {
+    const Index datum  = worst(used);
+    const Group *group = worst_group();
+    return datum < 0 || std::abs(z[datum]) > 4. || (group != nullptr && std::abs(group->z) > 3.);
+  }
+
+  template <int dim>
+  std::string PriorCheck::in_words(const Measurements<dim> &measurements) const
+  {
+    const Index datum = worst(measurements.used());
+    if (datum < 0)
+      return "the model could be solved at " + std::to_string(draws) + " draws of the prior only, " +
+             std::to_string(failed) + " failed";
+    std::string text = counted(draws, "draw") +
+                       " of the prior: the datum furthest from its predictions is z = " + with_decimals(z[datum], 1) +
+                       " away (" + measurements.name_of_row(datum) + ")";
+    if (const Group *group = worst_group())
+      text += ", the mean of the group “" + group->name + "” z = " + with_decimals(group->z, 1);
+    return text;
+  }
+
+  template <int dim>
+  std::vector<std::string> PriorCheck::lines(const Measurements<dim> &measurements) const
+  {
+    return {"", "prior         " + in_words(measurements) +
+                    (is_in_conflict(measurements.used())
+                         ? "\n              The prior all but excludes these data, or hardly any draw can be solved."
+                         : "")};
   }
 
   template <int dim>
@@ -23,7 +64,7 @@ namespace varfield
         continue;
       const auto [s, row]        = measurements.origin(i);
       const auto &set            = *measurements.sets()[s];
-      const std::string name     = set.table.has("group") ? set.name + "/" + set.table.strings("group")[row] : set.name;
+      const std::string name     = set.table.has("group") ? set.name + "/" + set.table.text(row, "group") : set.name;
       const auto [place, is_new] = places.insert({name, result.size()});
       if (is_new)
         result.push_back({name, {}});
@@ -40,18 +81,22 @@ namespace varfield
     const GaussianPrior &prior = problem.density().prior();
     const Index n              = measurements.size();
     Matrix predictions         = Matrix::Zero(n_draws, n + 1); // the last column: whether the draw could be solved
-    for (unsigned int k = groups.group(); k < n_draws; k += groups.n_groups())
-      if (problem.density().potential(prior.draw({problem.seed(), Stream::prior_check, k, 1.})))
-      {
-        predictions.row(k).head(n) = problem.density().last()->predictions;
-        predictions(k, n)          = 1.;
-      }
+    groups.together(
+        [&]
+        {
+          for (unsigned int k = groups.group(); k < n_draws; k += groups.n_groups())
+            if (problem.density().potential(prior.draw({problem.seed(), Stream::prior_check, k, 1.})))
+            {
+              predictions.row(k).head(n) = problem.density().last()->predictions;
+              predictions(k, n)          = 1.;
+            }
+        });
     agreed_sum(groups, prior.layout(), predictions);
 
     PriorCheck result;
     result.draws  = static_cast<unsigned int>(predictions.col(n).sum());
     result.failed = n_draws - result.draws;
-    if (result.draws < 10)
+    if (result.draws < InferenceSettings::least_prior_draws)
       return result;
     const Vector solved  = predictions.col(n);
     const double count   = result.draws;
@@ -60,28 +105,38 @@ namespace varfield
     const Matrix centred = solved.asDiagonal() * (values.rowwise() - result.mean.transpose());
     result.deviation     = (centred.colwise().squaredNorm() / (count - 1.)).cwiseSqrt();
     const Vector noise   = measurements.standard_deviations();
-    const Vector total   = (result.deviation.cwiseAbs2() + noise.cwiseAbs2()).cwiseSqrt();
-    result.z             = (measurements.values() - result.mean).cwiseQuotient(total);
+    const auto spreads   = measurements.spreads(result.deviation, noise);
+    result.z.resize(n);
+    for (Index i = 0; i < n; ++i)
+      result.z[i] = spreads[static_cast<std::size_t>(i)].normal_score(measurements.values()[i] - result.mean[i]);
+    // Data of each draw, the errors of which may hang together: less their means.
+    Matrix simulated = centred;
+    for (Index k = 0; k < n_draws; ++k)
+      if (solved[k] > 0.)
+        simulated.row(k) +=
+            measurements.errors({problem.seed(), Stream::prior_check, n_draws + static_cast<std::uint32_t>(k), 1.});
     for (const auto &[name, rows] : data_groups(measurements))
     {
-      // Of the mean of the group's standardised data: what it is in the data, and what draws say its spread is.
-      const double size = static_cast<double>(rows.size());
-      Vector of_draws   = Vector::Zero(n_draws);
-      double of_data = 0., of_noise = 0.;
+      // The mean of its standardised data, and what draws say its spread is.
+      double of_data  = 0.;
+      Vector of_draws = Vector::Zero(n_draws);
       for (const Index i : rows)
       {
-        of_data += result.z[i] / size;
-        of_draws += centred.col(i) / (total[i] * size);
-        of_noise += std::pow(noise[i] / (total[i] * size), 2);
+        const double total = spreads[static_cast<std::size_t>(i)].standard_deviation();
+        of_data += (measurements.values()[i] - result.mean[i]) / total;
+        of_draws += simulated.col(i) / total;
       }
-      const double spread = std::sqrt(of_draws.squaredNorm() / (count - 1.) + of_noise);
-      result.groups.push_back({name, static_cast<unsigned int>(rows.size()), of_data / spread});
+      result.groups.push_back({name, of_data / std::sqrt(of_draws.squaredNorm() / (count - 1.))});
     }
     return result;
   }
 
   template std::vector<std::pair<std::string, std::vector<Index>>> data_groups(const Measurements<2> &);
   template std::vector<std::pair<std::string, std::vector<Index>>> data_groups(const Measurements<3> &);
+  template std::string PriorCheck::in_words(const Measurements<2> &) const;
+  template std::string PriorCheck::in_words(const Measurements<3> &) const;
+  template std::vector<std::string> PriorCheck::lines(const Measurements<2> &) const;
+  template std::vector<std::string> PriorCheck::lines(const Measurements<3> &) const;
   template PriorCheck check_prior(const Case<2> &, unsigned int);
   template PriorCheck check_prior(const Case<3> &, unsigned int);
 } // namespace varfield

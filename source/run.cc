@@ -51,12 +51,13 @@ namespace varfield
         if (extras_.chains && results_.has_spread && !results_.interrupted)
           run_chains_of_posterior();
         collect_quantities();
-        score_what_was_held_out();
+        results_.noise_deviation = problem_->measurements().standard_deviations();
+        if (results_.has_spread)
+          results_.scores = score_held_out(problem_->measurements(), results_.averages, results_.noise_deviation);
         if (extras_.cross_validation && results_.has_spread && !results_.interrupted)
           validate_by_folds();
-        results_.noise_deviation = problem_->measurements().standard_deviations();
-        results_.parameters      = results_.has_spread ? family().mean() : map_;
-        results_.seconds         = report_.seconds();
+        results_.parameters = results_.has_spread ? family().mean() : map_;
+        results_.seconds    = report_.seconds();
         return std::move(results_);
       }
 
@@ -221,6 +222,8 @@ namespace varfield
           return;
         const Stage stage("check of the prior");
         results_.prior_check = check_prior(problem, problem_->inference().prior_draws);
+        for (const std::string &line : results_.prior_check->lines(problem.measurements()))
+          report_.line(line);
       }
 
       /// On the first mesh. A better point takes the place of the one found.
@@ -444,23 +447,6 @@ namespace varfield
         results_.interrupted = results_.cross_validation->interrupted;
       }
 
-      void score_what_was_held_out()
-      {
-        const auto &measurements = problem_->measurements();
-        std::vector<Index> held_out;
-        for (Index i = 0; i < measurements.size(); ++i)
-          if (!measurements.used()[i])
-            held_out.push_back(i);
-        if (held_out.empty() || !results_.has_spread)
-          return;
-        const auto all =
-            measurements.spreads(results_.averages.prediction_deviation, measurements.standard_deviations());
-        std::vector<NormalMixture> spreads;
-        for (const Index i : held_out)
-          spreads.push_back(all[static_cast<std::size_t>(i)]);
-        results_.scores = score(measurements.values()(held_out), results_.averages.prediction_mean(held_out), spreads);
-      }
-
       void run_chains_of_posterior()
       {
         const Stage stage("chains");
@@ -471,18 +457,26 @@ namespace varfield
         {
           results_.certificate = certify(*problem_, family(), deviations, results_.averages, other_modes(), report_);
         }
+        // The posterior is there all the same.
         catch (const ComputationError &error)
         {
-          // The posterior is there all the same.
-          results_.certificate.emplace().chains.reason = error.what();
-          results_.certificate->sampler                = problem_->certification().chains.sampler.name();
-          report_.line(std::string("  ") + error.what());
-          return;
+          return leave_uncertified(error.what());
+        }
+        catch (const UserError &error) // chains in Certification/Checkpoint that are not of this case
+        {
+          return leave_uncertified(error.what());
         }
         const Certificate &certificate = *results_.certificate;
         results_.interrupted           = certificate.chains.interrupted && report_.should_stop();
         if (certificate.verdict == Verdict::failed && problem_->certification().correct)
           correct(certificate);
+      }
+
+      void leave_uncertified(const std::string &reason)
+      {
+        results_.certificate.emplace().chains.reason = reason;
+        results_.certificate->sampler                = problem_->certification().chains.sampler.name();
+        report_.line("  " + reason);
       }
 
       /// What the searches found elsewhere, on the last mesh.
@@ -539,11 +533,30 @@ namespace varfield
   } // namespace
 
   template <int dim>
+  std::optional<Scores> score_held_out(const Measurements<dim> &measurements, const Averages &predicted,
+                                       const Vector &noise)
+  {
+    std::vector<Index> rows;
+    for (Index i = 0; i < measurements.size(); ++i)
+      if (!measurements.used()[static_cast<std::size_t>(i)])
+        rows.push_back(i);
+    if (rows.empty())
+      return {};
+    const auto all = measurements.spreads(predicted.prediction_deviation, noise);
+    std::vector<NormalMixture> spreads;
+    for (const Index i : rows)
+      spreads.push_back(all[static_cast<std::size_t>(i)]);
+    return score(measurements.values()(rows), predicted.prediction_mean(rows), spreads);
+  }
+
+  template <int dim>
   Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras)
   {
     return Inference<dim>(problem, report, extras).run();
   }
 
+  template std::optional<Scores> score_held_out(const Measurements<2> &, const Averages &, const Vector &);
+  template std::optional<Scores> score_held_out(const Measurements<3> &, const Averages &, const Vector &);
   template Results<2> infer(std::unique_ptr<Case<2>> &, Report &, const Extras &);
   template Results<3> infer(std::unique_ptr<Case<3>> &, Report &, const Extras &);
 } // namespace varfield

@@ -224,8 +224,10 @@ namespace varfield
       read_findings(judge(problem, results), row);
       if (results.hyper)
       {
-        row.log_evidence       = results.hyper->log_evidence;
-        row.log_evidence_error = VariantResult::none;
+        row.elbo               = results.hyper->log_evidence;
+        row.elbo_error         = results.hyper->surface_error;
+        row.log_evidence       = results.hyper->weighted_log_evidence;
+        row.log_evidence_error = std::hypot(results.hyper->surface_error, row.log_evidence_error);
       }
       row.converged = results.map.converged && results.optimization.converged;
       row.status    = row.converged

@@ -44,14 +44,15 @@ namespace varfield
     };
 
     SeveralStarts result;
-    result.objective = groups.broadcast(objective(found).value_or(std::numeric_limits<double>::infinity()));
+    groups.together([&] { result.objective = objective(found).value_or(std::numeric_limits<double>::infinity()); });
+    result.objective = groups.broadcast(result.objective);
     Matrix numbers   = Matrix::Zero(n, 3); // of every search: converged, objective, distance
     MultiVector ends = MultiVector::Zero(found.size(), n);
     for (unsigned int k = groups.group(); k < n; k += groups.n_groups())
     {
-      Vector m = prior.draw({seed, Stream::starts, k, 1.});
       try
       {
+        Vector m              = prior.draw({seed, Stream::starts, k, 1.});
         const Termination end = solver.minimize(own, m, {});
         if (const auto value = objective(m))
         {

@@ -93,9 +93,15 @@ namespace varfield
       void optimisation()
       {
         const bool converged = results_.map.converged && results_.optimization.converged;
-        add("optimisation", converged ? Colour::green : Colour::red,
+        add("optimisation",
+            converged                 ? Colour::green
+            : results_.is_certified() ? Colour::amber
+                                      : Colour::red,
             results_.map.converged ? results_.optimization.reason : "MAP point: " + results_.map.reason,
-            "allow more iterations; see convergence.csv for what they gained");
+            results_.is_certified() ? "the certificate below has settled it"
+                                    : "allow more iterations; see convergence.csv for what they gained")
+            .figures = {{"iterations", double(results_.map.iterations + results_.optimization.iterations)},
+                        {"gradient", results_.optimization.gradient}};
       }
 
       void elbo()
@@ -107,6 +113,12 @@ namespace varfield
             "raise Inference/Maximum draws: differences between models below this error mean nothing")
             .figures = {{"value", elbo.value}, {"error", elbo.error}};
       }
+
+      /// Whether chains or weights have come to a verdict.
+      bool is_settled() const { return results_.certificate && results_.certificate->verdict != Verdict::inconclusive; }
+
+      /// There are no chains of fields and scales together.
+      std::string at_fixed_scales() const { return results_.hyper ? " (at scales that are given)" : ""; }
 
       /// What is of one inference of many.
       std::string at_best_scales() const { return results_.hyper ? ", given the best scales" : ""; }
@@ -142,9 +154,8 @@ namespace varfield
               "raise Inference/Minimum draws");
           return;
         }
-        const bool settled = results_.certificate && results_.certificate->verdict != Verdict::inconclusive;
-        Colour colour      = by_size(smoothed.k, std::min(0.5, largest_good_k(log_weights.size())), 0.7);
-        if (settled)
+        Colour colour = by_size(smoothed.k, std::min(0.5, largest_good_k(log_weights.size())), 0.7);
+        if (is_settled())
           colour = std::min(colour, Colour::amber);
         const double k = std::min(99., std::max(smoothed.k, -9.));
         Finding &found = add(
@@ -155,8 +166,9 @@ namespace varfield
                 (smoothed.k > 0.7   ? "has mass where the variational one has next to none"
                  : smoothed.k > 0.5 ? "has heavier tails than the variational one"
                                     : "is close enough to be reweighted"),
-            settled ? "the certificate below has settled it"
-                    : "means and spreads may still be good: “varfield certify” tells, and repairs them");
+            is_settled() ? "the certificate below has settled it"
+                         : "means and spreads may still be good: “varfield certify” tells, and repairs them" +
+                               at_fixed_scales());
         found.figures = {{"k", k},
                          {"error", smoothed.k_error},
                          {"effective_size", smoothed.effective_size},
@@ -174,17 +186,20 @@ namespace varfield
         if (smoothed.k >= 0.5)
           return;
         const DivergenceBounds bounds = divergence_bounds(log_weights);
+        const bool is_normal          = problem_.inference().family->is_normal(); // as the bound on spreads assumes
         add("error bounds", Colour::none,
-            "at most " + with_digits(bounds.mean, 3) + " standard deviations off in means, " +
-                with_digits(bounds.deviation, 3) + " in standard deviations (divergence " +
-                with_digits(bounds.divergence, 3) + " nat)")
-            .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}, {"deviation", bounds.deviation}};
+            "at most " + with_digits(bounds.mean, 3) + " standard deviations off in means" +
+                (is_normal ? ", " + with_digits(bounds.deviation, 3) + " in standard deviations" : "") +
+                " (divergence " + with_digits(bounds.divergence, 3) + " nat)")
+            .figures = {{"divergence", bounds.divergence}, {"mean", bounds.mean}};
+        if (is_normal)
+          report_.findings.back().figures.push_back({"deviation", bounds.deviation});
       }
 
       /// Those whose means draws of q do not tell; where chains have, there is nothing to say.
       void quantities()
       {
-        if (results_.quantities.empty() || !results_.has_spread || results_.certificate)
+        if (results_.quantities.empty() || !results_.has_spread || is_settled())
           return;
         std::string names;
         double worst = -std::numeric_limits<double>::infinity();
@@ -197,7 +212,7 @@ namespace varfield
         add("quantities", names.empty() ? Colour::green : Colour::amber,
             names.empty() ? "k-hat of all of them is at most " + with_decimals(std::max(worst, -9.), 2)
                           : "k-hat above 0.7, up to " + with_decimals(std::min(worst, 99.), 2) + ": " + names,
-            "their intervals may be wrong: “varfield certify”")
+            "their intervals may be wrong: “varfield certify”" + at_fixed_scales())
             .figures = {{"largest_k", worst}};
       }
 
@@ -206,7 +221,8 @@ namespace varfield
         if (results_.eigenvalues.size() == 0)
           return;
         const double lambda = results_.first_dropped, loss = 0.5 * (lambda - std::log1p(lambda));
-        add("rank", by_size(lambda, 0.5, 3.),
+        const Colour colour = by_size(lambda, 0.5, 3.);
+        add("rank", results_.is_certified() ? std::min(colour, Colour::amber) : colour,
             std::to_string(results_.eigenvalues.size()) + " directions; the first one left out has the eigenvalue " +
                 with_digits(lambda, 2) + " and costs " + with_digits(loss, 2) + " nat",
             "raise the rank of the family: what is left out keeps the prior's spread")
@@ -232,8 +248,7 @@ namespace varfield
         else
         {
           // Chains that began at these points and agree have the modes in them; weighted draws never go there.
-          const bool settled = results_.certificate && !results_.certificate->sampler.empty() &&
-                               results_.certificate->verdict != Verdict::inconclusive;
+          const bool settled      = is_settled() && !results_.certificate->sampler.empty();
           const std::string lower = with_digits(difference, 3) + " nat below that of this run";
           add("other modes", settled ? Colour::green : by_size(-difference, -15., -5.),
               (converged > same
@@ -250,7 +265,8 @@ namespace varfield
                            : ""),
               difference < 5.
                   ? "the posterior has several modes of like weight, of which this answer shows one: “varfield "
-                    "certify” begins chains at each"
+                    "certify” begins chains at each" +
+                        at_fixed_scales()
                   : "look at what distinguishes them: more searches (Inference/Starts)")
               .figures = {{"searches", double(n)},
                           {"same", double(same)},
@@ -259,57 +275,42 @@ namespace varfield
         }
       }
 
-      /// “wells.csv, line 7 (well 12)”.
-      std::string name_of_row(Index i) const
-      {
-        const auto [s, row] = problem_.measurements().origin(i);
-        const auto &table   = problem_.measurements().sets()[s]->table;
-        const std::vector<std::string> known{"x", "y", "z", "value", "std", "experiment", "component", "group"};
-        std::string extra;
-        for (const auto &column : table.names())
-          if (extra.empty() && std::find(known.begin(), known.end(), column) == known.end())
-            extra = " (" + column + " " + table.strings(column)[row] + ")";
-        return table.where(row) + extra;
-      }
-
       void prior_conflict()
       {
         if (!results_.prior_check)
           return;
-        if (results_.prior_check->z.size() == 0)
-        {
-          add("prior and data", Colour::amber,
-              "the model could be solved at " + std::to_string(results_.prior_check->draws) +
-                  " draws of the prior only, " + std::to_string(results_.prior_check->failed) + " failed",
-              "a narrower prior, or a bounded transform");
-          return;
-        }
-        const PriorCheck &check = *results_.prior_check;
-        const Index worst       = check.worst(problem_.measurements().used());
-        if (worst < 0)
-          return;
-        const PriorCheck::Group *group = nullptr;
-        for (const auto &candidate : check.groups)
-          if (group == nullptr || std::abs(candidate.z) > std::abs(group->z))
-            group = &candidate;
+        const PriorCheck &check        = *results_.prior_check;
+        const auto &measurements       = problem_.measurements();
+        const Index worst              = check.worst(measurements.used());
+        const PriorCheck::Group *group = check.worst_group();
         // Never red: with a prior in conflict the posterior is still the posterior, though of a doubtful model.
-        const bool conflict = std::abs(check.z[worst]) > 4. || std::abs(group->z) > 3.;
-        add("prior and data", conflict ? Colour::amber : Colour::green,
-            counted(check.draws, "draw") + " of the prior: the datum furthest from its predictions is z = " +
-                with_decimals(check.z[worst], 1) + " away (" + name_of_row(worst) + "), the mean of the group “" +
-                group->name + "” z = " + with_decimals(group->z, 1),
-            "the prior all but excludes these data: check units and boundary values, then the prior's mean and scales")
-            .figures = {{"largest_z", check.z[worst]}, {"group_z", group->z}, {"draws", double(check.draws)}};
+        Finding &found =
+            add("prior and data", check.is_in_conflict(measurements.used()) ? Colour::amber : Colour::green,
+                check.in_words(measurements),
+                worst < 0 ? "a narrower prior, or a bounded transform"
+                          : "the prior all but excludes these data: check units and boundary values, then "
+                            "the prior's mean and scales");
+        found.figures = {{"draws", double(check.draws)}, {"failed", double(check.failed)}};
+        if (worst >= 0 && group != nullptr)
+        {
+          found.figures.push_back({"largest_z", check.z[worst]});
+          found.figures.push_back({"group_z", group->z});
+        }
       }
 
       /// Of the measurements: variance of the prediction over that of the noise, as far as it counts, at most 0.99.
+      /// Where errors hang together no variances alone tell what a datum has spent on the field: 0.
       Vector leverages() const
       {
         const auto &measurements = problem_.measurements();
         const Averages &averages = results_.averages;
-        return (averages.prediction_deviation.cwiseQuotient(measurements.standard_deviations()).array().square() *
-                measurements.weights(averages.prediction_mean, averages.prediction_deviation).array())
-            .cwiseMin(0.99);
+        Vector result = (averages.prediction_deviation.cwiseQuotient(results_.noise_deviation).array().square() *
+                         measurements.weights(averages.prediction_mean, averages.prediction_deviation).array())
+                            .cwiseMin(0.99);
+        for (Index i = 0; i < result.size(); ++i)
+          if (!noise_of(i).is_independent())
+            result[i] = 0.;
+        return result;
       }
 
       /// χ² over its degrees of freedom, n less the leverages. With residuals r of the mean and the density p of the
@@ -330,8 +331,9 @@ namespace varfield
             variance += (1. - leverage[i]) * noise_of(i).square_variance();
           }
           freedom = std::max(1., freedom);
-          // Without a spread nobody knows what the data have spent on the field.
-          const bool known    = results_.has_spread;
+          // Without a spread nobody knows what the data have spent on the field, nor where errors hang together: then
+          // too large a χ² is one all the same.
+          const bool known    = results_.has_spread && noise_of(rows.front()).is_independent();
           const double spread = std::sqrt(variance) / freedom, reduced = chi / freedom, z = (reduced - 1.) / spread;
           add("data fit, " + name, z < 0. ? (known ? by_size(-z, 3., 1e300) : Colour::none) : by_size(z, 3., 8.),
               "reduced χ² " + with_decimals(reduced, 2) + ", expected 1 ± " + with_decimals(spread, 2) + " (" +
@@ -357,7 +359,7 @@ namespace varfield
       {
         const auto &measurements = problem_.measurements();
         constexpr double light   = 0.3;
-        const Vector noise = measurements.standard_deviations(), leverage = leverages();
+        const Vector &noise = results_.noise_deviation, leverage = leverages();
         const Vector weights =
             measurements.weights(results_.averages.prediction_mean, results_.averages.prediction_deviation);
         const Vector without =
@@ -380,7 +382,8 @@ namespace varfield
         for (std::size_t k = 0; k < std::min<std::size_t>(5, found.size()); ++k)
         {
           const Index i = found[k].second;
-          list += (k == 0 ? ": " : "; ") + name_of_row(i) + ", " + with_decimals(found[k].first, 1) +
+          list += (k == 0 ? ": " : "; ") + problem_.measurements().name_of_row(i) + ", " +
+                  with_decimals(found[k].first, 1) +
                   (!noise_of(i).is_gaussian() ? " (counts for " + with_decimals(weights[i], 2) + ")" : "");
         }
         if (found.size() > 5)

@@ -58,8 +58,8 @@ namespace varfield
                    : good            ? ": too few"
                                      : ": weights do not make up for the difference, chains do");
         result_.reason = reason.str();
-        // A stop is not the time to solve all of them again.
-        if (!stop)
+        // A stop is not the time to solve all of them again, nor are they worth it if their weights are not.
+        if (!stop && good)
           average();
         return std::move(result_);
       }

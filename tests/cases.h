@@ -83,11 +83,11 @@ namespace varfield::tests
   };
 
   template <int dim>
-  Results<dim> infer_silently(std::unique_ptr<Case<dim>> &problem)
+  Results<dim> infer_silently(std::unique_ptr<Case<dim>> &problem, const Extras &extras = {})
   {
     const Silence silence;
     Report report(problem->groups(), 0.);
-    return infer_all(problem, report);
+    return infer_all(problem, report, extras);
   }
 
   /// Values of a field at its nodes, found by their coordinates: all nodes on every rank.

@@ -377,6 +377,48 @@ class Runs(Folder):
         self.assertIn("odd.csv, line 3, variant “odd”", err)
         self.assertEqual(before, snapshot(self.folder))
 
+    def test_certify_writes_what_the_chains_found(self):
+        quick = ["Certification/Warm-up=100", "Certification/Minimum iterations=200", "Certification/Effective size=50",
+                 "Certification/R-hat=1.1", "Certification/Checkpoint=chains"]
+        self.program("certify", "base.prm", *settings(quick), ranks=2)
+        summary = self.results()
+        certificate = next(f for f in summary["trust"]["findings"] if f["name"] == "certificate")
+        self.assertEqual(certificate["colour"], "green")
+        self.assertTrue(self.rows("results/chains.csv"))
+        arrays = values_at_points(self.folder / "results", "posterior.pvd")
+        for name in ("chains_mean", "chains_std", "mean_shift", "std_ratio", "effective_size", "rhat"):
+            self.assertIn("log_k_" + name, arrays)
+        # Chains of another posterior are not this one's; what was inferred is written all the same.
+        other = settings(["Measurements/heads/gaussian/Standard deviation=0.2", "Output/Directory=other"])
+        _, err = self.program("certify", "base.prm", *settings(quick), *other, code=5)
+        certificate = next(f for f in self.results("other")["trust"]["findings"] if f["name"] == "certificate")
+        self.assertIn("chains are of another posterior", certificate["text"])
+
+    def test_cross_validate_predicts_every_row(self):
+        out, _ = self.program("cross-validate", "base.prm", *settings(["Cross-validation/Folds=2"]), ranks=2)
+        self.assertIn("rmse", out.lower())
+        self.results()
+        rows = self.rows("results/cross_validation.csv")
+        self.assertEqual(len(rows), len(self.rows("heads.csv")))
+        self.assertEqual({row["fold"] for row in rows}, {"1", "2"})
+        self.assertTrue(all(float(row["predicted_std"]) > 0 for row in rows))
+
+    def test_calibrate_ranks_truths(self):
+        quantity = ["Quantities/Names=middle", "Quantities/middle/Type=point value", "Quantities/middle/point value/Of=log k",
+                    "Quantities/middle/point value/Point=0.5,0.5"]
+        self.program("calibrate", "base.prm", *settings(["Calibration/Truths=4", *quantity]), ranks=2)
+        rows = self.rows("results/calibration.csv")
+        self.assertEqual(len(rows), 4)
+        self.assertTrue(all(0 <= float(row["rank middle"]) <= 1 for row in rows))
+        self.program("calibrate", "base.prm", *settings(["Calibration/Truths=2", "Inference/MAP/Maximum iterations=1",
+                                                         "Output/Directory=few", *quantity]), code=4)
+
+    def test_a_red_trust_report_is_an_exit_code(self):
+        out, _ = self.program("base.prm", *settings(["Fields/log k/Space=global", "Fields/log k/Prior=independent",
+                                                     "Measurements/heads/gaussian/Standard deviation=0.0001"]), code=5)
+        self.assertIn("NOT TO BE TRUSTED", out)
+        self.assertEqual(self.results()["exit_code"], 5)
+
     def test_a_posterior_without_solutions_is_a_failure(self):
         before = snapshot(self.folder)
         _, err = self.program("base.prm", *settings(["Fields/log k/Transform=identity", "Fields/log k/Mean=1",

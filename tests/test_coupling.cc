@@ -218,11 +218,10 @@ BOOST_AUTO_TEST_CASE(averages_agree_with_plain_ones)
 /// tolerance allows each of them.
 BOOST_AUTO_TEST_CASE(the_posterior_is_that_of_many_draws)
 {
-  auto coupled = shipped_case<2>(
-      "ld100/ld100", {"Mesh/Subdivisions=32,32", "Inference/ELBO error=0.3", "Inference/Coarsest cells=250"});
+  auto coupled      = shipped_case<2>("ld100/ld100", {"Mesh/Subdivisions=48,48", "Inference/ELBO error=0.3"});
   const auto by_few = infer_silently(coupled);
   auto alone        = shipped_case<2>(
-      "ld100/ld100", {"Mesh/Subdivisions=32,32", "Inference/ELBO error=0.3", "Inference/Coarse to fine=false"});
+      "ld100/ld100", {"Mesh/Subdivisions=48,48", "Inference/ELBO error=0.3", "Inference/Coarse to fine=false"});
   const auto by_many = infer_silently(alone);
   BOOST_TEST((by_few.optimization.converged && by_many.optimization.converged));
   BOOST_TEST(by_few.optimization.iterations < by_many.optimization.iterations);

@@ -1,4 +1,4 @@
-// ranks: 1 2
+// ranks: 1
 #include "dense_models.h"
 #include "linear_case.h"
 #include "messages.h"

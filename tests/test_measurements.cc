@@ -1,9 +1,9 @@
 // ranks: 1 3
 #include "cases.h"
 #include "dense_models.h"
+#include "scratch_file.h"
 
 #include <boost/test/unit_test.hpp>
-#include <filesystem>
 
 /// Noise levels from every source that a file and a parameter can give, and Φ with all its constants.
 BOOST_AUTO_TEST_SUITE(measurements)
@@ -15,14 +15,11 @@ namespace
 
   std::unique_ptr<Case<2>> case_with(const std::string &table, const std::string &noise)
   {
-    const std::string file = std::filesystem::absolute("noise.csv").string();
-    if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
-      std::ofstream(file) << table;
-    MPI_Barrier(MPI_COMM_WORLD);
+    const ScratchFile file("noise.csv", table);
     return case_from_text<2>("subsection Mesh\nset Subdivisions = 4, 4\nend\nsubsection Physics\nset Source = 1\n"
                              "set Dirichlet = all: 0\nsubsection diffusion\nset Conductivity = m\nend\nend\n"
                              "subsection Measurements\nset Names = u\nsubsection u\nset File = " +
-                             file + "\nset Held out = group=C\nsubsection gaussian\n" + noise + "end\nend\nend\n");
+                             file.path + "\nset Held out = group=C\nsubsection gaussian\n" + noise + "end\nend\nend\n");
   }
 
   const std::string table =

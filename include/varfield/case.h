@@ -44,6 +44,7 @@ namespace varfield
     unsigned int coarsest_cells = 200;
     std::string start_from;
     unsigned int prior_draws = 100, starts = 4;
+    static constexpr unsigned int least_prior_draws = 10; ///< fewer say nothing
   };
 
   /// What synthetic data are made from.

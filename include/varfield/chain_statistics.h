@@ -21,9 +21,6 @@ namespace varfield
 
   /// Split R-hat of the columns as they are: sqrt(((n−1)/n W + B/n)/W) over the halves of the chains.
   double split_rhat(const Matrix &draws);
-  /// Effective sample size of the columns as they are, split in halves, by Geyer's initial monotone sequence (eq. 10
-  /// and 11), at most m n log₁₀(m n).
-  double split_ess(const Matrix &draws);
 
   /// The quantile p of numbers in any order, interpolated linearly between order statistics (type 7).
   double quantile(std::vector<double> values, double p);

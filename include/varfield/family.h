@@ -98,6 +98,9 @@ namespace varfield
     /// shape. Collective over the world.
     virtual std::string refine(const LogDensity &, std::uint64_t /*seed*/) { return {}; }
 
+    /// Whether q is N(mean, S), rather than of a shape that refine() has found.
+    virtual bool is_normal() const { return true; }
+
     /// q as it is now, for coarser meshes; nullptr where its covariance is no low-rank correction. Collective.
     virtual std::unique_ptr<FrozenGaussian> frozen() const;
 

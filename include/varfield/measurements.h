@@ -49,6 +49,8 @@ namespace varfield
     const std::vector<bool> &used() const { return used_; }
     /// Other values in place of those of the files; noise that follows the values is theirs.
     void set_values(const Vector &values);
+    /// Errors as the noise has them, with its numbers by `key`.
+    Vector errors(const DrawKey &key) const;
     /// Measurements of these predictions: noise is added, with its numbers by `key`.
     Vector simulated(const Vector &predictions, const DrawKey &key) const;
     /// Changes which rows are in use.
@@ -58,6 +60,9 @@ namespace varfield
     const std::vector<Functional> &functionals() const { return functionals_; }
     /// Index of the set that row i belongs to, and its row in that file.
     std::pair<unsigned int, unsigned int> origin(Index i) const;
+
+    /// “wells.csv, line 7 (well 12)”: for people.
+    std::string name_of_row(Index i) const;
 
     /// Φ = −log p(d | predictions) over the rows in use, and its derivatives with respect to the predictions; see
     /// Noise.

@@ -33,6 +33,7 @@ namespace varfield
     bool converged          = false;
     bool interrupted        = false; ///< the monitor asked to stop
     unsigned int iterations = 0;
+    double gradient         = 0; ///< in the last iteration: IterationReport::gradient
     std::string reason;
   };
 } // namespace varfield

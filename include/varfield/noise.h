@@ -41,6 +41,8 @@ namespace varfield
     virtual Vector sample(const Vector &standard_normal) const = 0;
     /// Whether −log p is quadratic in the residuals.
     virtual bool is_gaussian() const { return true; }
+    /// Whether the errors of the rows are independent.
+    virtual bool is_independent() const { return true; }
     /// The error of a row is a mixture of N(0, (deviation · s)²).
     virtual NormalMixture mixture() const { return {Vector::Ones(1), Vector::Ones(1)}; }
     /// What a row with this residual counts for, compared with one that fits: E[1/deviation² | r] in mixture().

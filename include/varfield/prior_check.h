@@ -12,16 +12,24 @@ namespace varfield
     struct Group
     {
       std::string name;
-      unsigned int measurements = 0;
-      double z                  = 0; ///< of the mean of its standardised data under the prior
+      double z = 0; ///< of the mean of its standardised data under the prior
     };
 
     unsigned int draws = 0, failed = 0;
     Vector mean, deviation; ///< of the predictions, over draws of the prior
-    Vector z;               ///< (d − mean)/sqrt(deviation² + σ²) of every measurement
+    Vector z;               ///< normal score of every measurement among what is predicted for it, noise included
     std::vector<Group> groups;
 
+    /// The measurement in use with the largest |z|, and the group; −1 and nullptr where too few draws could be solved.
     Index worst(const std::vector<bool> &used) const;
+    const Group *worst_group() const;
+    /// |z| above 4 of a datum or above 3 of a group, or nothing known.
+    bool is_in_conflict(const std::vector<bool> &used) const;
+    template <int dim>
+    std::string in_words(const Measurements<dim> &measurements) const;
+    /// For the terminal.
+    template <int dim>
+    std::vector<std::string> lines(const Measurements<dim> &measurements) const;
   };
 
   /// Draws of the prior, spread over the sample groups, solved on the mesh of `problem`. Collective over the world.

@@ -97,6 +97,8 @@ namespace varfield
     bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
     Cost other_work; ///< of inferences whose cases are gone
+    /// Whether what is written has been judged by the exact posterior, or is of it.
+    bool is_certified() const { return corrected || (certificate && certificate->verdict == Verdict::passed); }
     /// Draws of quantities of interest, one row for each, and their weights, which sum to one; from all posteriors
     /// where there is a mixture of them.
     Matrix quantity_draws;
@@ -107,6 +109,12 @@ namespace varfield
       return (quantity_draws.col(i).array() < value).select(quantity_weights.array(), 0.).sum();
     }
   };
+
+  /// Scores of predictions of the measurements that are not in use; `noise`: standard deviations of all measurements.
+  /// Nothing where all are.
+  template <int dim>
+  std::optional<Scores> score_held_out(const Measurements<dim> &measurements, const Averages &predicted,
+                                       const Vector &noise);
 
   /// What comes after the posterior.
   struct Extras

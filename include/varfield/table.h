@@ -29,6 +29,8 @@ namespace varfield
     bool has(const std::string &name) const;
     /// A column, trimmed. UserError if there is none of this name.
     std::vector<std::string> strings(const std::string &name) const;
+    /// One cell of it.
+    const std::string &text(std::size_t row, const std::string &name) const { return rows_[row][column(name)]; }
     /// The same as finite numbers; an empty cell, "nan" and "inf" are refused.
     std::vector<double> numbers(const std::string &name) const;
 

@@ -78,6 +78,8 @@ namespace varfield
         return result;
       }
 
+      bool is_normal() const override { return shape_ == nullptr; }
+
       std::string refine(const LogDensity &density, std::uint64_t seed) override
       {
         shape_.reset();

@@ -94,6 +94,7 @@ namespace varfield
         root_.setFromTriplets(entries.begin(), entries.end());
       }
 
+      bool is_independent() const override { return false; }
       double potential(const Vector &residuals) const override
       {
         return 0.5 * whitened(residuals).squaredNorm() + log_normaliser_;

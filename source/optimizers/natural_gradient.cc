@@ -413,6 +413,7 @@ namespace varfield
           result.converged = take_averaging_step(*sweep);
         result.interrupted = report(monitor, density, family, result.iterations, last, std::sqrt(residual.value),
                                     step_length, std::exchange(note_of_start, "") + note);
+        result.gradient    = std::sqrt(residual.value);
         stepped            = true;
         ++result.iterations;
       }
@@ -455,9 +456,9 @@ namespace varfield
                                  const Monitor &monitor)
     {
       Termination result;
-      const double gradient = maximize_quadratic(density, family, draws.seed, result);
-      result.interrupted    = report(monitor, density, family, result.iterations, estimate_elbo(density, family, draws),
-                                     gradient, 1., "exact");
+      result.gradient    = maximize_quadratic(density, family, draws.seed, result);
+      result.interrupted = report(monitor, density, family, result.iterations, estimate_elbo(density, family, draws),
+                                  result.gradient, 1., "exact");
       return result;
     }
 

@@ -189,6 +189,7 @@ namespace varfield
         if (current.elbo.size() < window && result.iterations < max_iterations)
           continue;
 
+        result.gradient         = current.gradient / static_cast<double>(current.elbo.size());
         result.interrupted      = report(density, family, monitor, result.iterations, current, step);
         const Estimate estimate = current.estimate();
         const Progress progress = compare(estimate, best.elbo);

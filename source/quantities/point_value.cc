@@ -63,7 +63,7 @@ namespace varfield
           points            = points_of<dim>(table);
           for (unsigned int row = 0; row < table.n_rows(); ++row)
           {
-            labels_.push_back(" " + (table.has("name") ? table.strings("name")[row] : std::to_string(row + 1)));
+            labels_.push_back(" " + (table.has("name") ? table.text(row, "name") : std::to_string(row + 1)));
             origins.push_back(table.where(row));
           }
           return;
