@@ -392,7 +392,7 @@ class Runs(Folder):
         other = settings(["Measurements/heads/gaussian/Standard deviation=0.2", "Output/Directory=other"])
         _, err = self.program("certify", "base.prm", *settings(quick), *other, code=5)
         certificate = next(f for f in self.results("other")["trust"]["findings"] if f["name"] == "certificate")
-        self.assertIn("chains are of another posterior", certificate["text"])
+        self.assertIn("these chains", certificate["finding"])
 
     def test_cross_validate_predicts_every_row(self):
         out, _ = self.program("cross-validate", "base.prm", *settings(["Cross-validation/Folds=2"]), ranks=2)

@@ -43,7 +43,8 @@ namespace
       }
       for (const QuantityResult &quantity : results.quantities)
         for (const double number : {quantity.mean, quantity.deviation, quantity.quantiles[0], quantity.k})
-          predictions.push_back(number);
+          if (std::isfinite(number)) // k-hat of few draws is not
+            predictions.push_back(number);
     }
 
     template <class Archive>
@@ -164,17 +165,19 @@ namespace
   {
     check<2>("ld100/ld100",
              with_quantities({"Mesh/Subdivisions=8, 8", "Inference/Family=skewed", "Inference/skewed/Skew draws=100",
-                              "Inference/Minimum draws=50", "Inference/Maximum draws=50"}));
+                              "Inference/Minimum draws=50", "Inference/Maximum draws=50"}),
+             {2, 3});
   }
 
   BOOST_AUTO_TEST_CASE(certified)
   {
-    check<2>("ld100/ld100",
-             with_quantities({"Mesh/Subdivisions=8, 8", "Inference/Family=low rank", "Certification/Enabled=true",
-                              "Certification/Warm-up=100", "Certification/Minimum iterations=100",
-                              "Certification/Maximum iterations=100"}));
-    check<2>("ld100/ld100", with_quantities({"Mesh/Subdivisions=8, 8", "Certification/Enabled=true",
-                                             "Certification/Method=weights", "Certification/Effective size=20"}));
+    for (const std::string method : {"chains", "weights"})
+      check<2>("ld100/ld100",
+               with_quantities({"Mesh/Subdivisions=6, 6", "Certification/Enabled=true",
+                                "Certification/Method=" + method, "Certification/Sampler=pcn",
+                                "Certification/Warm-up=100", "Certification/Minimum iterations=100",
+                                "Certification/Maximum iterations=100", "Certification/Effective size=20"}),
+               {2, 3});
   }
 
   BOOST_AUTO_TEST_CASE(three_dimensions)
