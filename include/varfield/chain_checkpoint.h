@@ -39,11 +39,10 @@ namespace varfield
     const Layout &parameters, &values, &judged;
   };
 
-  /// Writes into the folder `path`, made where it is not: files of a new generation first, then `state.json`, which
-  /// names them; after that the generation before is removed. At any moment the folder holds a whole state. Collective
-  /// over the world; ComputationError.
-  void save_chains(const std::string &path, const SampleGroups &groups, const ChainLayouts &layouts,
-                   const SavedRun &run);
+  /// Writes into the folder `path`, made where it is not: files of a new generation first, then `state`, which names
+  /// them; after that the generation before is removed. At any moment the folder holds a whole state. Collective over
+  /// the world; ComputationError.
+  void save_chains(const std::string &path, const SampleGroups &groups, const ChainLayouts &layouts, SavedRun &run);
 
   /// Nothing where there is no state. Any number of ranks and groups may go on with it; UserError that names what
   /// differs where it is of another mesh, other fields or quantities, another sampler or number of chains, another

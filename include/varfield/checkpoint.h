@@ -12,11 +12,6 @@ namespace varfield
 
   /// Reads it back. Collective; UserError if the file has not exactly the keys of the layout.
   Vector read_vector(const std::string &path, const Layout &layout);
-
-  /// The same for a block of columns in binary numbers (of this kind of computer): keys, then column after column, rows
-  /// by key. ComputationError where writing fails.
-  void write_columns(const std::string &path, const Layout &layout, const MultiVector &columns);
-  MultiVector read_columns(const std::string &path, const Layout &layout);
 } // namespace varfield
 
 #endif
