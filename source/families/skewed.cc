@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <varfield/elbo.h>
 #include <varfield/low_rank_family.h>
 #include <varfield/text.h>
 
