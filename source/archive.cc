@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/crc.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -67,7 +68,7 @@ namespace varfield
       long position         = 0; ///< of what follows the head
     };
 
-    File(const std::string &name, bool reading) : name_(name), file_(std::fopen(name.c_str(), reading ? "rb" : "wb"))
+    File(const std::string &name, bool reading) : file_(std::fopen(name.c_str(), reading ? "rb" : "wb"))
     {
       if (file_ == nullptr)
         problem_ = std::strerror(errno);
@@ -188,7 +189,6 @@ namespace varfield
     bool has(const std::string &name) const { return entries_.count(name) > 0; }
 
   private:
-    const std::string name_;
     std::FILE *file_ = nullptr;
     boost::crc_32_type crc_;
     std::string problem_;

@@ -67,6 +67,7 @@ namespace
     BOOST_TEST(std::abs(a.map - b.map) < tolerance * std::abs(b.map));
     const auto as_vector = [](const std::vector<double> &x) -> Vector
     { return Eigen::Map<const Vector>(x.data(), static_cast<Index>(x.size())); };
+    BOOST_REQUIRE_EQUAL(a.predictions.size(), b.predictions.size());
     BOOST_TEST(relative_difference(as_vector(a.predictions), as_vector(b.predictions)) < tolerance);
     BOOST_REQUIRE_EQUAL(a.fields.size(), b.fields.size());
     for (std::size_t i = 0; i < a.fields.size(); ++i)

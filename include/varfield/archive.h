@@ -9,7 +9,7 @@
 namespace varfield
 {
   /// The state of a computation: named entries in one file, written by some number of ranks and read back by any other.
-  /// One function state(Archive &) of a class serves both ways: entries are taken down, or set.
+  /// One function that is given an archive serves both ways: entries are taken down, or set.
   ///
   /// All members are collective over the world; every rank makes the same calls. What is held by all ranks alike is
   /// written by the first one, distributed blocks by the first group. A file is whole or not there: it is written aside
@@ -65,7 +65,7 @@ namespace varfield
     const std::string path_;
     const bool reading_;
     std::string prefix_;
-    std::unique_ptr<File> file_; ///< null on ranks that write nothing
+    std::unique_ptr<File> file_; ///< nullptr on ranks that write nothing
   };
 } // namespace varfield
 
