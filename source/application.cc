@@ -3,11 +3,14 @@
 #include <cmath>
 #include <iomanip>
 #include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 #include <varfield/application.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/output.h>
+#include <varfield/parameters.h>
 #include <varfield/scan.h>
 #include <varfield/synthesis.h>
 #include <varfield/text.h>
@@ -93,6 +96,135 @@ namespace varfield
                         "“variational” or “laplace”.");
     }
 
+    /// Entries of a parameter file by their paths.
+    void flatten(const nlohmann::ordered_json &tree, const std::string &path, std::map<std::string, std::string> &found)
+    {
+      for (const auto &[name, node] : tree.items())
+        if (node.is_object())
+          flatten(node, path + name + "/", found);
+        else
+          found[path + name] = node.is_string() ? node.get<std::string>() : node.dump();
+    }
+
+    /// Whether another value of this entry leaves what an unfinished run has found as it is.
+    bool is_harmless(const std::string &entry)
+    {
+      const auto begins_with = [&](const std::string &text) { return entry.rfind(text, 0) == 0; };
+      const std::string last = entry.substr(entry.rfind('/') + 1);
+      return begins_with("Title") || begins_with("Output/") || begins_with("Parallel/") || begins_with("Checkpoint/") ||
+             begins_with("Certification/") || begins_with("Quantities/") || begins_with("Cross-validation/") ||
+             begins_with("Inference/Time budget") || begins_with("Inference/ELBO error") ||
+             begins_with("Inference/Minimum draws") || begins_with("Inference/Maximum draws") ||
+             last == "Maximum iterations";
+    }
+
+    /// The state of a run that did not come to its end, in the folder beside its results.
+    template <int dim>
+    class UnfinishedRun
+    {
+    public:
+      UnfinishedRun(const Case<dim> &problem)
+          : resumes_(problem.checkpoint().resume),
+            states_(problem.groups(), folder_of(problem), problem.checkpoint().interval),
+            settings_(parameters_as_json(problem.as_given()->parameters()).dump()),
+            data_(data_of(problem))
+      {
+        if (states_.exist() && !resumes_ && !problem.output().overwrite)
+          throw UserError("Checkpoint/Folder: “" + states_.folder() +
+                          "” has the state of a run that did not come to its end. Go on with it (--resume), or remove "
+                          "the folder to begin again.");
+        if (states_.exist() && !resumes_)
+          states_.remove();
+        else if (states_.exist())
+        {
+          found_.emplace(states_.load());
+          compare();
+        }
+      }
+
+      /// For infer().
+      void add_to(Extras &extras)
+      {
+        extras.checkpoints = &states_;
+        extras.head        = [this](Archive &archive) { keep_head(archive, settings_, data_); };
+        extras.go_on_from  = found_ ? &*found_ : nullptr;
+      }
+
+      std::vector<std::string> lines() const
+      {
+        if (!resumes_)
+          return {};
+        if (!found_)
+          return {"", "There is no state in " + states_.folder() + ": the run begins anew."};
+        std::vector<std::string> result;
+        for (const std::string &change : changes_)
+          result.push_back((result.empty() ? "goes on with  " : "              ") + change);
+        return result;
+      }
+
+      const std::string &folder() const { return states_.folder(); }
+      void finish() { states_.remove(); }
+
+    private:
+      static std::string folder_of(const Case<dim> &problem)
+      {
+        const std::string &given = problem.checkpoint().folder;
+        return given.empty() ? OutputFolder::name(problem.output()) + ".checkpoint" : given;
+      }
+
+      static Matrix data_of(const Case<dim> &problem)
+      {
+        const auto &measurements = problem.measurements();
+        Matrix data(measurements.size(), 3);
+        data.col(0) = measurements.values();
+        data.col(1) = measurements.standard_deviations();
+        for (Index i = 0; i < data.rows(); ++i)
+          data(i, 2) = measurements.used()[static_cast<std::size_t>(i)];
+        return data;
+      }
+
+      void keep_head(Archive &archive, std::string &settings, Matrix &data)
+      {
+        archive.text("settings", settings);
+        archive.numbers("data", data);
+      }
+
+      /// UserError for settings with which what was found so far is not the beginning of an answer.
+      void compare()
+      {
+        std::string settings;
+        Matrix data;
+        keep_head(*found_, settings, data);
+        std::map<std::string, std::string> before, now;
+        flatten(nlohmann::ordered_json::parse(settings), "", before);
+        flatten(nlohmann::ordered_json::parse(settings_), "", now);
+        std::vector<std::string> refused;
+        for (const auto &[entry, value] : now)
+        {
+          const auto old = before.find(entry);
+          if (old != before.end() && old->second == value)
+            continue;
+          const std::string change = entry + " = " + value + (old == before.end() ? "" : " (was " + old->second + ")");
+          (is_harmless(entry) ? changes_ : refused).push_back(change);
+        }
+        for (const auto &[entry, value] : before)
+          if (now.count(entry) == 0 && !is_harmless(entry))
+            refused.push_back("without " + entry + " (was " + value + ")");
+        if (refused.empty() && (data.rows() != data_.rows() || data != data_))
+          refused.push_back("other measurements, or another noise of theirs");
+        if (!refused.empty())
+          throw UserError(states_.folder() + ": the run cannot be gone on with: " + join(refused, "; ") +
+                          ". Set these as they were, or remove the folder to begin again.");
+      }
+
+      const bool resumes_;
+      Checkpoints states_;
+      std::string settings_;
+      Matrix data_;
+      std::optional<Archive> found_;
+      std::vector<std::string> changes_;
+    };
+
     /// What did not come to its end, or nothing.
     template <int dim>
     std::optional<std::string> what_is_undone(const Results<dim> &results)
@@ -118,7 +250,10 @@ namespace varfield
       problem->check();
       extras.chains = extras.chains || problem->certification().enabled;
       refuse_impossible(*problem, extras);
-      OutputFolder::check(problem->output(), MPI_COMM_WORLD);
+      OutputSettings output = problem->output();
+      // The results of a run that was stopped give way to those of the whole.
+      output.overwrite = output.overwrite || problem->checkpoint().resume;
+      OutputFolder::check(output, MPI_COMM_WORLD);
       problem->build();
       if (extras.chains && problem->certification().method == "chains")
         problem->certification().chains.check_groups(problem->groups().n_groups());
@@ -128,6 +263,14 @@ namespace varfield
         assign_folds(*problem);
       Report report(problem->groups(), problem->inference().time_budget, start);
       print_header(*problem, report);
+      std::optional<UnfinishedRun<dim>> unfinished;
+      if (problem->hyper_parameters().size() == 0)
+      {
+        unfinished.emplace(*problem);
+        unfinished->add_to(extras);
+        for (const std::string &text : unfinished->lines())
+          report.line(text);
+      }
       const Results<dim> results = infer_all(problem, report, extras);
       const TrustReport trust    = judge(*problem, results);
       const auto undone          = what_is_undone(results);
@@ -136,9 +279,11 @@ namespace varfield
                                    : trust.colour() == Colour::red ? untrusted
                                                                    : converged;
 
-      OutputFolder folder(problem->output(), problem->groups());
+      OutputFolder folder(output, problem->groups());
       write_together(*problem, results, trust, report, folder.path(), exit_code);
       folder.finish();
+      if (unfinished && !results.interrupted)
+        unfinished->finish();
       report.line("");
       for (const auto &text : summary_lines(*problem, results))
         report.line(text);
@@ -156,12 +301,12 @@ namespace varfield
         report.line(text);
       report.line("\nresults       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
       if (results.interrupted)
-        report.line(
-            "\nSTOPPED EARLY (" + report.stop_reason() + "): the results are those of the last complete iteration" +
-            (results.has_spread ? ", their spread a coarse estimate" : ", without a spread") +
-            (problem->adaptive_refinement().cycles > 0 ? "."
-                                                       : ".\nTo go on from there: --set \"Inference/Start from=" +
-                                                             folder.final_path() + "/checkpoint.csv\""));
+        report.line("\nSTOPPED EARLY (" + report.stop_reason() +
+                    "): the results are those of the last complete iteration" +
+                    (results.has_spread ? ", their spread a coarse estimate" : ", without a spread") +
+                    ".\nTo go on from there: " +
+                    (unfinished ? "the same command with --resume (" + unfinished->folder() + ")"
+                                : "--set \"Inference/Start from=" + folder.final_path() + "/checkpoint.csv\""));
       else if (undone)
         report.line("\nNOT CONVERGED: " + *undone + "\nThe results are written, but they are not the answer yet.");
       else if (exit_code == untrusted)

@@ -248,6 +248,9 @@ namespace varfield
     prm_.enter_subsection("Certification");
     certification_.add_parameters(prm_);
     prm_.leave_subsection();
+    prm_.enter_subsection("Checkpoint");
+    checkpoint_.add_parameters(prm_);
+    prm_.leave_subsection();
     prm_.enter_subsection("Linear solver");
     solver_.add_parameters(prm_);
     prm_.leave_subsection();
@@ -495,6 +498,20 @@ namespace varfield
   {
     measured_ = values;
     measurements_->set_values(values);
+  }
+
+  template <int dim>
+  std::string Case<dim>::refined_cells_as_text() const
+  {
+    std::vector<std::string> lines;
+    for (const auto &cells : refined_cells_)
+    {
+      std::vector<std::string> ids;
+      for (const CellId &cell : cells)
+        ids.push_back(cell.to_string());
+      lines.push_back(join(ids, " "));
+    }
+    return join(lines, "\n");
   }
 
   template <int dim>

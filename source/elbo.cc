@@ -42,6 +42,22 @@ namespace varfield
     estimate(antithetic);
   }
 
+  void ElboEstimate::keep(Archive &archive)
+  {
+    for (const auto &[name, estimate] : {std::pair("ELBO ", &elbo), std::pair("misfit ", &misfit)})
+      archive.in(name,
+                 [&archive, estimate = estimate]
+                 {
+                   archive.number("value", estimate->value);
+                   archive.number("error", estimate->error);
+                   archive.number("draws", estimate->draws);
+                   archive.number("failed", estimate->failed);
+                 });
+    archive.number("KL", kl);
+    archive.numbers("log weights", log_weights);
+    archive.numbers("potentials", potentials);
+  }
+
   Estimate gain(const ElboEstimate &before, const ElboEstimate &after, bool antithetic)
   {
     std::vector<double> differences = after.log_weights;

@@ -22,6 +22,8 @@ namespace
     app.require_subcommand(0, 1);
     app.add_option("case", command.file, "Parameter file of the case to run");
     app.add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")->allow_extra_args(false);
+    const auto resume = [&command] { command.overrides.emplace_back("Checkpoint/Resume=true"); };
+    app.add_flag_callback("--resume", resume, "Go on with a run that was stopped or killed, where there is one");
     const std::vector<std::pair<std::string, std::string>> actions{
         {"certify", "Run, then judge the variational posterior by Markov chains of the exact one, and correct it"},
         {"cross-validate",
@@ -39,6 +41,8 @@ namespace
       sub->add_option("case", command.file, "Parameter file of the case");
       sub->add_option("--set", command.overrides, "Override a parameter: \"Section/Name=value\"")
           ->allow_extra_args(false);
+      if (name == "certify" || name == "cross-validate")
+        sub->add_flag_callback("--resume", resume, "Go on with a run that was stopped or killed, where there is one");
       sub->callback([&command, action = name] { command.action = action; });
     }
     std::ostringstream out, err;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <varfield/exceptions.h>
 #include <varfield/map.h>
 #include <varfield/newton.h>
@@ -41,6 +42,8 @@ namespace varfield
       Termination run(Vector &m, MapMemory &memory);
 
     private:
+      void begin(const Vector &m, MapMemory &memory);
+      void keep(Archive &archive, Termination &result, std::string &note);
       bool everywhere(bool good) const { return density.groups().sum(good ? 0. : 1.) == 0.; }
       double agreed(double x) const { return density.agreed(x); }
       double dot(const Vector &x, const Vector &y) const { return agreed(density.prior().layout().dot(x, y)); }
@@ -206,9 +209,9 @@ namespace varfield
       return advanced;
     }
 
-    Termination Minimization::run(Vector &m, MapMemory &memory)
+    void Minimization::begin(const Vector &m, MapMemory &memory)
     {
-      inverse        = std::move(memory.inverse);
+      inverse        = std::exchange(memory.inverse, std::nullopt);
       inverse_serves = inverse.has_value();
       current.m      = m;
       density.groups().broadcast(current.m);
@@ -221,14 +224,44 @@ namespace varfield
         memory.reference_gradient = current.gradient_norm;
       first_gradient_norm = memory.reference_gradient;
       last_step_was_full  = inverse_serves;
-      const double target = std::max(settings.absolute_tolerance, settings.gradient_tolerance * first_gradient_norm);
+    }
 
+    void Minimization::keep(Archive &archive, Termination &result, std::string &note)
+    {
+      const Layout &layout = density.prior().layout();
+      archive.columns("m", layout, current.m);
+      archive.columns("C⁻¹m", layout, current.dual);
+      archive.columns("gradient", layout, current.gradient);
+      archive.number("potential", current.potential);
+      archive.number("regularization", current.regularization);
+      archive.number("gradient norm", current.gradient_norm);
+      archive.number("first gradient norm", first_gradient_norm);
+      archive.number("step length", step_length);
+      archive.number("last step was full", last_step_was_full);
+      archive.number("inverse serves", inverse_serves);
+      archive.number("tightening", tightening);
+      archive.number("iterations", result.iterations);
+      archive.text("note", note);
+      varfield::keep(archive, "inverse", layout, inverse);
+    }
+
+    Termination Minimization::run(Vector &m, MapMemory &memory)
+    {
       Termination result;
       std::string note;
-      while (true)
+      const bool goes_on = memory.loop.begin_from != nullptr;
+      memory.loop.keep   = [&](Archive &archive) { archive.in("loop ", [&] { keep(archive, result, note); }); };
+      if (goes_on)
+        memory.loop.keep(*std::exchange(memory.loop.begin_from, nullptr));
+      else
+        begin(m, memory);
+      const double target = std::max(settings.absolute_tolerance, settings.gradient_tolerance * first_gradient_norm);
+      for (bool is_known = goes_on;; is_known = false)
       {
-        result.interrupted = report(result.iterations, note);
-        m                  = current.m;
+        // What the last run has said is not said again.
+        if (!is_known)
+          result.interrupted = report(result.iterations, note);
+        m = current.m;
         if (!result.reason.empty())
           break;
         if (current.gradient_norm <= target)
@@ -267,8 +300,9 @@ namespace varfield
         if (!advanced)
           break;
       }
-      result.gradient = current.gradient_norm;
-      memory.inverse  = std::move(inverse);
+      result.gradient  = current.gradient_norm;
+      memory.inverse   = std::move(inverse);
+      memory.loop.keep = nullptr;
       return result;
     }
   } // namespace

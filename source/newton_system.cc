@@ -22,6 +22,12 @@ namespace varfield
     own_approximation_is_poor_ = false;
   }
 
+  void NewtonSystem::keep(Archive &archive)
+  {
+    varfield::keep(archive, "approximation", family_.prior().layout(), approximation_);
+    archive.number("approximation is poor", own_approximation_is_poor_);
+  }
+
   NewtonStep NewtonSystem::solve(const Curvature &curvature, const Vector &gradient, double tolerance)
   {
     NewtonOptions options;

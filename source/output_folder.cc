@@ -79,8 +79,13 @@ namespace varfield
             });
   }
 
+  std::string OutputFolder::name(const OutputSettings &settings)
+  {
+    return without_slash(settings.directory).string();
+  }
+
   OutputFolder::OutputFolder(const OutputSettings &settings, const SampleGroups &groups)
-      : directory_(without_slash(settings.directory).string()), overwrite_(settings.overwrite), groups_(groups)
+      : directory_(name(settings)), overwrite_(settings.overwrite), groups_(groups)
   {
     on_root(groups.world(),
             [&]() -> std::string

@@ -13,6 +13,28 @@ namespace varfield
     return result;
   }
 
+  void PriorCheck::keep(Archive &archive)
+  {
+    archive.number("draws", draws);
+    archive.number("failed", failed);
+    archive.numbers("mean", mean);
+    archive.numbers("deviation", deviation);
+    archive.numbers("z", z);
+    std::string names;
+    std::vector<double> group_z;
+    for (const Group &group : groups)
+    {
+      names += (group_z.empty() ? "" : "\n") + group.name;
+      group_z.push_back(group.z);
+    }
+    archive.text("groups", names);
+    archive.numbers("z of groups", group_z);
+    groups.clear();
+    const auto list = split(names, '\n');
+    for (std::size_t i = 0; i < group_z.size(); ++i)
+      groups.push_back({list[i], group_z[i]});
+  }
+
   const PriorCheck::Group *PriorCheck::worst_group() const
   {
     const Group *result = nullptr;

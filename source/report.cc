@@ -51,7 +51,38 @@ namespace varfield
 
   double Report::seconds() const
   {
-    return std::chrono::duration<double>(Clock::now() - start_).count();
+    return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+  void Report::keep(Archive &archive)
+  {
+    std::vector<std::string> lines;
+    for (const std::vector<Cell> &row : rows_)
+    {
+      std::vector<std::string> cells;
+      for (const Cell &cell : row)
+        cells.push_back(cell.text);
+      lines.push_back(join(cells, "\t"));
+    }
+    std::string text = join(lines, "\n");
+    double spent     = seconds();
+    archive.text("convergence", text);
+    archive.number("seconds", spent);
+    if (!archive.is_reading())
+      return;
+    seconds_before_ += spent - seconds();
+    rows_.clear();
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);)
+    {
+      rows_.emplace_back();
+      for (std::size_t begin = 0; begin <= line.size();)
+      {
+        const std::size_t end = std::min(line.find('\t', begin), line.size());
+        rows_.back().emplace_back(line.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    }
   }
 
   void Report::line(const std::string &text) const
@@ -207,7 +238,9 @@ namespace varfield
 
   bool Report::should_stop() const
   {
-    const int local  = signal_number != 0 ? signal_number : time_budget_ > 0. && seconds() > time_budget_ ? -1 : 0;
+    const int local  = signal_number != 0                                                ? signal_number
+                       : time_budget_ > 0. && seconds() - seconds_before_ > time_budget_ ? -1
+                                                                                         : 0;
     const int signal = dealii::Utilities::MPI::max(std::max(local, 0), groups_.world());
     const int budget = dealii::Utilities::MPI::min(std::min(local, 0), groups_.world());
     if (signal > 0)

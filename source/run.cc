@@ -31,14 +31,19 @@ namespace varfield
       Results<dim> infer()
       {
         make_ancestors();
-        check_prior_on(coarser_.empty() ? *problem_ : *coarser_.front());
-        for (std::size_t i = 0, n = coarser_.size(); i < n; ++i)
-          infer_on_ancestor(*coarser_[i]);
+        n_ancestors_ = coarser_.size();
         cycles_left_ = problem_->adaptive_refinement().cycles;
+        if (extras_.go_on_from != nullptr)
+          go_on();
+        else
+          check_prior_on(on_mesh(0));
+        for (; at_ < n_ancestors_; next_mesh())
+          infer_on_ancestor(on_mesh(at_));
         infer_on(*problem_);
         while (cycles_left_ > 0 && !results_.interrupted)
         {
           refine();
+          next_mesh();
           infer_on(*problem_);
         }
         results_.has_spread = has_family_;
@@ -63,6 +68,177 @@ namespace varfield
 
       const InverseProblem<dim> &density() const { return problem_->density(); }
       Family &family() const { return *problem_->inference().family; }
+
+      /// What is done on a mesh, one after the other.
+      enum Step : unsigned int
+      {
+        beginning,
+        map_search,
+        mode_searches,
+        second_map_search, ///< from a better point
+        family_start,
+        optimization,
+        done
+      };
+
+      Case<dim> &on_mesh(std::size_t i) { return i < coarser_.size() ? *coarser_[i] : *problem_; }
+      /// The mesh before, where there is one that did not fail.
+      Case<dim> &previous() { return on_mesh(at_ - 1); }
+
+      void next_mesh()
+      {
+        ++at_;
+        step_ = beginning;
+      }
+
+      /// The next step begins here, where the run may be gone on with.
+      void enter(Step step)
+      {
+        step_ = step;
+        // What is only carried on after a stop is nothing to begin from.
+        if (extras_.checkpoints != nullptr && !results_.interrupted && extras_.checkpoints->is_due())
+          save();
+      }
+
+      /// After an iteration: whether the run is to stop, with what it needs to go on.
+      bool iterated(IterationReport row)
+      {
+        row.cost = row.cost + results_.other_work;
+        report_.iteration(row);
+        const bool stop = report_.should_stop();
+        if (extras_.checkpoints != nullptr && (stop || extras_.checkpoints->is_due()))
+          save();
+        return stop;
+      }
+
+      /// A run whose state cannot be written goes on: what it has so far is still there.
+      void save()
+      {
+        try
+        {
+          extras_.checkpoints->save(
+              [this](Archive &archive)
+              {
+                if (extras_.head)
+                  extras_.head(archive);
+                keep_place(archive);
+                keep(archive);
+              });
+        }
+        catch (const ComputationError &error)
+        {
+          report_.line("  The state of the run could not be written: " + std::string(error.what()));
+        }
+      }
+
+      /// On which mesh the run is, and how that came about.
+      void keep_place(Archive &archive)
+      {
+        std::string cells = problem_->refined_cells_as_text();
+        unsigned int step = step_;
+        archive.number("mesh", at_);
+        archive.number("step", step);
+        archive.text("refined cells", cells);
+        archive.number("previous", has_previous_);
+        archive.number("previous family", previous_has_family_);
+        archive.number("family", has_family_);
+        if (!archive.is_reading())
+          return;
+        step_ = static_cast<Step>(step);
+        refine_as(cells);
+      }
+
+      /// All that was found so far.
+      void keep(Archive &archive)
+      {
+        Case<dim> &here      = on_mesh(at_);
+        const Layout &layout = here.density().prior().layout();
+        report_.keep(archive);
+        Cost cost = here.density().cost() + results_.other_work;
+        archive.number("factorizations", cost.factorizations);
+        archive.number("state solves", cost.state_solves);
+        archive.number("linear solves", cost.linear_solves);
+        if (archive.is_reading())
+          results_.other_work = cost;
+        archive.columns("MAP", layout, map_);
+        archive.columns("MAP from before", layout, carried_map_);
+        archive.number("reference gradient", map_memory_.reference_gradient);
+        varfield::keep(archive, "inverse", layout, map_memory_.inverse);
+        optimizer_memory_.keep(archive);
+        archive.in("MAP result ", [&] { results_.map.keep(archive); });
+        archive.in("optimization result ", [&] { results_.optimization.keep(archive); });
+        archive.number("MAP objective", results_.map_objective);
+        archive.number("MAP misfit", results_.map_misfit);
+        archive.number("MAP regularization", results_.map_regularisation);
+        archive.text("mesh of the starts", results_.starts_mesh);
+        keep_if(archive, "prior check ", results_.prior_check, [&](PriorCheck &x) { x.keep(archive); });
+        Case<dim> &first = on_mesh(0);
+        keep_if(archive, "starts ", results_.starts,
+                [&](SeveralStarts &x) { x.keep(archive, first.density().prior().layout()); });
+        if (archive.is_reading() && results_.starts)
+          searched_on_ = &first;
+        if (previous_has_family_ && has_previous_)
+          archive.in("previous ", [&] { keep_family(archive, previous()); });
+        if (has_family_)
+          archive.in("family ", [&] { keep_family(archive, here); });
+        LoopState *loop = loop_of_step();
+        bool in_loop    = loop != nullptr && loop->keep;
+        archive.number("in loop", in_loop);
+        if (in_loop && archive.is_reading())
+          loop->begin_from = &archive;
+        else if (in_loop)
+          loop->keep(archive);
+      }
+
+      LoopState *loop_of_step()
+      {
+        return step_ == map_search || step_ == second_map_search ? &map_memory_.loop
+               : step_ == optimization                           ? &optimizer_memory_.loop
+                                                                 : nullptr;
+      }
+
+      void keep_family(Archive &archive, Case<dim> &problem)
+      {
+        Family &family = *problem.inference().family;
+        if (archive.is_reading())
+          family.initialize(problem.density().prior(), problem_->seed());
+        family.keep(archive);
+      }
+
+      template <typename T, typename Keep>
+      static void keep_if(Archive &archive, const std::string &name, std::optional<T> &value, const Keep &keep)
+      {
+        bool is_there = value.has_value();
+        archive.number(name, is_there);
+        if (!is_there)
+          return value.reset();
+        if (!value)
+          value.emplace();
+        archive.in(name, [&] { keep(*value); });
+      }
+
+      void go_on()
+      {
+        const Stage stage("reading the state of the run");
+        keep_place(*extras_.go_on_from);
+        keep(*extras_.go_on_from);
+        report_.line("\nThe run goes on where it was after " + to_text(std::round(report_.seconds())) + " s.");
+      }
+
+      /// The meshes of adaptive refinement again.
+      void refine_as(const std::string &cells)
+      {
+        for (const std::string &line : cells.empty() ? std::vector<std::string>() : split(cells, '\n'))
+        {
+          std::vector<CellId> ids;
+          for (const std::string &id : split(line, ' '))
+            ids.emplace_back(id);
+          auto finer = problem_->refined(std::move(ids));
+          coarser_.push_back(std::move(problem_));
+          problem_ = std::move(finer);
+          --cycles_left_;
+        }
+      }
 
       /// The meshes on which the inference begins, the coarsest first.
       void make_ancestors()
@@ -90,7 +266,7 @@ namespace varfield
         catch (const ComputationError &error)
         {
           report_.line("  " + std::string(error.what()) + "\n  The search begins again on the next finer mesh.");
-          previous_         = nullptr;
+          has_previous_     = false;
           map_memory_       = {};
           optimizer_memory_ = {};
           has_family_       = false;
@@ -131,48 +307,71 @@ namespace varfield
         if (!coarser_.empty() || adaptive.cycles > 0)
           report_.mesh(mesh_name_);
         std::shared_ptr<const FieldTransfer<dim>> transfer;
-        Vector carried_map = problem.start();
-        if (previous_)
+        if (has_previous_)
         {
           const Stage stage("transfer, " + mesh_name_);
-          transfer    = std::make_shared<FieldTransfer<dim>>(previous_->fields(), problem.fields());
-          carried_map = carry(*transfer);
+          transfer = std::make_shared<FieldTransfer<dim>>(previous().fields(), problem.fields());
         }
-        map_ = carried_map;
-        if (!results_.interrupted)
+        if (step_ == beginning)
+        {
+          carried_map_         = has_previous_ ? carry(*transfer) : problem.start();
+          map_                 = carried_map_;
+          previous_has_family_ = std::exchange(has_family_, false);
+          enter(map_search);
+        }
+        if (step_ == map_search)
+        {
+          if (!results_.interrupted)
+            find_map(problem);
+          enter(mode_searches);
+        }
+        if (step_ == mode_searches)
+          enter(!has_previous_ && !results_.interrupted && look_for_other_modes(problem) ? second_map_search
+                                                                                         : family_start);
+        if (step_ == second_map_search)
+        {
           find_map(problem);
-        if (!previous_ && !results_.interrupted)
-          look_for_other_modes(problem);
-        const bool carries_family = variational && has_family_ && family.has_prolongation();
+          enter(family_start);
+        }
+        const bool carries_family = variational && has_previous_ && previous_has_family_ && family.has_prolongation();
         const bool optimizes      = variational && (is_last || family.has_prolongation());
         const bool for_indicator =
             &problem == problem_.get() && inference.method != "map" && adaptive.indicator->needs_posterior();
-        has_family_ = (optimizes || for_indicator || (inference.method == "laplace" && is_last)) &&
-                      (carries_family || !results_.interrupted);
-        if (has_family_)
+        if (step_ == family_start)
         {
-          family.initialize(problem.density().prior(), problem_->seed());
-          if (carries_family)
+          const bool wanted = (optimizes || for_indicator || (inference.method == "laplace" && is_last)) &&
+                              (carries_family || !results_.interrupted);
+          if (wanted)
           {
-            const Stage stage("transfer, " + mesh_name_);
-            family.prolongate(*previous_->inference().family, *transfer);
-            family.set_mean(family.mean() + map_ - carried_map);
+            family.initialize(problem.density().prior(), problem_->seed());
+            if (carries_family)
+            {
+              const Stage stage("transfer, " + mesh_name_);
+              family.prolongate(*previous().inference().family, *transfer);
+              family.set_mean(family.mean() + map_ - carried_map_);
+            }
+            else
+              start_from_laplace(problem);
+            if (!optimizes)
+              results_.optimization = results_.map;
           }
-          else
-            start_from_laplace(problem);
-          if (!optimizes)
-            results_.optimization = results_.map;
-          else if (!results_.interrupted)
+          has_family_ = wanted;
+          enter(optimization);
+        }
+        if (step_ == optimization)
+        {
+          if (has_family_ && optimizes && !results_.interrupted)
           {
             optimizer_memory_.more_to_come = !is_last;
             if (carries_family && optimizer_memory_.n_averaged > 0)
-              optimizer_memory_.coarse = CoarsePosterior::create(previous_->density(), *previous_->inference().family,
+              optimizer_memory_.coarse = CoarsePosterior::create(previous().density(), *previous().inference().family,
                                                                  transfer, optimizer_memory_.elbo);
             optimize(problem);
             optimizer_memory_.coarse = nullptr;
           }
+          enter(done);
         }
-        previous_ = &problem;
+        has_previous_ = true;
       }
 
       /// Whether the results are to be those on this mesh.
@@ -181,7 +380,7 @@ namespace varfield
       /// MAP point and inverse curvature from the mesh before.
       Vector carry(const FieldTransfer<dim> &transfer)
       {
-        const Vector dual = previous_->fields().prior().precision(map_);
+        const Vector dual = previous().fields().prior().precision(map_);
         if (!map_memory_.inverse)
           return transfer.prolongate(dual).primal;
         LowRankCorrection &inverse = *map_memory_.inverse;
@@ -200,11 +399,10 @@ namespace varfield
         const Stage stage("MAP, " + mesh_name_);
         const Monitor monitor = [this](const IterationReport &row)
         {
-          report_.iteration(row);
           results_.map_objective      = row.objective;
           results_.map_misfit         = row.misfit;
           results_.map_regularisation = row.kl;
-          return report_.should_stop();
+          return iterated(row);
         };
         MapSolver solver = problem.inference().map;
         if (!is_finest(problem))
@@ -226,12 +424,12 @@ namespace varfield
           report_.line(line);
       }
 
-      /// On the first mesh. A better point takes the place of the one found.
-      void look_for_other_modes(Case<dim> &problem)
+      /// On the first mesh. A better point takes the place of the one found: whether there is one.
+      bool look_for_other_modes(Case<dim> &problem)
       {
         const InferenceSettings &inference = problem.inference();
         if (inference.starts == 0 || problem.density().is_quadratic())
-          return;
+          return false;
         const Stage stage("searches for other modes");
         MapSolver solver          = inference.map;
         solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
@@ -244,11 +442,11 @@ namespace varfield
                      std::to_string(starts.n_converged() - starts.at_the_same()) + " elsewhere, " +
                      std::to_string(starts.ends.size() - starts.n_converged()) + " did not converge");
         if (!starts.better)
-          return;
-        report_.line("  A better point was found, lower by " + to_text(starts.gained) + " nat: on from there.");
+          return false;
+        report_.line("  A better point was found, lower by " + with_digits(starts.gained, 3) + " nat: on from there.");
         map_        = *starts.better;
         map_memory_ = {};
-        find_map(problem);
+        return true;
       }
 
       void start_from_laplace(Case<dim> &problem)
@@ -269,12 +467,7 @@ namespace varfield
         const Stage stage(problem.inference().optimizer.name() + ", " + mesh_name_);
         results_.optimization = problem.inference().optimizer->maximize(
             problem.density(), *problem.inference().family, problem_->seed(),
-            [this](const auto &row)
-            {
-              report_.iteration(row);
-              return report_.should_stop();
-            },
-            &optimizer_memory_);
+            [this](const IterationReport &row) { return iterated(row); }, &optimizer_memory_);
         results_.interrupted = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
         if (!is_finest(problem) || results_.interrupted)
@@ -295,8 +488,12 @@ namespace varfield
         meshes.push_back(problem_.get());
         try
         {
-          results_.averages    = average_over_posterior(meshes, family(), results_.interrupted, report_);
-          results_.interrupted = results_.averages.interrupted;
+          const bool was_interrupted = results_.interrupted;
+          results_.averages          = average_over_posterior(meshes, family(), was_interrupted, report_);
+          results_.interrupted       = results_.averages.interrupted;
+          // The draws begin again.
+          if (results_.interrupted && !was_interrupted && extras_.checkpoints != nullptr)
+            save();
         }
         catch (const ComputationError &error)
         {
@@ -520,14 +717,18 @@ namespace varfield
       Report &report_;
       const Extras extras_;
       std::vector<std::unique_ptr<Case<dim>>> coarser_; ///< the meshes before, the coarsest first
-      Case<dim> *previous_      = nullptr;              ///< the mesh before
-      Case<dim> *searched_on_   = nullptr;              ///< the mesh of the searches for other modes
-      unsigned int cycles_left_ = 0;                    ///< of adaptive refinement
+      std::size_t n_ancestors_ = 0, at_ = 0;            ///< of the meshes, the one at hand
+      Step step_                = beginning;            ///< there
+      bool has_previous_        = false;                ///< whether the mesh before has given something
+      bool previous_has_family_ = false;
+      Case<dim> *searched_on_   = nullptr; ///< the mesh of the searches for other modes
+      unsigned int cycles_left_ = 0;       ///< of adaptive refinement
       std::string mesh_name_;
       MapMemory map_memory_;
       OptimizerMemory optimizer_memory_;
       bool has_family_ = false;
-      Vector map_; ///< on the mesh at hand
+      Vector map_;         ///< on the mesh at hand
+      Vector carried_map_; ///< what the mesh before has given for it
       Results<dim> results_;
     };
   } // namespace

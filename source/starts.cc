@@ -27,6 +27,43 @@ namespace varfield
     return best;
   }
 
+  void SeveralStarts::keep(Archive &archive, const Layout &layout)
+  {
+    // Ends and the point before, one row for each.
+    Matrix rows(static_cast<Index>(ends.size() + (before ? 1 : 0)), 3);
+    const auto row_of = [](const SearchEnd &end)
+    { return Eigen::RowVector3d(end.converged, end.objective, end.distance); };
+    for (std::size_t k = 0; k < ends.size(); ++k)
+      rows.row(static_cast<Index>(k)) = row_of(ends[k]);
+    bool has_before = before.has_value(), has_better = better.has_value();
+    if (has_before)
+      rows.row(rows.rows() - 1) = row_of(*before);
+    MultiVector points(layout.n_local(), static_cast<Index>(elsewhere.size() + (has_better ? 1 : 0)));
+    for (std::size_t k = 0; k < elsewhere.size(); ++k)
+      points.col(static_cast<Index>(k)) = elsewhere[k];
+    if (has_better)
+      points.col(points.cols() - 1) = *better;
+    archive.number("objective", objective);
+    archive.number("gained", gained);
+    archive.number("has before", has_before);
+    archive.number("has better", has_better);
+    archive.numbers("ends", rows);
+    archive.columns("points", layout, points);
+    if (!archive.is_reading())
+      return;
+    const auto end_of = [&](Index k) { return SearchEnd{rows(k, 0) > 0., rows(k, 1), rows(k, 2)}; };
+    ends.clear();
+    elsewhere.clear();
+    for (Index k = 0; k + (has_before ? 1 : 0) < rows.rows(); ++k)
+      ends.push_back(end_of(k));
+    if (has_before)
+      before = end_of(rows.rows() - 1);
+    for (Index k = 0; k + (has_better ? 1 : 0) < points.cols(); ++k)
+      elsewhere.push_back(points.col(k));
+    if (has_better)
+      better = points.col(points.cols() - 1);
+  }
+
   SeveralStarts search_from_prior(const LogDensity &density, const MapSolver &solver, const Vector &found,
                                   unsigned int n, std::uint64_t seed)
   {

@@ -109,6 +109,25 @@ namespace varfield
     return product(dual_, added_ * prior().layout().gram(dual_, primal));
   }
 
+  void LowRankCorrection::keep(Archive &archive, const Layout &layout)
+  {
+    archive.columns("U", layout, modes);
+    archive.columns("V", layout, dual);
+    archive.numbers("shrinkage", shrinkage);
+  }
+
+  void keep(Archive &archive, const std::string &name, const Layout &layout,
+            std::optional<LowRankCorrection> &correction)
+  {
+    bool is_there = correction.has_value();
+    archive.number(name, is_there);
+    if (!is_there)
+      return correction.reset();
+    if (!correction)
+      correction.emplace();
+    archive.in(name + " ", [&] { correction->keep(archive, layout); });
+  }
+
   std::unique_ptr<FrozenGaussian> Family::frozen() const
   {
     auto correction = low_rank_correction();
@@ -296,6 +315,32 @@ namespace varfield
             result[k] = left[i] * a[j] * (i == j ? std::exp(parameters_[k]) : off_diagonal_scale());
     }
     return result;
+  }
+
+  void SubspaceFamily::keep(Archive &archive)
+  {
+    const Layout &layout = prior().layout();
+    archive.columns("mean", layout, mean_);
+    archive.columns("C⁻¹mean", layout, mean_dual_);
+    archive.columns("mean₀", layout, origin_mean_);
+    archive.columns("U", layout, modes_);
+    archive.columns("V", layout, dual_);
+    archive.numbers("T", factor_);
+    archive.numbers("T₀", origin_factor_);
+    if (archive.is_reading())
+      set_factor(Matrix(factor_));
+    keep_parameters(archive, "η", parameters_);
+  }
+
+  void SubspaceFamily::keep_parameters(Archive &archive, const std::string &name, Vector &parameters) const
+  {
+    const Layout &noise = prior().noise_layout();
+    const Index n = noise.n_local(), n_factor = n_factor_parameters();
+    Vector of_mean = parameters.head(n), of_factor = parameters.tail(n_factor);
+    archive.columns(name, noise, of_mean);
+    archive.numbers(name + " of T", of_factor);
+    parameters.resize(n + n_factor);
+    parameters << of_mean, of_factor.head(n_factor);
   }
 
   CovarianceResidual SubspaceFamily::matrix_residual(const Spread &fresh, const Matrix &old_curvature)

@@ -16,7 +16,7 @@ import unittest
 import xml.etree.ElementTree as xml
 import zlib
 
-from program import INVALID, ROOT, command, finish, snapshot, start
+from program import INVALID, ROOT, children, command, finish, snapshot, start
 
 # An optimisation that goes on until it is stopped.
 ENDLESS = ["Inference/Optimizer=stochastic", "Inference/stochastic/Maximum iterations=100000000",
@@ -495,19 +495,6 @@ class Runs(Folder):
         self.assertEqual(len(ranks), 2)
         os.kill(ranks[-1], signal.SIGTERM)
         self.stopped(process)
-
-
-def children(parent):
-    """Process ids, ascending."""
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text()
-        except OSError:
-            continue  # it has ended
-        if int(status.rpartition(")")[2].split()[1]) == parent:
-            found.append(int(folder.name))
-    return sorted(found)
 
 
 if __name__ == "__main__":

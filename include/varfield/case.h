@@ -2,6 +2,7 @@
 #define varfield_case_h
 
 #include <varfield/certification_settings.h>
+#include <varfield/checkpoints.h>
 #include <varfield/elbo.h>
 #include <varfield/hyper_parameters.h>
 #include <varfield/indicator.h>
@@ -109,6 +110,8 @@ namespace varfield
     std::unique_ptr<Case> for_one_group() const;
     /// Values take the place of those in the measurement files, here and in cases made from this one.
     void set_measured(const Vector &values);
+    /// The cells that were refined in each cycle of adaptive refinement so far, a line for each.
+    std::string refined_cells_as_text() const;
     /// The same case, built on this mesh with these cells (ascending ids, the same on all ranks) refined. Collective.
     std::unique_ptr<Case> refined(std::vector<dealii::CellId> cells) const;
 
@@ -120,6 +123,7 @@ namespace varfield
     const CertificationSettings &certification() const { return certification_; }
     const CalibrationSettings &calibration() const { return calibration_; }
     const ScanSettings &scan() const { return scan_; }
+    const CheckpointSettings &checkpoint() const { return checkpoint_; }
     const CrossValidationSettings &cross_validation() const { return cross_validation_; }
     const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
     const SampleGroups &groups() const { return *groups_; }
@@ -170,6 +174,7 @@ namespace varfield
     CrossValidationSettings cross_validation_;
     CalibrationSettings calibration_;
     ScanSettings scan_;
+    CheckpointSettings checkpoint_;
     AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;

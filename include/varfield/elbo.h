@@ -31,6 +31,8 @@ namespace varfield
     void estimate(bool antithetic);
     /// Takes in more draws of the same q.
     void add(const ElboEstimate &more, bool antithetic);
+    /// To and from a file.
+    void keep(Archive &archive);
   };
 
   /// ELBO of `after` less that of `before`, estimated from the same draws.

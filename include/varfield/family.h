@@ -1,6 +1,7 @@
 #ifndef varfield_family_h
 #define varfield_family_h
 
+#include <varfield/archive.h>
 #include <varfield/curvature.h>
 #include <varfield/registry.h>
 
@@ -19,7 +20,14 @@ namespace varfield
     SharedBlock modes; ///< U, primal
     SharedBlock dual;  ///< C⁻¹U
     Vector shrinkage;  ///< λ/(1+λ); below 1; negative where the posterior is wider than the prior
+
+    /// To and from a file; U and V are of this layout.
+    void keep(Archive &archive, const Layout &layout);
   };
+
+  /// The same of one that may be missing.
+  void keep(Archive &archive, const std::string &name, const Layout &layout,
+            std::optional<LowRankCorrection> &correction);
 
   /// How far S is from the stationary point S⁻¹ = C⁻¹ + H within the family, over the family's directions uᵢ with
   /// precisions 1+λᵢ.
@@ -108,6 +116,11 @@ namespace varfield
     virtual bool has_prolongation() const { return false; }
     /// Takes mean and covariance from the same family on a coarser mesh, after initialize().
     virtual void prolongate(const Family &, const Transfer &) {}
+
+    /// All that q is, to and from a file; after initialize(). Collective over the world.
+    virtual void keep(Archive &archive) = 0;
+    /// The same of a vector like parameters().
+    virtual void keep_parameters(Archive &archive, const std::string &name, Vector &parameters) const = 0;
 
     /// A copy, and taking over the state of another object of the same class.
     virtual std::unique_ptr<Family> clone() const = 0;

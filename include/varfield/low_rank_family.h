@@ -19,6 +19,7 @@ namespace varfield
     CovarianceResidual covariance_residual(const Curvature &curvature) const override;
     bool has_prolongation() const override { return true; }
     void prolongate(const Family &coarse, const Transfer &transfer) override;
+    void keep(Archive &archive) override;
 
   protected:
     bool diagonal_factor() const override { return false; }

@@ -13,6 +13,7 @@ namespace varfield
   {
     double reference_gradient = 0.;           ///< to which the gradient tolerance is relative; 0: that at the start
     std::optional<LowRankCorrection> inverse; ///< of C⁻¹ + H
+    LoopState loop;
   };
 
   /// The maximum a posteriori point: minimiser of J(m) = Φ(m) + ½mᵀC⁻¹m by inexact Newton–CG in the prior's inner

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <varfield/archive.h>
 #include <varfield/log_density.h>
 
 namespace varfield
@@ -27,6 +28,16 @@ namespace varfield
   /// ranks.
   using Monitor = std::function<bool(const IterationReport &)>;
 
+  /// What an iteration leaves to the next run of the program where this one ends before it.
+  struct LoopState
+  {
+    /// Set by the iteration while it runs: its state at the last call of the monitor, to and from a file. Collective
+    /// over the world.
+    std::function<void(Archive &)> keep;
+    /// Where the iteration begins; nullptr: at its beginning.
+    Archive *begin_from = nullptr;
+  };
+
   /// How an iteration ended, in a value and in words.
   struct Termination
   {
@@ -35,6 +46,15 @@ namespace varfield
     unsigned int iterations = 0;
     double gradient         = 0; ///< in the last iteration: IterationReport::gradient
     std::string reason;
+
+    void keep(Archive &archive)
+    {
+      archive.number("converged", converged);
+      archive.number("interrupted", interrupted);
+      archive.number("iterations", iterations);
+      archive.number("gradient", gradient);
+      archive.text("reason", reason);
+    }
   };
 } // namespace varfield
 

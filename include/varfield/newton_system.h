@@ -20,6 +20,9 @@ namespace varfield
     /// U, s in C − U diag(s) Uᵀ, or nullptr as long as there is none.
     const LowRankCorrection *approximation() const { return approximation_ ? &*approximation_ : nullptr; }
 
+    /// The approximation, to and from a file.
+    void keep(Archive &archive);
+
     /// As solve_newton(). Collective over the world.
     NewtonStep solve(const Curvature &curvature, const Vector &gradient, double tolerance);
 

@@ -19,6 +19,19 @@ namespace varfield
     ElboEstimate elbo;                             ///< in the last iteration, before its step
     bool more_to_come = false;                     ///< whether there is a finer mesh after this one
     std::shared_ptr<const CoarsePosterior> coarse; ///< the family as it settled on the mesh before, or nothing
+    LoopState loop;
+
+    /// But for `coarse` and `loop`.
+    void keep(Archive &archive)
+    {
+      archive.number("draws", draws);
+      archive.number("averaged", n_averaged);
+      archive.number("noise", noise_sum);
+      archive.number("loss", loss);
+      archive.number("coupled loss", coupled_loss);
+      archive.number("more to come", more_to_come);
+      archive.in("last ", [&] { elbo.keep(archive); });
+    }
   };
 
   /// Finds the member of a family with the largest ELBO.

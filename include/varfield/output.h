@@ -24,6 +24,8 @@ namespace varfield
     /// Throws UserError if the folder exists and must not be overwritten, or could not be made; changes nothing. Only a
     /// folder that looks like the results of a run is ever overwritten. Collective.
     static void check(const OutputSettings &settings, MPI_Comm comm);
+    /// As the settings have it, without a slash at its end.
+    static std::string name(const OutputSettings &settings);
 
   private:
     std::string directory_; ///< the final name; on the root rank after finish()

@@ -20,6 +20,9 @@ namespace varfield
     Vector z;               ///< normal score of every measurement among what is predicted for it, noise included
     std::vector<Group> groups;
 
+    /// To and from a file.
+    void keep(Archive &archive);
+
     /// The measurement in use with the largest |z|, and the group; −1 and nullptr where too few draws could be solved.
     Index worst(const std::vector<bool> &used) const;
     const Group *worst_group() const;

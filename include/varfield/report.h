@@ -33,7 +33,10 @@ namespace varfield
     bool weighted_draws(const ChainProgress &progress, const ChainSettings &settings);
     /// `done` of `total` with the time left: a bar on a terminal, else a line every quarter of a minute.
     void progress(const std::string &what, unsigned int done, unsigned int total);
+    /// Of this run and of those before that it goes on with.
     double seconds() const;
+    /// What was reported so far, and the seconds, to and from a file.
+    void keep(Archive &archive);
 
     /// Whether a signal (SIGINT, SIGTERM, SIGUSR1) came in on any rank or the time budget is used up. Collective over
     /// the world; the same on all ranks.
@@ -57,6 +60,7 @@ namespace varfield
     std::string phase_, mesh_;
     bool chains_are_over(const ChainSettings &settings) const;
 
+    double seconds_before_ = 0.; ///< of runs that this one goes on with
     double progress_began_ = 0., last_progress_ = 0., chains_began_ = -1.;
     unsigned int judged_iterations_ = 0;
     mutable std::string stop_reason_;

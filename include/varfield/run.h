@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <varfield/certification.h>
+#include <varfield/checkpoints.h>
 #include <varfield/cross_validation.h>
 #include <varfield/pointwise.h>
 #include <varfield/prior_check.h>
@@ -120,6 +121,9 @@ namespace varfield
   struct Extras
   {
     bool chains = false, cross_validation = false;
+    Checkpoints *checkpoints            = nullptr; ///< for the state of the run; nullptr: none is kept
+    std::function<void(Archive &)> head = nullptr; ///< what a state begins with
+    Archive *go_on_from                 = nullptr; ///< the state of an earlier run, behind its head
   };
 
   /// Check of the prior, MAP point and searches for other modes, Laplace approximation, variational posterior, averages

@@ -12,6 +12,8 @@ namespace varfield
   public:
     explicit SinhArcsinh(double epsilon = 0., double eta = 0.);
 
+    /// ε and η.
+    Eigen::Vector2d parameters() const { return {epsilon_, eta_}; }
     double operator()(double w) const;
     double inverse(double t) const;
     /// log t'(w).

@@ -54,6 +54,9 @@ namespace varfield
     std::vector<Vector> elsewhere; ///< other points where searches ended, each once, the best first
     double gained = 0;             ///< by which `better` is better
 
+    /// To and from a file; points are of this layout.
+    void keep(Archive &archive, const Layout &layout);
+
     /// Converged searches that ended at the point compared with: objectives that differ by less than `same` nat, and a
     /// distance of less than `near`.
     unsigned int at_the_same() const;

@@ -92,6 +92,8 @@ namespace varfield
     Vector parameters() const override { return parameters_; }
     void set_parameters(const Vector &parameters) override;
     Vector path_gradient(const DrawKey &key, const Vector &potential_gradient) const override;
+    void keep(Archive &archive) override;
+    void keep_parameters(Archive &archive, const std::string &name, Vector &parameters) const override;
 
   protected:
     /// Mean, U, V and T of the same family on a coarser mesh, the columns made orthonormal again.

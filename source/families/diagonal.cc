@@ -130,6 +130,26 @@ namespace varfield
         return result;
       }
 
+      void keep(Archive &archive) override
+      {
+        archive.columns("mean", prior().layout(), mean_);
+        archive.columns("mean₀", prior().layout(), origin_mean);
+        archive.columns("centre", coordinates(), center);
+        archive.columns("s", coordinates(), s);
+        archive.columns("s₀", coordinates(), origin_s);
+        archive.columns("curvature", coordinates(), curvature_diagonal);
+        keep_parameters(archive, "η", parameters_);
+      }
+
+      void keep_parameters(Archive &archive, const std::string &name, Vector &parameters) const override
+      {
+        const Layout &noise = prior().noise_layout();
+        Vector of_mean = parameters.head(noise.n_local()), of_spread = parameters.tail(coordinates().n_local());
+        archive.columns(name, noise, of_mean);
+        archive.columns(name + " of s", coordinates(), of_spread);
+        parameters << of_mean, of_spread;
+      }
+
     private:
       const Layout &coordinates() const { return whitened ? prior().noise_layout() : prior().layout(); }
       Vector to_primal(const Vector &x) const { return whitened ? Vector(prior().apply_factor(x)) : x; }

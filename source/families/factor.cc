@@ -113,6 +113,19 @@ namespace varfield
         return result;
       }
 
+      void keep(Archive &archive) override
+      {
+        keep_parameters(archive, "η", parameters_);
+        set_parameters(Vector(parameters_));
+      }
+
+      void keep_parameters(Archive &archive, const std::string &name, Vector &parameters) const override
+      {
+        MultiVector columns = parameters.reshaped(layout().n_local(), 2 + n_columns());
+        archive.columns(name, layout(), columns);
+        parameters = columns.reshaped();
+      }
+
     private:
       struct Noise
       {

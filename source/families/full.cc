@@ -64,6 +64,12 @@ namespace varfield
         return matrix_residual(curvature.form_matrix(modes_), curvature_);
       }
 
+      void keep(Archive &archive) override
+      {
+        SubspaceFamily::keep(archive);
+        archive.numbers("UᵀHU", curvature_);
+      }
+
     protected:
       bool diagonal_factor() const override { return false; }
 

@@ -52,6 +52,13 @@ namespace varfield
     lambda_  = factor_.diagonal().array().square().inverse() - 1.;
   }
 
+  void LowRankFamily::keep(Archive &archive)
+  {
+    SubspaceFamily::keep(archive);
+    archive.numbers("Λ", lambda_);
+    archive.number("first dropped", dropped_);
+  }
+
   CovarianceResidual LowRankFamily::covariance_residual(const Curvature &curvature) const
   {
     return matrix_residual(curvature.form_matrix(modes_), Matrix(lambda_.asDiagonal()));

@@ -48,6 +48,12 @@ namespace varfield
         return result;
       }
 
+      void keep(Archive &archive) override
+      {
+        SubspaceFamily::keep(archive);
+        archive.numbers("λ", lambda);
+      }
+
     protected:
       bool diagonal_factor() const override { return true; }
 

@@ -81,6 +81,22 @@ namespace varfield
 
       bool is_normal() const override { return shape_ == nullptr; }
 
+      void keep(Archive &archive) override
+      {
+        LowRankFamily::keep(archive);
+        Matrix directions, marginals;
+        if (shape_)
+        {
+          directions = shape_->directions;
+          marginals.resize(directions.cols(), 2);
+          for (Index k = 0; k < marginals.rows(); ++k)
+            marginals.row(k) = shape_->marginals[static_cast<std::size_t>(k)].parameters().transpose();
+        }
+        archive.numbers("directions of the shape", directions);
+        archive.numbers("shape", marginals);
+        shape_ = marginals.rows() > 0 ? make_shape(directions, marginals) : nullptr;
+      }
+
       std::string refine(const LogDensity &density, std::uint64_t seed) override
       {
         shape_.reset();
@@ -176,11 +192,17 @@ namespace varfield
             directions * (part.col(1).array().exp() - 1.).matrix().asDiagonal() * directions.transpose();
         set_mean(gaussian.mean_ + product(modes_, gaussian.factor_ * (directions * part.col(0))));
         set_covariance(modes_, dual_, gaussian.factor_ + gaussian.factor_ * step);
+        shape_ = make_shape(directions, part.rightCols(2));
+      }
+
+      /// `marginals`: ε and η, one row for each direction.
+      static std::shared_ptr<const Shape> make_shape(const Matrix &directions, const Matrix &marginals)
+      {
         auto shape        = std::make_shared<Shape>();
         shape->directions = directions;
-        for (Index k = 0; k < n; ++k)
-          shape->marginals.emplace_back(part(k, 2), part(k, 3));
-        shape_ = std::move(shape);
+        for (Index k = 0; k < marginals.rows(); ++k)
+          shape->marginals.emplace_back(marginals(k, 0), marginals(k, 1));
+        return shape;
       }
 
       /// The search for these numbers.

@@ -92,6 +92,7 @@ namespace varfield
       bool lost_on_the_way(const Estimate &elbo) const;
       void forget();
       void judge(const Family &start, const ElboEstimate &first, Termination &result);
+      void keep(Archive &archive, Family *start, ElboEstimate &first, Termination &result);
 
       const Settings &settings;
       const LogDensity &density;
@@ -393,6 +394,31 @@ namespace varfield
       memory.elbo = last;
     }
 
+    /// All that the next iteration begins from, but for what the caller keeps: the family and the memory.
+    void Maximization::keep(Archive &archive, Family *start, ElboEstimate &first, Termination &result)
+    {
+      archive.number("carried over", carried_over);
+      archive.number("coupled", coupled);
+      archive.number("coupled draws", n_coupled_draws);
+      archive.number("averaging", averaging);
+      archive.number("averaged", n_averaged);
+      archive.number("settled", n_settled);
+      archive.number("noises", n_noises);
+      archive.number("noise sum", noise_sum);
+      archive.number("loss", loss);
+      archive.number("step length", step_length);
+      archive.number("stepped", stepped);
+      archive.number("residual", residual.value);
+      archive.number("noise", residual.noise);
+      archive.number("uncoupled noise", residual.uncoupled_noise);
+      archive.in("last ", [&] { last.keep(archive); });
+      archive.in("first ", [&] { first.keep(archive); });
+      archive.in("result ", [&] { result.keep(archive); });
+      newton.keep(archive);
+      if (start != nullptr)
+        archive.in("start ", [&] { start->keep(archive); });
+    }
+
     Termination Maximization::run()
     {
       // What is carried over from a coarser mesh is not judged: then no copy of its basis is kept.
@@ -400,6 +426,10 @@ namespace varfield
       Termination result;
       result.reason = "the maximum number of iterations was reached";
       ElboEstimate first;
+      memory.loop.keep = [&](Archive &archive)
+      { archive.in("loop ", [&] { keep(archive, start.get(), first, result); }); };
+      if (memory.loop.begin_from != nullptr)
+        memory.loop.keep(*std::exchange(memory.loop.begin_from, nullptr));
       while (result.iterations < settings.max_iterations && !result.converged && !result.interrupted)
       {
         const auto sweep = next_sweep();
@@ -411,11 +441,10 @@ namespace varfield
           take_full_step(*sweep);
         else
           result.converged = take_averaging_step(*sweep);
-        result.interrupted = report(monitor, density, family, result.iterations, last, std::sqrt(residual.value),
-                                    step_length, std::exchange(note_of_start, "") + note);
-        result.gradient    = std::sqrt(residual.value);
         stepped            = true;
-        ++result.iterations;
+        result.gradient    = std::sqrt(residual.value);
+        result.interrupted = report(monitor, density, family, result.iterations++, last, result.gradient, step_length,
+                                    std::exchange(note_of_start, "") + note);
       }
       if (result.converged)
         result.reason = "the gradient is zero but for sampling error, and the ELBO lost through sampling is below the "
@@ -426,6 +455,7 @@ namespace varfield
       if (memory.n_averaged == 0)
         judge(*start, first, result);
       remember(result.converged);
+      memory.loop.keep = nullptr;
       return result;
     }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <varfield/exceptions.h>
 #include <varfield/optimizer.h>
 
@@ -39,7 +40,7 @@ namespace varfield
       }
 
       Termination maximize(const LogDensity &density, Family &family, std::uint64_t seed, const Monitor &monitor,
-                           OptimizerMemory *) override;
+                           OptimizerMemory *memory) override;
 
     private:
       unsigned int n_draws = 2, max_iterations = 20000, n_reductions = 3, window = 100, judging_draws = 64;
@@ -59,6 +60,13 @@ namespace varfield
         second              = beta2 * second + (1. - beta2) * gradient.cwiseAbs2();
         const double scale1 = 1. / (1. - std::pow(beta1, count)), scale2 = 1. / (1. - std::pow(beta2, count));
         return size * scale1 * (first.array() / ((scale2 * second.array()).sqrt() + 1e-8));
+      }
+
+      void keep(Archive &archive, const Family &family)
+      {
+        archive.number("steps", count);
+        family.keep_parameters(archive, "first moments", first);
+        family.keep_parameters(archive, "second moments", second);
       }
 
     private:
@@ -163,21 +171,46 @@ namespace varfield
     }
 
     Termination Stochastic::maximize(const LogDensity &density, Family &family, std::uint64_t seed,
-                                     const Monitor &monitor, OptimizerMemory *)
+                                     const Monitor &monitor, OptimizerMemory *memory)
     {
       check(family);
       constexpr unsigned int far_from_the_iteration = 0x40000000u;
       const DrawRange judging{seed, Stream::optimization, far_from_the_iteration, judging_draws, true};
-      const auto start         = family.clone();
-      const ElboEstimate first = estimate_elbo(density, family, judging);
-
-      Vector eta = family.parameters();
-      Best best{first.elbo, eta};
+      const auto start = family.clone();
+      Vector eta       = family.parameters();
+      ElboEstimate first;
+      Best best{{}, eta};
       Adam adam(eta.size());
       Window current;
       Termination result;
       double step             = step_size;
       unsigned int reductions = 0;
+      OptimizerMemory own;
+      LoopState &loop = memory != nullptr ? memory->loop : own.loop;
+      const auto keep = [&](Archive &archive)
+      {
+        archive.number("step", step);
+        archive.number("reductions", reductions);
+        archive.number("best ELBO", best.elbo.value);
+        archive.number("its error", best.elbo.error);
+        family.keep_parameters(archive, "best", best.parameters);
+        family.keep_parameters(archive, "η now", eta);
+        adam.keep(archive, family);
+        archive.in("first ", [&] { first.keep(archive); });
+        archive.in("start ", [&] { start->keep(archive); });
+        archive.in("result ", [&] { result.keep(archive); });
+      };
+      loop.keep = [&](Archive &archive) { archive.in("loop ", [&] { keep(archive); }); };
+      if (loop.begin_from != nullptr)
+      {
+        loop.keep(*std::exchange(loop.begin_from, nullptr));
+        family.set_parameters(eta);
+      }
+      else
+      {
+        first     = estimate_elbo(density, family, judging);
+        best.elbo = first.elbo;
+      }
       while (result.reason.empty())
       {
         const DrawRange draws{seed, Stream::optimization, result.iterations * n_draws, n_draws, true};
@@ -189,10 +222,9 @@ namespace varfield
         if (current.elbo.size() < window && result.iterations < max_iterations)
           continue;
 
-        result.gradient         = current.gradient / static_cast<double>(current.elbo.size());
-        result.interrupted      = report(density, family, monitor, result.iterations, current, step);
-        const Estimate estimate = current.estimate();
-        const Progress progress = compare(estimate, best.elbo);
+        const double step_before = step;
+        const Estimate estimate  = current.estimate();
+        const Progress progress  = compare(estimate, best.elbo);
         if (progress != Progress::falls)
           best = {estimate, current.parameters / static_cast<double>(current.elbo.size())};
         if (progress != Progress::rises)
@@ -204,14 +236,17 @@ namespace varfield
           adam = Adam(eta.size());
           family.set_parameters(eta);
         }
-        current = Window();
         if (result.converged)
           result.reason = "the mean ELBO of a window no longer rises at the smallest step size";
-        else if (result.interrupted)
-          result.reason = "stopped from outside";
         else if (result.iterations >= max_iterations)
           result.reason = "the maximum number of iterations was reached";
+        result.gradient    = current.gradient / static_cast<double>(current.elbo.size());
+        const Window seen  = std::exchange(current, Window());
+        result.interrupted = report(density, family, monitor, result.iterations, seen, step_before);
+        if (result.interrupted && result.reason.empty())
+          result.reason = "stopped from outside";
       }
+      loop.keep = nullptr;
       family.set_parameters(best.parameters);
       const Estimate difference = gain(first, estimate_elbo(density, family, judging), true);
       if (!(difference.value >= -2. * difference.error))
