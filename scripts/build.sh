@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Configures and builds varfield in build/<preset>, with one job a core and at most one for each 3 GB of free memory.
 #
-# usage: scripts/build.sh [release|debug] [options for cmake, such as -DVARFIELD_TESTS=OFF]
+# usage: scripts/build.sh [release|debug|sanitize] [options for cmake, such as -DVARFIELD_TESTS=OFF]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=release
 case "${1:-}" in
-  release | debug) preset=$1; shift ;;
+  release | debug | sanitize) preset=$1; shift ;;
   -D* | "") ;;
-  *) echo "usage: $0 [release|debug] [-D...]" >&2; exit 2 ;;
+  *) echo "usage: $0 [release|debug|sanitize] [-D...]" >&2; exit 2 ;;
 esac
 
 cores=$(nproc)

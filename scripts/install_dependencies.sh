@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that varfield is built from and run with; does nothing when all of them are there.
 #
-# usage: scripts/install_dependencies.sh [--with-paraview] [--with-docs]
+# usage: scripts/install_dependencies.sh [--with-paraview] [--with-docs] [--with-fuzzing]
 set -euo pipefail
 
 packages=(g++ cmake make ccache git clang-format python3
           libdeal.ii-dev openmpi-bin libopenblas0-serial
-          libmumps-dev libeigen3-dev librandom123-dev libcli11-dev nlohmann-json3-dev libboost-test-dev)
+          libmumps-dev libeigen3-dev librandom123-dev libcli11-dev nlohmann-json3-dev libcpp-httplib-dev
+          libboost-test-dev)
 
 for option in "$@"; do
   case "$option" in
     --with-paraview) packages+=(paraview python3-paraview python3-matplotlib xvfb xauth) ;;
     --with-docs) packages+=(doxygen graphviz) ;;
-    *) echo "usage: $0 [--with-paraview] [--with-docs]" >&2; exit 2 ;;
+    --with-fuzzing) packages+=(clang-14 libclang-rt-14-dev) ;;
+    *) echo "usage: $0 [--with-paraview] [--with-docs] [--with-fuzzing]" >&2; exit 2 ;;
   esac
 done
 

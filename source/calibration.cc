@@ -97,6 +97,13 @@ namespace varfield
     {
       Vector truth, ranks;
       bool converged = false, interrupted = false;
+
+      void keep(Archive &archive)
+      {
+        archive.numbers("truth", truth);
+        archive.numbers("ranks", ranks);
+        archive.number("converged", converged);
+      }
     };
 
     template <int dim>
@@ -122,6 +129,21 @@ namespace varfield
         return result;
       }
 
+      /// The trial of truth k, from an earlier run where that has made it.
+      Trial run(unsigned int k, const FinishedParts *parts) const
+      {
+        Trial trial;
+        get_part(
+            parts, "truth-" + std::to_string(k), problem_.groups(), [&](Archive &archive) { trial.keep(archive); },
+            [&]
+            {
+              trial = run(k);
+              return !trial.interrupted;
+            });
+        return trial;
+      }
+
+    private:
       Trial run(unsigned int k) const
       {
         const auto &hyper = problem_.hyper_parameters();
@@ -145,7 +167,6 @@ namespace varfield
         return trial;
       }
 
-    private:
       DrawKey key(Stream stream, unsigned int k) const { return {seed_, stream, k, 1.}; }
 
       /// Data of a draw of the prior; `quantities` are those of the draw.
@@ -185,7 +206,7 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  Calibration calibrate(const Case<dim> &problem, Report &report)
+  Calibration calibrate(const Case<dim> &problem, Report &report, const FinishedParts *parts)
   {
     const unsigned int n_truths = problem.calibration().truths;
     const auto &groups          = problem.groups();
@@ -206,7 +227,7 @@ namespace varfield
       if (k < n_truths)
         try
         {
-          const Trial trial = trials.run(k);
+          const Trial trial = trials.run(k, parts);
           if (!trial.interrupted)
             numbers.row(k) << trial.ranks.transpose(), trial.truth.transpose(), 1., trial.converged ? 1. : 0., 0.;
         }
@@ -246,6 +267,6 @@ namespace varfield
     return result;
   }
 
-  template Calibration calibrate(const Case<2> &, Report &);
-  template Calibration calibrate(const Case<3> &, Report &);
+  template Calibration calibrate(const Case<2> &, Report &, const FinishedParts *);
+  template Calibration calibrate(const Case<3> &, Report &, const FinishedParts *);
 } // namespace varfield

@@ -1,4 +1,6 @@
+#include <iomanip>
 #include <petscsys.h>
+#include <sstream>
 #include <varfield/case.h>
 #include <varfield/checkpoint.h>
 #include <varfield/text.h>
@@ -143,7 +145,7 @@ namespace varfield
       : world_(world), assignments_(assignments), given_(assignments)
   {
     declare(assignments);
-    apply_assignments(assignments, prm_);
+    warnings_ = apply_assignments(assignments, prm_);
   }
 
   template <int dim>
@@ -155,7 +157,7 @@ namespace varfield
     prm_.add_parameter("Random seed", seed_, "All random numbers follow from it, on any number of ranks.");
 
     prm_.enter_subsection("Mesh");
-    mesh_.add_parameters(prm_);
+    mesh_->add_parameters(prm_);
     prm_.enter_subsection("Adaptive refinement");
     adaptive_refinement_.add_parameters(prm_);
     prm_.leave_subsection();
@@ -181,7 +183,7 @@ namespace varfield
     prm_.leave_subsection();
 
     prm_.enter_subsection("Physics");
-    model_.add_parameters(prm_);
+    model_->add_parameters(prm_);
     prm_.leave_subsection();
 
     prm_.enter_subsection("Experiments");
@@ -254,6 +256,9 @@ namespace varfield
     prm_.enter_subsection("Linear solver");
     solver_.add_parameters(prm_);
     prm_.leave_subsection();
+    prm_.enter_subsection("Faults");
+    faults_.add_parameters(prm_);
+    prm_.leave_subsection();
     prm_.enter_subsection("Parallel");
     prm_.add_parameter(
         "Sample groups", n_groups_,
@@ -279,7 +284,7 @@ namespace varfield
   template <int dim>
   void Case<dim>::check()
   {
-    mesh_.check();
+    mesh_->check();
     std::vector<std::string> names;
     for (const auto &field : declared_fields_)
     {
@@ -289,7 +294,7 @@ namespace varfield
     for (const auto &name : names)
       if (!trim(synthesis_.truth.at(name)).empty() && !synthesis_.truth_file.at(name).empty())
         throw UserError("Fields/" + name + "/Truth: the truth is given twice, here and by “Truth file”; take one out.");
-    model_.check(names, declared_experiments_);
+    model_->check(names, declared_experiments_);
     if (inference_.minimum_draws > inference_.maximum_draws)
       throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) +
                       ", more than the maximum of " + std::to_string(inference_.maximum_draws) + ".");
@@ -370,11 +375,11 @@ namespace varfield
     size.ranks        = Utilities::MPI::n_mpi_processes(world_);
     size.groups       = groups_ ? groups_->n_groups() : 1;
     size.cells        = cells;
-    size.state_degree = model_.degree();
-    size.components   = model_.state_names().size();
-    size.experiments  = model_.experiments().size();
-    size.linear       = model_.is_linear();
-    size.symmetric    = model_.is_symmetric();
+    size.state_degree = model_->degree();
+    size.components   = model_->state_names().size();
+    size.experiments  = model_->experiments().size();
+    size.linear       = model_->is_linear();
+    size.symmetric    = model_->is_symmetric();
     size.direct       = is_direct(size.symmetric ? MatrixKind::spd : MatrixKind::general, size.state_unknowns());
     for (const std::string &text : split(field_names_, ','))
     {
@@ -421,10 +426,10 @@ namespace varfield
   {
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
-    mesh_.load(world_);
+    begin_faults(faults_, seed_, Utilities::MPI::this_mpi_process(world_));
     build_on(nullptr, values_needed, Mesh<dim>::no_limit);
     if (!inference_.start_from.empty())
-      start_ = read_vector(inference_.start_from, fields_.prior().layout());
+      start_ = read_vector(inference_.start_from, fields_->prior().layout());
   }
 
   template <int dim>
@@ -464,9 +469,10 @@ namespace varfield
                                                      std::shared_ptr<const SampleGroups> groups) const
   {
     auto result = std::make_unique<Case>(comm, assignments);
+    if (comm == world_)
+      result->share(parts_);
     result->check();
-    result->given_ = given_;
-    result->mesh_.load(comm);
+    result->given_         = given_;
     result->refined_cells_ = refined_cells_;
     result->memory_        = memory_;
     result->split_         = split_;
@@ -490,7 +496,9 @@ namespace varfield
   {
     auto assignments = given_;
     assignments.insert(assignments.end(), changes.begin(), changes.end());
-    return std::make_unique<Case>(world_, assignments);
+    auto result = std::make_unique<Case>(world_, assignments);
+    result->share(parts_);
+    return result;
   }
 
   template <int dim>
@@ -528,8 +536,8 @@ namespace varfield
   {
     auto result    = std::make_unique<Case>(world_, assignments_);
     result->given_ = given_;
+    result->share(parts_);
     result->check();
-    result->mesh_.load(world_);
     result->refined_cells_ = std::move(refined_cells);
     result->memory_        = memory_;
     result->split_         = split_;
@@ -540,54 +548,134 @@ namespace varfield
     return result;
   }
 
+  /// The values of all entries in these sections, as one text.
+  template <int dim>
+  std::string Case<dim>::settings_of(const std::vector<std::string> &sections) const
+  {
+    const auto all = parameters_as_json(prm_);
+    std::string result;
+    for (const std::string &section : sections)
+    {
+      auto entries = all.at(section);
+      for (auto &[name, entry] : entries.items())
+        if (section == "Fields" && entry.is_object())
+        {
+          entry.erase("Truth");
+          entry.erase("Truth file");
+        }
+        else if (section == "Measurements" && entry.is_object())
+        {
+          entry.erase("File");
+          entry.erase("Noise");
+          for (const auto &[noise, member] : Registry<Noise>::members())
+            entry.erase(noise);
+        }
+      result += section + entries.dump() + "\n";
+    }
+    return result;
+  }
+
+  /// Groups and mesh. A run is refused before it begins, or never: by the cells before local refinement, and with all
+  /// cycles of the adaptive one.
+  template <int dim>
+  void Case<dim>::build_mesh(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level)
+  {
+    const bool is_the_run = !groups && values_needed && max_level == Mesh<dim>::no_limit && refined_cells_.empty();
+    std::ostringstream key;
+    key << std::setprecision(17) << dim << "\n"
+        << settings_of({"Mesh"}) << max_level << "\n"
+        << refined_cells_as_text() << "\n";
+    if (mesh_->follows_sensors())
+      for (const Point<dim> &point : measurements_->locations())
+        key << point << "\n";
+    mesh_->load(world_);
+    const auto estimate = static_cast<double>(mesh_->estimated_cells());
+    const double growth = std::pow(growth_of_a_cycle(), static_cast<double>(adaptive_refinement_.cycles));
+    if (!groups)
+    {
+      split_                     = choose_split(growth * estimate);
+      const std::string n_groups = std::to_string(split_.groups);
+      auto shared                = parts_->find<SampleGroups>("groups", n_groups);
+      if (!shared)
+        parts_->add("groups", n_groups, shared = std::make_shared<SampleGroups>(world_, split_.groups));
+      groups = shared;
+    }
+    groups_ = std::move(groups);
+    if (is_the_run)
+      plan_memory_for(growth * estimate);
+    key << groups_.get();
+    mesh_key_ = key.str();
+    if (auto shared = parts_->find<Mesh<dim>>("mesh", mesh_key_))
+      mesh_ = shared;
+    else
+    {
+      mesh_->create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
+      parts_->add("mesh", mesh_key_, mesh_);
+    }
+    const auto cells = static_cast<double>(mesh_->triangulation().n_global_active_cells());
+    if (is_the_run && cells > estimate)
+      plan_memory_for(growth * cells);
+    inference_.curvature.workspace_bytes = problem_size(cells).workspace_bytes();
+  }
+
+  /// Fields, functionals of the measurements, and the equation.
+  template <int dim>
+  void Case<dim>::build_model()
+  {
+    const std::string fields_key = mesh_key_ + settings_of({"Fields", "Linear solver"});
+    if (auto shared = parts_->find<FieldSet<dim>>("fields", fields_key))
+      fields_ = shared;
+    else
+    {
+      for (auto &field : declared_fields_)
+        field->initialize(*mesh_, solver_);
+      fields_ = std::make_shared<FieldSet<dim>>(groups_->space(), std::move(declared_fields_));
+      parts_->add("fields", fields_key, fields_);
+    }
+    std::string model_key = fields_key + settings_of({"Physics", "Experiments", "Measurements"});
+    for (const auto &set : measurements_->sets())
+      model_key += set->table.text_without("value");
+    if (auto shared = parts_->find<ForwardModel<dim>>("model", model_key))
+    {
+      model_ = shared;
+      model_->forget();
+      measurements_->initialize(model_->space(), model_->state_names());
+    }
+    else
+    {
+      model_->initialize(*mesh_, *fields_, *measurements_, solver_);
+      parts_->add("model", model_key, model_);
+    }
+  }
+
   template <int dim>
   void Case<dim>::build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level)
   {
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
-    measurements_->read(world_, model_.experiment_names(), values_needed);
+    measurements_->read(world_, model_->experiment_names(), values_needed);
     inference_.curvature.draws = inference_.optimizer->draws_per_iteration();
     inference_.curvature.rank  = prm_.get_integer({"Inference", "low rank"}, "Rank");
-    // Before local refinement, and with all cycles of the adaptive one: a run is refused before it begins, or never.
-    const double estimate = static_cast<double>(mesh_.estimated_cells());
-    const double growth   = std::pow(growth_of_a_cycle(), static_cast<double>(adaptive_refinement_.cycles));
-    const bool is_derived = groups != nullptr;
-    if (!groups)
-    {
-      split_ = choose_split(growth * estimate);
-      groups = std::make_shared<SampleGroups>(world_, split_.groups);
-    }
-    groups_               = std::move(groups);
-    const bool is_the_run = !is_derived && values_needed && max_level == Mesh<dim>::no_limit && refined_cells_.empty();
-    if (is_the_run)
-      plan_memory_for(growth * estimate);
-    mesh_.create(groups_->space(), measurements_->locations(), max_level, refined_cells_);
-    const auto cells = static_cast<double>(mesh_.triangulation().n_global_active_cells());
-    if (is_the_run && cells > estimate)
-      plan_memory_for(growth * cells);
-    inference_.curvature.workspace_bytes = problem_size(cells).workspace_bytes();
-    for (auto &field : declared_fields_)
-      field->initialize(mesh_, solver_);
-    fields_.initialize(groups_->space(), std::move(declared_fields_));
-    model_.initialize(mesh_, fields_, *measurements_, solver_);
-    quantities_.initialize(model_, fields_);
-    density_ = std::make_unique<InverseProblem<dim>>(model_, *measurements_, fields_, *groups_, inference_.curvature);
+    build_mesh(std::move(groups), values_needed, max_level);
+    build_model();
+    quantities_.initialize(*model_, *fields_);
+    density_ = std::make_unique<InverseProblem<dim>>(*model_, *measurements_, *fields_, *groups_, inference_.curvature);
     if (inference_.method != "map")
-      inference_.family->check(fields_.prior());
-    start_ = Vector::Zero(fields_.prior().layout().n_local());
+      inference_.family->check(fields_->prior());
+    start_ = Vector::Zero(fields_->prior().layout().n_local());
   }
 
   template <int dim>
   std::optional<Vector> Case<dim>::truth(unsigned int i) const
   {
-    const auto &name = fields_[i].name();
+    const auto &name = (*fields_)[i].name();
     const auto &text = synthesis_.truth.at(name), &file = synthesis_.truth_file.at(name);
     const std::string origin = "Fields/" + name + "/Truth";
     if (!file.empty())
-      return fields_[i].interpolate("0", file, false, origin);
+      return (*fields_)[i].interpolate("0", file, false, origin);
     if (trim(text) == "draw")
-      return fields_.values(synthetic_draw(), i);
+      return fields_->values(synthetic_draw(), i);
     if (!trim(text).empty())
-      return fields_[i].interpolate(text, "", true, origin);
+      return (*fields_)[i].interpolate(text, "", true, origin);
     return {};
   }
 
@@ -597,18 +685,18 @@ namespace varfield
     DrawKey key;
     key.seed = seed_;
     key.draw = synthesis_.draw;
-    return fields_.prior().draw(key);
+    return fields_->prior().draw(key);
   }
 
   template <int dim>
   Vector Case<dim>::truth_or_draw() const
   {
     Vector m = synthetic_draw();
-    for (unsigned int i = 0; i < fields_.size(); ++i)
+    for (unsigned int i = 0; i < fields_->size(); ++i)
     {
-      const auto known = synthesis_.truth.at(fields_[i].name()) == "draw" ? std::nullopt : truth(i);
+      const auto known = synthesis_.truth.at((*fields_)[i].name()) == "draw" ? std::nullopt : truth(i);
       if (known)
-        m.segment(fields_.offset(i), fields_[i].n_local()) = fields_[i].coefficients(*known);
+        m.segment(fields_->offset(i), (*fields_)[i].n_local()) = (*fields_)[i].coefficients(*known);
     }
     return m;
   }
@@ -617,11 +705,11 @@ namespace varfield
   std::vector<std::string> Case<dim>::describe() const
   {
     std::vector<std::string> lines;
-    lines.push_back("mesh          " + mesh_.describe());
-    for (unsigned int i = 0; i < fields_.size(); ++i)
-      lines.push_back((i == 0 ? "field         " : "              ") + fields_[i].name() + ": " +
-                      fields_[i].describe());
-    lines.push_back("equation      " + model_.describe());
+    lines.push_back("mesh          " + mesh_->describe());
+    for (unsigned int i = 0; i < fields_->size(); ++i)
+      lines.push_back((i == 0 ? "field         " : "              ") + (*fields_)[i].name() + ": " +
+                      (*fields_)[i].describe());
+    lines.push_back("equation      " + model_->describe());
     lines.push_back("measurements  " + std::to_string(measurements_->n_used()) + " used" +
                     (measurements_->n_used() < measurements_->size()
                          ? ", " + std::to_string(measurements_->size() - measurements_->n_used()) + " held out"

@@ -35,7 +35,7 @@ namespace varfield
         message = error.what();
       }
     }
-    throw_together(message, layout.comm());
+    throw_together<ComputationError>(message, layout.comm());
   }
 
   Vector read_vector(const std::string &path, const Layout &layout)

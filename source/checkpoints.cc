@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <varfield/checkpoints.h>
+#include <varfield/collective.h>
 
 namespace varfield
 {
@@ -13,9 +14,11 @@ namespace varfield
                       "For the state of the run, from which “--resume” goes on; empty: the folder of the results with "
                       "“.checkpoint” after its name. It is removed when the run has come to its end.",
                       dealii::Patterns::Anything());
-    prm.add_parameter("Interval", interval,
-                      "Seconds between two states written there; 0: after every iteration. The last two are kept.",
-                      dealii::Patterns::Double(0.));
+    prm.add_parameter(
+        "Interval", interval,
+        "Seconds between two states written there, also between two stages after a few; 0: after every iteration. The "
+        "last two are kept.",
+        dealii::Patterns::Double(0.));
     prm.add_parameter("Resume", resume,
                       "Whether to go on from the state of a run that was stopped or killed, where there is one; also "
                       "“--resume” on the command line.");
@@ -24,20 +27,32 @@ namespace varfield
   Checkpoints::Checkpoints(const SampleGroups &groups, std::string folder, double interval)
       : groups_(groups), folder_(std::move(folder)), interval_(interval)
   {
+    std::string message;
     if (groups_.is_root())
     {
       std::error_code ignored;
+      if (fs::is_directory(folder_, ignored) && !lock_.take(folder_ + "/lock"))
+        message = "Checkpoint/Folder: “" + folder_ +
+                  "” is that of a run that goes on, in another process. Wait for its end, or end it.";
       for (const auto &entry : fs::directory_iterator(folder_, ignored))
-        if (entry.path().extension() == ".state")
+      {
+        const bool is_state = entry.path().extension() == ".state";
+        exist_              = exist_ || is_state || entry.path().extension() == ".part";
+        if (is_state)
           newest_ = std::max(newest_, static_cast<unsigned int>(std::atoi(entry.path().stem().string().c_str())));
+      }
     }
+    throw_together(message, groups_.world());
+    exist_  = dealii::Utilities::MPI::broadcast(groups_.world(), exist_ ? 1 : 0, 0) > 0;
     newest_ = dealii::Utilities::MPI::broadcast(groups_.world(), newest_, 0);
   }
 
-  bool Checkpoints::is_due() const
+  bool Checkpoints::is_due(bool between_stages) const
   {
-    const double passed = std::chrono::duration<double>(Clock::now() - last_).count();
-    return dealii::Utilities::MPI::broadcast(groups_.world(), passed >= interval_ ? 1 : 0, 0) > 0;
+    constexpr double seconds_between_stages = 5.;
+    const double wanted                     = between_stages ? std::min(interval_, seconds_between_stages) : interval_;
+    const double passed                     = std::chrono::duration<double>(Clock::now() - last_).count();
+    return dealii::Utilities::MPI::broadcast(groups_.world(), passed >= wanted ? 1 : 0, 0) > 0;
   }
 
   void Checkpoints::save(const std::function<void(Archive &)> &keep)
@@ -46,6 +61,7 @@ namespace varfield
     {
       std::error_code error;
       fs::create_directories(folder_, error);
+      lock_.take(folder_ + "/lock");
     }
     // Failed attempts are not tried again at once.
     last_ = Clock::now();
@@ -82,9 +98,55 @@ namespace varfield
   {
     MPI_Barrier(groups_.world());
     newest_ = 0;
+    exist_  = false;
     if (!groups_.is_root())
       return;
     std::error_code ignored;
     fs::remove_all(folder_, ignored);
+    lock_.release();
+  }
+
+  void FinishedParts::get(const std::string &name, const SampleGroups &groups,
+                          const std::function<void(Archive &)> &keep, const std::function<bool()> &compute) const
+  {
+    const std::string file = folder_ + "/" + name + ".part";
+    bool exists            = groups.is_root() && fs::exists(file);
+    exists                 = dealii::Utilities::MPI::broadcast(groups.world(), exists ? 1 : 0, 0) > 0;
+    if (exists)
+      try
+      {
+        Archive archive = Archive::from(file, groups);
+        return keep(archive);
+      }
+      catch (const UserError &)
+      {
+        // A damaged file is as good as none.
+      }
+    if (!compute())
+      return;
+    if (groups.is_root())
+    {
+      std::error_code ignored;
+      fs::create_directories(folder_, ignored);
+    }
+    try
+    {
+      Archive archive = Archive::to(file, groups);
+      keep(archive);
+      archive.commit();
+    }
+    catch (const ComputationError &)
+    {
+      // Then a later run makes it again.
+    }
+  }
+
+  void get_part(const FinishedParts *parts, const std::string &name, const SampleGroups &groups,
+                const std::function<void(Archive &)> &keep, const std::function<bool()> &compute)
+  {
+    if (parts != nullptr)
+      parts->get(name, groups, keep, compute);
+    else
+      compute();
   }
 } // namespace varfield

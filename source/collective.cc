@@ -5,13 +5,14 @@
 
 namespace varfield
 {
-  void throw_together(const std::string &message, MPI_Comm comm)
+  std::string first_message(const std::string &message, MPI_Comm comm)
   {
     if (dealii::Utilities::MPI::max(message.empty() ? 0 : 1, comm) == 0)
-      return;
+      return "";
     for (const auto &text : dealii::Utilities::MPI::all_gather(comm, message))
       if (!text.empty())
-        throw UserError(text);
+        return text;
+    return "";
   }
 
   template <int dim>

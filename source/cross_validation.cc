@@ -97,9 +97,7 @@ namespace varfield
     family.set_mean(m);
     if (family.has_natural_step())
     {
-      const auto at_map = problem.density().linearize(m, {0., true});
-      if (!at_map)
-        throw ComputationError("The model cannot be linearised at the MAP point.");
+      const auto at_map = linearize_at(problem.density(), m, "the MAP point");
       family.natural_step(Curvature(problem.density(), *at_map), 1.);
     }
     if (inference.method == "variational" && result.end.converged)
@@ -107,7 +105,7 @@ namespace varfield
     if (result.end.interrupted)
       return result;
     if (inference.method == "variational")
-      family.refine(problem.density(), problem.seed());
+      family.refine(problem.density(), problem.seed(), report.stop_check());
     const Averages averages = average_over_posterior<dim>({&problem}, family, false, report);
     result.mean             = averages.prediction_mean;
     result.deviation        = averages.prediction_deviation;
@@ -122,10 +120,11 @@ namespace varfield
     class Folds
     {
     public:
-      Folds(Case<dim> &problem, const Refit<dim> &refit, Report &report)
+      Folds(Case<dim> &problem, const Refit<dim> &refit, Report &report, const FinishedParts *parts)
           : problem_(problem),
             refit_(refit),
             report_(report),
+            parts_(parts),
             groups_(problem.groups()),
             own_(groups_.n_groups() > 1 ? problem.for_one_group() : nullptr),
             result_(assign_folds(problem))
@@ -169,7 +168,7 @@ namespace varfield
               if (f >= result_.folds.size())
                 return;
               const auto rows   = rows_of(f);
-              const FoldFit fit = infer_without(rows);
+              const FoldFit fit = infer_without(f, rows);
               const bool failed = !fit.end.interrupted && fit.mean.size() == 0;
               ends.row(groups_.group()) << double(fit.end.interrupted), double(!fit.end.converged), double(failed);
               if (!fit.end.interrupted && !failed)
@@ -207,7 +206,7 @@ namespace varfield
         }
       }
 
-      FoldFit infer_without(const std::vector<Index> &rows)
+      FoldFit infer_without(std::size_t f, const std::vector<Index> &rows)
       {
         const std::vector<bool> all = problem_.measurements().used();
         std::vector<bool> used      = all;
@@ -216,15 +215,21 @@ namespace varfield
         Case<dim> &of_group = own_ ? *own_ : problem_;
         Report silent       = report_.silent(of_group.groups());
         FoldFit fit;
-        try
-        {
-          fit = refit_(of_group, used, silent);
-        }
-        catch (const std::runtime_error &)
-        {
-          // Nothing was predicted. What was stopped at its beginning has not failed.
-          fit.end.interrupted = silent.should_stop();
-        }
+        get_part(
+            parts_, "fold-" + std::to_string(f), of_group.groups(), [&](Archive &archive) { fit.keep(archive); },
+            [&]
+            {
+              try
+              {
+                fit = refit_(of_group, used, silent);
+              }
+              catch (const std::runtime_error &)
+              {
+                // Nothing was predicted. What was stopped at its beginning has not failed.
+                fit.end.interrupted = silent.should_stop();
+              }
+              return !fit.end.interrupted;
+            });
         of_group.use_measurements(all);
         return fit;
       }
@@ -241,6 +246,7 @@ namespace varfield
       Case<dim> &problem_;
       const Refit<dim> &refit_;
       Report &report_;
+      const FinishedParts *const parts_;
       const SampleGroups &groups_;
       const std::unique_ptr<Case<dim>> own_; ///< of this group alone, where there are several
       CrossValidation result_;
@@ -249,9 +255,10 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report)
+  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report,
+                                 const FinishedParts *parts)
   {
-    return Folds<dim>(problem, refit, report).run();
+    return Folds<dim>(problem, refit, report, parts).run();
   }
 
   std::vector<std::string> CrossValidation::lines() const
@@ -276,8 +283,8 @@ namespace varfield
 
   template CrossValidation assign_folds(const Case<2> &);
   template CrossValidation assign_folds(const Case<3> &);
-  template CrossValidation cross_validate(Case<2> &, const Refit<2> &, Report &);
-  template CrossValidation cross_validate(Case<3> &, const Refit<3> &, Report &);
+  template CrossValidation cross_validate(Case<2> &, const Refit<2> &, Report &, const FinishedParts *);
+  template CrossValidation cross_validate(Case<3> &, const Refit<3> &, Report &, const FinishedParts *);
   template FoldFit infer_again(Case<2> &, const Vector &, const std::vector<bool> &, Report &);
   template FoldFit infer_again(Case<3> &, const Vector &, const std::vector<bool> &, Report &);
 } // namespace varfield

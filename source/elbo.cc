@@ -107,10 +107,12 @@ namespace varfield
       }
     }
 
+    /// A draw that cannot be solved counts as failed and is replaced; one that no replacement can be found for is lost.
     void solve_draw(const DrawRange &draws, unsigned int k, const DrawSolver &solver, Record &record)
     {
-      DrawKey key = draws.key(draws.first + k);
-      for (unsigned int attempt = 0; attempt < 2; ++attempt, key.draw += 0x80000000u)
+      constexpr unsigned int most_attempts = 4;
+      DrawKey key                          = draws.key(draws.first + k);
+      for (unsigned int attempt = 0; attempt < most_attempts; ++attempt)
       {
         if (const auto solved = attempt_draw(k, key, solver))
         {
@@ -118,8 +120,14 @@ namespace varfield
           record.potential()[k] = solved->potential;
           return;
         }
-        (attempt == 0 ? record.failed() : record.lost())[k] = 1.;
+        record.failed()[k] = 1.;
+        // The other half of the draws first, then other seeds.
+        if (attempt == 0)
+          key.draw += 0x80000000u;
+        else
+          key.seed += 0x9E3779B97F4A7C15u;
       }
+      record.lost()[k] = 1.;
     }
 
     std::vector<double> to_std(const Vector &x)

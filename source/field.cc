@@ -237,9 +237,8 @@ namespace varfield
   }
 
   template <int dim>
-  void FieldSet<dim>::initialize(MPI_Comm comm, std::vector<std::unique_ptr<Field<dim>>> fields)
+  FieldSet<dim>::FieldSet(MPI_Comm comm, std::vector<std::unique_ptr<Field<dim>>> fields) : fields_(std::move(fields))
   {
-    fields_ = std::move(fields);
     std::vector<std::shared_ptr<const GaussianPrior>> blocks;
     offsets_.assign(1, 0);
     for (const auto &field : fields_)

@@ -13,6 +13,15 @@ namespace varfield
   using namespace dealii;
 
   template <int dim>
+  Layout layout_of(const DoFHandler<dim> &handler)
+  {
+    std::vector<std::uint64_t> keys;
+    for (const auto dof : handler.locally_owned_dofs())
+      keys.push_back(dof);
+    return {handler.get_communicator(), keys};
+  }
+
+  template <int dim>
   FieldSpace<dim>::FieldSpace(const Mesh<dim> &mesh, const FiniteElement<dim> &fe, bool zero_on_boundary)
       : mesh_(mesh), dof_handler_(mesh.triangulation())
   {
@@ -226,6 +235,8 @@ namespace varfield
     return vector;
   }
 
+  template Layout layout_of(const DoFHandler<2> &);
+  template Layout layout_of(const DoFHandler<3> &);
   template class FieldSpace<2>;
   template class FieldSpace<3>;
 } // namespace varfield

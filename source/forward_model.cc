@@ -1,4 +1,5 @@
 #include <cmath>
+#include <varfield/faults.h>
 #include <varfield/forward_model.h>
 #include <varfield/hierarchy.h>
 #include <varfield/timing.h>
@@ -29,13 +30,15 @@ namespace varfield
       // Dirichlet rows lose their entries but keep their place in the pattern.
       MatSetOption(work->state, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
       const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
-      work->solver    = LinearSolver::create(settings_, kind, handler.n_dofs(), dim,
-                                             [this, &handler]
-                                             {
-                                            if (!hierarchy_)
-                                              hierarchy_ = std::make_shared<Hierarchy>(*mesh_, handler, condensed_);
-                                            return hierarchy_;
-                                          });
+      work->solver    = LinearSolver::create(
+             settings_, kind, handler.n_dofs(), dim,
+             [this, &handler]
+             {
+            if (!hierarchy_)
+              hierarchy_ = std::make_shared<Hierarchy>(*mesh_, handler, condensed_);
+            return hierarchy_;
+          },
+             /* is_of_state */ true);
     }
     auto &pool = pool_;
     return std::shared_ptr<Workspace>(work.release(), [&pool](Workspace *w) { pool.emplace_back(w); });
@@ -143,9 +146,30 @@ namespace varfield
     return work.solver->solve(x, transpose, tolerance > 0. ? std::max(tolerance, settings_.tolerance) : 0.);
   }
 
+  /// Where Newton's method fails, the parameters grow from zero to what they are.
   template <int dim>
   std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve(const Vector &parameters,
                                                             const SampleGroups *together) const
+  {
+    auto state = solve_once(parameters, together);
+    if (state || physics_->is_linear())
+      return state;
+    const MultiVector start = std::exchange(start_, MultiVector());
+    for (const double share : {0., 0.25, 0.5, 0.75, 1.})
+    {
+      state = solve_once(share * parameters, together);
+      if (!state)
+        break;
+      start_ = state->states;
+    }
+    start_ = start;
+    (state ? solve_counts().repeated : solve_counts().failed) += 1.;
+    return state;
+  }
+
+  template <int dim>
+  std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve_once(const Vector &parameters,
+                                                                 const SampleGroups *together) const
   {
     auto state           = std::make_unique<ModelState<dim>>();
     state->parameters    = parameters;
@@ -173,7 +197,7 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::predict(ModelState<dim> &state) const
   {
-    Vector predictions = Vector::Zero(measurements_->size());
+    Vector predictions = Vector::Zero(static_cast<Index>(experiment_of_.size()));
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       predictions += observation_[e] * state.states.col(e);
     Utilities::MPI::sum(ArrayView<const double>(predictions.data(), predictions.size()), space_->comm(),
@@ -433,7 +457,7 @@ namespace varfield
       blocks.push_back(std::move(rhs));
     }
     const bool solved = solve_blocks(state, blocks, false, tolerance);
-    result            = Matrix::Zero(measurements_->size(), directions.cols());
+    result            = Matrix::Zero(static_cast<Index>(experiment_of_.size()), directions.cols());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
       result += observation_[e] * blocks[e];
     sum_over(space_->comm(), result.data(), static_cast<std::size_t>(result.size()));
@@ -445,14 +469,13 @@ namespace varfield
                                   double tolerance) const
   {
     // Only columns with a weight in an experiment are solved for: a measurement belongs to one experiment.
-    const auto &experiment_of = measurements_->experiments();
     std::vector<std::vector<Index>> columns(experiments_.size());
     for (Index j = 0; j < weights.cols(); ++j)
     {
       std::vector<bool> present(experiments_.size(), false);
       for (Index i = 0; i < weights.rows(); ++i)
         if (weights(i, j) != 0.)
-          present[experiment_of[i]] = true;
+          present[experiment_of_[static_cast<std::size_t>(i)]] = true;
       for (unsigned int e = 0; e < experiments_.size(); ++e)
         if (present[e])
           columns[e].push_back(j);

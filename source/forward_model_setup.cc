@@ -77,17 +77,17 @@ namespace varfield
   void ForwardModel<dim>::initialize(const Mesh<dim> &mesh, const FieldSet<dim> &fields,
                                      Measurements<dim> &measurements, const SolverSettings &settings)
   {
-    mesh_         = &mesh;
-    fields_       = &fields;
-    measurements_ = &measurements;
-    settings_     = settings;
-    space_        = std::make_unique<StateSpace<dim>>(mesh, degree_, physics_->state_names().size());
-    assembler_    = std::make_unique<Assembler<dim>>(*space_, fields, *physics_, "Physics/" + physics_.name());
+    mesh_      = &mesh;
+    fields_    = &fields;
+    settings_  = settings;
+    space_     = std::make_unique<StateSpace<dim>>(mesh, degree_, physics_->state_names().size());
+    assembler_ = std::make_unique<Assembler<dim>>(*space_, fields, *physics_, "Physics/" + physics_.name());
     check_fields();
     make_dirichlet();
     make_loads();
     measurements.initialize(*space_, physics_->state_names());
-    make_observation_matrices();
+    experiment_of_ = measurements.experiments();
+    make_observation_matrices(measurements);
   }
 
   template <int dim>
@@ -382,19 +382,19 @@ namespace varfield
   }
 
   template <int dim>
-  void ForwardModel<dim>::make_observation_matrices()
+  void ForwardModel<dim>::make_observation_matrices(const Measurements<dim> &measurements)
   {
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     observation_.assign(experiments_.size(), {});
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
       std::vector<Eigen::Triplet<double>> entries;
-      for (Index i = 0; i < measurements_->size(); ++i)
-        if (measurements_->experiments()[i] == e)
-          for (const auto &[dof, weight] : measurements_->functionals()[i])
+      for (Index i = 0; i < measurements.size(); ++i)
+        if (measurements.experiments()[i] == e)
+          for (const auto &[dof, weight] : measurements.functionals()[i])
             if (owned.is_element(dof))
               entries.emplace_back(i, owned.index_within_set(dof), weight);
-      observation_[e].resize(measurements_->size(), space_->n_owned());
+      observation_[e].resize(measurements.size(), space_->n_owned());
       observation_[e].setFromTriplets(entries.begin(), entries.end());
     }
   }

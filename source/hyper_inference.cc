@@ -48,13 +48,14 @@ namespace varfield
     {
     public:
       HyperInference(std::unique_ptr<Case<dim>> &problem, std::vector<bool> used, Report &report,
-                     const HyperPosterior *similar)
+                     const HyperPosterior *similar, const FinishedParts *parts)
           : problem_(problem),
             original_(std::move(problem)),
             hyper_(original_->hyper_parameters()),
             used_(used.empty() ? original_->measurements().used() : std::move(used)),
             report_(report),
-            similar_(similar)
+            similar_(similar),
+            parts_(parts)
       {
       }
 
@@ -69,9 +70,10 @@ namespace varfield
         std::optional<PriorCheck> prior_check;
         if (original_->inference().prior_draws > 0)
         {
-          prior_check = check_prior(*original_, original_->inference().prior_draws);
-          for (const std::string &line : prior_check->lines(original_->measurements()))
-            report_.line(line);
+          prior_check = check_prior(*original_, original_->inference().prior_draws, report_.stop_check());
+          if (prior_check)
+            for (const std::string &line : prior_check->lines(original_->measurements()))
+              report_.line(line);
         }
         begin();
         explore();
@@ -175,10 +177,17 @@ namespace varfield
         evaluation.t = hyper_.from_scores(evaluation.u);
         try
         {
-          auto at            = rough_case_at(evaluation.t);
-          evaluation.results = infer_quietly(at);
-          evaluation.noise   = at->measurements().standard_deviations();
-          work_              = work_ + at->density().cost();
+          auto at          = rough_case_at(evaluation.t);
+          evaluation.noise = at->measurements().standard_deviations();
+          get_part(
+              parts_, "inference-" + std::to_string(evaluations_.size() + 1), original_->groups(),
+              [&](Archive &archive) { evaluation.results.keep(archive, *at); },
+              [&]
+              {
+                evaluation.results = infer_quietly(at);
+                work_              = work_ + at->density().cost();
+                return !interrupted_;
+              });
           // What was stopped half-way has no bound.
           if (interrupted_)
             return;
@@ -516,6 +525,7 @@ namespace varfield
       const std::vector<bool> used_;
       Report &report_;
       const HyperPosterior *const similar_; ///< may be null
+      const FinishedParts *const parts_;    ///< may be null
       std::vector<Evaluation<dim>> evaluations_;
       HyperPosterior posterior_;
       Cost work_;
@@ -525,9 +535,9 @@ namespace varfield
 
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report, const HyperPosterior *similar)
+                                           Report &report, const HyperPosterior *similar, const FinishedParts *parts)
   {
-    return HyperInference<dim>(problem, used, report, similar).run();
+    return HyperInference<dim>(problem, used, report, similar, parts).run();
   }
 
   template <int dim>
@@ -535,7 +545,7 @@ namespace varfield
   {
     if (problem->hyper_parameters().size() == 0)
       return infer(problem, report, extras);
-    Results<dim> results = infer_with_hyper_parameters(problem, {}, report);
+    Results<dim> results = infer_with_hyper_parameters(problem, {}, report, nullptr, extras.parts);
     if (extras.cross_validation && !results.interrupted)
     {
       const Refit<dim> refit = [&results](Case<dim> &of_group, const std::vector<bool> &used, Report &silent)
@@ -545,7 +555,7 @@ namespace varfield
         return FoldFit{found.map.converged ? found.optimization : found.map, found.averages.prediction_mean,
                        found.averages.prediction_deviation, found.noise_deviation};
       };
-      results.cross_validation = cross_validate<dim>(*problem, refit, report);
+      results.cross_validation = cross_validate<dim>(*problem, refit, report, extras.parts);
       results.interrupted      = results.cross_validation->interrupted;
     }
     return results;
@@ -554,7 +564,7 @@ namespace varfield
   template Results<2> infer_all(std::unique_ptr<Case<2>> &, Report &, const Extras &);
   template Results<3> infer_all(std::unique_ptr<Case<3>> &, Report &, const Extras &);
   template Results<2> infer_with_hyper_parameters(std::unique_ptr<Case<2>> &, const std::vector<bool> &, Report &,
-                                                  const HyperPosterior *);
+                                                  const HyperPosterior *, const FinishedParts *);
   template Results<3> infer_with_hyper_parameters(std::unique_ptr<Case<3>> &, const std::vector<bool> &, Report &,
-                                                  const HyperPosterior *);
+                                                  const HyperPosterior *, const FinishedParts *);
 } // namespace varfield

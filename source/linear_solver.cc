@@ -1,5 +1,6 @@
 #include <varfield/direct_solver.h>
 #include <varfield/exceptions.h>
+#include <varfield/faults.h>
 #include <varfield/krylov.h>
 #include <varfield/multigrid.h>
 #include <varfield/timing.h>
@@ -219,30 +220,123 @@ namespace varfield
     return n <= (dim <= 2 ? 400000u : 60000u);
   }
 
-  std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
-                                                     unsigned int dim, const HierarchySource &hierarchy)
+  namespace
   {
-    if (is_direct(settings, kind, n, dim))
+    std::unique_ptr<LinearSolver> create_usual(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
+                                               unsigned int dim, const HierarchySource &hierarchy)
     {
-      // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up to
-      // this size the factor is as sparse.
-      const bool quick_ordering = dim == 2 && n <= 100000;
-      auto solver               = make_direct(kind, quick_ordering);
-      return kind == MatrixKind::general ? std::move(solver) : make_small_direct(kind, most_small, std::move(solver));
+      if (LinearSolver::is_direct(settings, kind, n, dim))
+      {
+        // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up
+        // to this size the factor is as sparse.
+        const bool quick_ordering = dim == 2 && n <= 100000;
+        auto solver               = make_direct(kind, quick_ordering);
+        return kind == MatrixKind::general ? std::move(solver) : make_small_direct(kind, most_small, std::move(solver));
+      }
+      const bool by_option = chosen_by_option(kind);
+      if (kind == MatrixKind::mass && !by_option)
+        return make_multigrid(settings, kind, nullptr, {});
+      const auto levels = hierarchy && !by_option ? hierarchy() : nullptr;
+      if (!levels || levels->size() == 0)
+        return std::make_unique<KrylovSolver>(settings, kind);
+      const auto coarsest = [kind, dim, n_coarsest = levels->n_coarsest()]() -> std::unique_ptr<LinearSolver>
+      {
+        if (n_coarsest > (dim <= 2 ? 60000u : 20000u))
+          return std::make_unique<AmgCycle>();
+        return make_direct(kind, /* quick_ordering */ dim == 2);
+      };
+      return make_multigrid(settings, kind, levels, coarsest);
     }
-    const bool by_option = chosen_by_option(kind);
-    if (kind == MatrixKind::mass && !by_option)
-      return make_multigrid(settings, kind, nullptr, {});
-    const auto levels = hierarchy && !by_option ? hierarchy() : nullptr;
-    if (!levels || levels->size() == 0)
-      return std::make_unique<KrylovSolver>(settings, kind);
-    const auto coarsest = [kind, dim, n_coarsest = levels->n_coarsest()]() -> std::unique_ptr<LinearSolver>
+
+    /// Where a factorisation may be tried that is not the first choice: so many times the unknowns up to which it is.
+    constexpr std::uint64_t most_for_safety = 4;
+
+    /// For what the usual solver cannot solve.
+    std::unique_ptr<LinearSolver> create_safer(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
+                                               unsigned int dim)
     {
-      if (n_coarsest > (dim <= 2 ? 60000u : 20000u))
-        return std::make_unique<AmgCycle>();
-      return make_direct(kind, /* quick_ordering */ dim == 2);
+      SolverSettings automatic = settings;
+      automatic.type           = "auto";
+      if (LinearSolver::is_direct(settings, kind, n, dim) ||
+          LinearSolver::is_direct(automatic, kind, n / most_for_safety, dim))
+        return make_direct(kind, /* quick_ordering */ false);
+      automatic.max_iterations *= 4;
+      return std::make_unique<KrylovSolver>(automatic, kind);
+    }
+
+    /// The usual solver, and where it fails a safer one for the same matrix.
+    class GuardedSolver : public LinearSolver
+    {
+    public:
+      using Maker = std::function<std::unique_ptr<LinearSolver>()>;
+      GuardedSolver(std::unique_ptr<LinearSolver> usual, Maker make_safer, bool is_of_state)
+          : usual_(std::move(usual)), make_safer_(std::move(make_safer)), is_of_state_(is_of_state)
+      {
+      }
+
+      bool set_matrix(Mat a) override
+      {
+        matrix_ = a;
+        now_    = usual_.get();
+        return attempt([&] { return usual_->set_matrix(a); }) || counted(take_safer());
+      }
+
+      bool solve(MultiVector &x, bool transpose, double tolerance) const override
+      {
+        // A factorisation that is there hardly ever fails.
+        const bool may_fail = is_iterative() || (is_of_state_ && has_faults());
+        const MultiVector b = may_fail ? x : MultiVector();
+        const auto solve    = [&] { return now_->solve(x, transpose, tolerance); };
+        if (attempt(solve))
+          return true;
+        if (!may_fail)
+          return counted(false);
+        x = b;
+        return counted(take_safer() && attempt(solve));
+      }
+
+      double log_determinant() const override { return now_->log_determinant(); }
+      unsigned int iterations() const override { return now_->iterations(); }
+      bool is_iterative() const override { return usual_->is_iterative(); }
+
+    private:
+      template <typename Action>
+      bool attempt(const Action &action) const
+      {
+        const bool fails = is_of_state_ && next_attempt_fails();
+        return action() && !fails;
+      }
+
+      bool take_safer() const
+      {
+        if (!safer_)
+          safer_ = make_safer_();
+        now_ = safer_.get();
+        return attempt([&] { return safer_->set_matrix(matrix_); });
+      }
+
+      static bool counted(bool solved)
+      {
+        (solved ? solve_counts().repeated : solve_counts().failed) += 1.;
+        return solved;
+      }
+
+      const std::unique_ptr<LinearSolver> usual_;
+      const Maker make_safer_;
+      const bool is_of_state_;
+      Mat matrix_ = nullptr;
+      mutable std::unique_ptr<LinearSolver> safer_; ///< once it was needed
+      mutable const LinearSolver *now_ = nullptr;   ///< the one of the two that has the matrix
     };
-    return make_multigrid(settings, kind, levels, coarsest);
+  } // namespace
+
+  std::unique_ptr<LinearSolver> LinearSolver::create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n,
+                                                     unsigned int dim, const HierarchySource &hierarchy,
+                                                     bool is_of_state)
+  {
+    return std::make_unique<GuardedSolver>(
+        create_usual(settings, kind, n, dim, hierarchy),
+        [settings, kind, n, dim] { return create_safer(settings, kind, n, dim); }, is_of_state);
   }
 
   std::string LinearSolver::describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n, unsigned int dim,

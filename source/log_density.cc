@@ -28,4 +28,15 @@ namespace varfield
     groups().broadcast(values);
     prior().layout().broadcast(values.data(), static_cast<std::size_t>(values.size()));
   }
+
+  std::unique_ptr<Linearization> linearize_at(const LogDensity &density, const Vector &m, const std::string &place)
+  {
+    for (unsigned int attempt = 0; attempt < 2; ++attempt)
+    {
+      auto at = density.linearize(m, {0., true});
+      if (density.groups().sum(at ? 0. : 1.) == 0.)
+        return at;
+    }
+    throw ComputationError("The model cannot be linearised at " + place + ".");
+  }
 } // namespace varfield

@@ -50,6 +50,11 @@ namespace varfield
 
       Effort effort() const;
       bool linearize(Iterate &point, bool gradient_only) const;
+      /// Tried twice, where the search cannot go on without.
+      bool linearize_surely(Iterate &point, bool gradient_only) const
+      {
+        return linearize(point, gradient_only) || linearize(point, gradient_only);
+      }
       bool evaluate(Iterate &point) const;
       Iterate shifted(const NewtonStep &step, double t) const;
       NewtonStep newton_step();
@@ -194,7 +199,7 @@ namespace varfield
       }
       else
       {
-        if (!current.at && !linearize(current, false))
+        if (!current.at && !linearize_surely(current, false))
           throw ComputationError("The model could be solved at a point, and then could not be linearised there.");
         step = newton_step();
         note = step.iterations == 0 ? "exact Newton step" : std::to_string(step.iterations) + " CG iterations";
@@ -217,7 +222,7 @@ namespace varfield
       density.groups().broadcast(current.m);
       current.dual           = density.prior().precision(current.m);
       current.regularization = 0.5 * dot(current.m, current.dual);
-      if (!linearize(current, inverse.has_value()))
+      if (!linearize_surely(current, inverse.has_value()))
         throw ComputationError("The model could not be solved at the point where the search for the MAP point starts.");
       density.start_from_last();
       if (memory.reference_gradient == 0.)

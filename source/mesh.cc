@@ -1,16 +1,14 @@
 #include <deal.II/grid/grid_generator.h>
-#include <deal.II/grid/grid_in.h>
 #include <deal.II/grid/grid_tools.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
 #include <varfield/collective.h>
 #include <varfield/expression.h>
 #include <varfield/mesh.h>
+#include <varfield/mesh_file.h>
 #include <varfield/text.h>
 
 namespace varfield
@@ -55,39 +53,6 @@ namespace varfield
         all.insert(ids.begin(), ids.end());
       return {all.begin(), all.end()};
     }
-
-    /// What the reader has to say, without the place in its source and the calls that led there.
-    std::string words_of(const std::exception &error)
-    {
-      const auto *of_dealii = dynamic_cast<const ExceptionBase *>(&error);
-      if (of_dealii == nullptr)
-        return error.what();
-      std::ostringstream text;
-      of_dealii->print_info(text);
-      return normalize(text.str());
-    }
-
-    template <int dim>
-    void read(GridIn<dim> &reader, const std::string &name)
-    {
-      const std::string ending = std::filesystem::path(name).extension().string();
-      std::ifstream file(name);
-      if (ending == ".msh")
-        reader.read_msh(file);
-      else if (ending == ".vtk")
-        reader.read_vtk(file);
-      else if (ending == ".vtu")
-        reader.read_vtu(file);
-      else if (ending == ".ucd" || ending == ".inp")
-        reader.read_ucd(file);
-      else if (ending == ".unv")
-        reader.read_unv(file);
-      else
-        throw UserError(
-            "Mesh/File: the format is taken from the ending of the file's name, which is one of .msh (gmsh), "
-            ".vtk, .vtu, .ucd, .inp (UCD) and .unv, but the file is “" +
-            name + "”.");
-    }
   } // namespace
 
   template <int dim>
@@ -109,6 +74,9 @@ namespace varfield
         "A mesh of quadrilaterals or hexahedra: gmsh (.msh, version 2 or 4), VTK (.vtk, .vtu), UCD (.ucd, "
         ".inp) or .unv; relative to the parameter file. Boundary and material ids are kept.",
         FileName());
+    prm.add_parameter("Several parts", several_parts_,
+                      "Whether a mesh file may consist of parts that share no face. (Mostly they were meant to, and "
+                      "nodes are doubled where they meet.)");
     prm.add_parameter("Global refinements", global_refinements_, "How often every cell is halved in every direction.",
                       Integer(0, 12));
     prm.add_parameter("Refinements towards sensors", sensor_refinements_,
@@ -153,19 +121,33 @@ namespace varfield
   template <int dim>
   void Mesh<dim>::load(MPI_Comm comm)
   {
-    if (type_ == "box")
-      return;
-    from_file_ = std::make_unique<Triangulation<dim>>();
-    std::string message;
-    try
+    if (type_ != "box")
     {
-      read_file(*from_file_);
+      from_file_ = std::make_unique<Triangulation<dim>>();
+      // A bad file can make a reader do anything.
+      std::string message;
+      if (Utilities::MPI::this_mpi_process(comm) == 0)
+        message = try_in_child(
+            [this]
+            {
+              Triangulation<dim> mesh;
+              read_mesh_file(file_, several_parts_, mesh);
+            },
+            most_seconds);
+      if (message.rfind("the reader", 0) == 0)
+        message = "Mesh/File: “" + file_ + "” cannot be read: " + message;
+      throw_together(message, comm);
+      try
+      {
+        read_mesh_file(file_, several_parts_, *from_file_);
+      }
+      catch (const UserError &error)
+      {
+        message = error.what();
+      }
+      throw_together(message, comm);
     }
-    catch (const UserError &error)
-    {
-      message = error.what();
-    }
-    throw_together(message, comm);
+    estimated_cells_ = estimate_cells();
   }
 
   template <int dim>
@@ -287,43 +269,7 @@ namespace varfield
 
   /// A file is read into a serial mesh first: a distributed one would crash on triangles.
   template <int dim>
-  void Mesh<dim>::read_file(Triangulation<dim> &serial) const
-  {
-    if (std::filesystem::is_directory(file_))
-      throw UserError("Mesh/File: “" + file_ + "” is a directory; a mesh file is needed.");
-    if (!std::filesystem::exists(file_))
-      throw UserError("Mesh/File: the mesh file “" + file_ + "” does not exist (looked for in " +
-                      std::filesystem::current_path().string() + ").");
-    if (!std::ifstream(file_))
-      throw UserError("Mesh/File: the mesh file “" + file_ + "” cannot be read; is there a permission to?");
-    GridIn<dim> reader;
-    reader.attach_triangulation(serial);
-    try
-    {
-      read(reader, file_);
-    }
-    catch (const UserError &)
-    {
-      throw;
-    }
-    catch (const std::exception &error)
-    {
-      throw UserError(
-          "Mesh/File: “" + file_ + "” could not be read as a " + std::to_string(dim) +
-          "-dimensional mesh (is it whole, in the format of its ending, and does Dimension fit?). The reader "
-          "says: " +
-          words_of(error).substr(0, 400));
-    }
-    if (serial.n_active_cells() == 0)
-      throw UserError("Mesh/File: “" + file_ + "” has no cells of dimension " + std::to_string(dim) + ".");
-    if (!serial.all_reference_cells_are_hyper_cube())
-      throw UserError("Mesh/File: “" + file_ +
-                      "” has triangles, tetrahedra, prisms or pyramids; only quadrilaterals (2D) and "
-                      "hexahedra (3D) can be used. In gmsh, “Mesh.RecombineAll = 1” makes quadrilaterals.");
-  }
-
-  template <int dim>
-  std::uint64_t Mesh<dim>::estimated_cells() const
+  std::uint64_t Mesh<dim>::estimate_cells() const
   {
     std::uint64_t cells = type_ == "box" ? 1 : from_file_->n_active_cells();
     if (type_ == "box")

@@ -48,9 +48,7 @@ namespace varfield
     double norm = 0., first_norm = 0.;
     for (; result.iterations < 4; ++result.iterations)
     {
-      const auto at = density.linearize(family.mean(), {0., true});
-      if (groups.sum(at ? 0. : 1.) > 0.)
-        throw ComputationError("The model could not be solved at the mean of the posterior.");
+      const auto at = linearize_at(density, family.mean(), "the mean of the posterior");
       const Curvature exact(density, *at);
       if (result.iterations == 0)
         family.natural_step(exact, 1.);

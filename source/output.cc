@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <varfield/checkpoint.h>
+#include <varfield/collective.h>
 #include <varfield/normal_distribution.h>
 #include <varfield/output.h>
 #include <varfield/text.h>
@@ -41,7 +42,8 @@ namespace varfield
         data_.add_data_vector(handler, *vectors_.back(), names);
       }
 
-      /// Writes all but the record `name`.pvd, the text of which the root rank gets.
+      /// Writes all but the record `name`.pvd, the text of which the root rank gets. Made in memory, and written as all
+      /// other files are: what goes wrong is a ComputationError on all ranks. Collective over the mesh's communicator.
       std::string write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
       {
         DataOutBase::VtkFlags flags;
@@ -49,15 +51,47 @@ namespace varfield
         flags.write_higher_order_cells = degree > 1;
         data_.set_flags(flags);
         data_.build_patches(mesh.mapping(), degree);
-        const std::string file = data_.write_vtu_with_pvtu_record(path, name, 0, mesh.comm(), 4, 1);
-        std::ostringstream record;
+        const auto pieces = Utilities::MPI::gather(mesh.comm(), data_.piece(flags));
+        std::string record, message;
         if (Utilities::MPI::this_mpi_process(mesh.comm()) == 0)
-          DataOutBase::write_pvd_record(record, {{0., file}});
-        return record.str();
+          try
+          {
+            const std::string whole = name + "_0000.0.vtu", parallel = name + "_0000.pvtu";
+            std::ostringstream vtu, pvtu, pvd;
+            DataOutBase::write_vtu_header(vtu, flags);
+            for (const std::string &piece : pieces)
+              vtu << piece;
+            DataOutBase::write_vtu_footer(vtu);
+            data_.write_pvtu_record(pvtu, {whole});
+            DataOutBase::write_pvd_record(pvd, {{0., parallel}});
+            write_text_file(path + whole, vtu.str());
+            write_text_file(path + parallel, pvtu.str());
+            record = pvd.str();
+          }
+          catch (const ComputationError &error)
+          {
+            message = error.what();
+          }
+        throw_together<ComputationError>(message, mesh.comm());
+        return record;
       }
 
     private:
-      DataOut<dim> data_;
+      /// With what each rank contributes to a file.
+      class Pieces : public DataOut<dim>
+      {
+      public:
+        std::string piece(const DataOutBase::VtkFlags &flags) const
+        {
+          std::ostringstream text;
+          if (!this->get_patches().empty())
+            DataOutBase::write_vtu_main(this->get_patches(), this->get_dataset_names(),
+                                        this->get_nonscalar_data_ranges(), flags, text);
+          return text.str();
+        }
+      };
+
+      Pieces data_;
       std::vector<std::unique_ptr<GhostedVector>> vectors_;
     };
 
@@ -650,8 +684,7 @@ namespace varfield
         {
           message = error.what();
         }
-      if (Utilities::MPI::max(message.empty() ? 0 : 1, groups.world()) > 0)
-        throw ComputationError(message);
+      throw_together<ComputationError>(message, groups.world());
     }
   } // namespace
 

@@ -29,7 +29,7 @@ namespace varfield
     }
 
     /// Does something with files on one rank; what goes wrong is thrown on all.
-    template <typename Action>
+    template <class Error, typename Action>
     void on_root(MPI_Comm comm, const Action &action)
     {
       std::string message;
@@ -42,41 +42,42 @@ namespace varfield
         {
           message = "Output/Directory: " + std::string(error.what()) + ".";
         }
-      throw_together(message, comm);
+      throw_together<Error>(message, comm);
     }
   } // namespace
 
   void OutputFolder::check(const OutputSettings &settings, MPI_Comm comm)
   {
-    on_root(comm,
-            [&]() -> std::string
-            {
-              if (trim(settings.directory).empty())
-                return "Output/Directory: has to name a folder, but is empty.";
-              const fs::path folder = without_slash(settings.directory);
-              if (holds_working_folder(folder))
-                return "Output/Directory: “" + settings.directory +
-                       "” is or holds the folder that the program was started in. Name a folder of its own for the "
-                       "results.";
-              if (fs::exists(folder) && !fs::is_directory(folder))
-                return "Output/Directory: “" + settings.directory + "” exists and is not a folder.";
-              if (fs::exists(folder) && !fs::is_empty(folder) && !settings.overwrite)
-                return "Output/Directory: the folder “" + settings.directory +
-                       "” exists already and is not empty. Choose another name, or set Output/Overwrite to true.";
-              if (fs::exists(folder) && !fs::is_empty(folder) && !fs::exists(folder / "summary.json"))
-                return "Output/Directory: the folder “" + settings.directory +
-                       "” does not look like the results of a run (it has no summary.json), so Output/Overwrite does "
-                       "not replace it. "
-                       "Choose another name, or remove the folder.";
-              const fs::path parent = fs::absolute(folder).lexically_normal().parent_path();
-              if (!fs::is_directory(parent))
-                return "Output/Directory: the folder “" + parent.string() + "”, in which “" + settings.directory +
-                       "” would be made, does not exist. Make it first, or choose another name.";
-              if (access(parent.c_str(), W_OK | X_OK) != 0)
-                return "Output/Directory: “" + settings.directory + "” cannot be made in the folder “" +
-                       parent.string() + "”: " + std::strerror(errno) + ".";
-              return "";
-            });
+    on_root<UserError>(
+        comm,
+        [&]() -> std::string
+        {
+          if (trim(settings.directory).empty())
+            return "Output/Directory: has to name a folder, but is empty.";
+          const fs::path folder = without_slash(settings.directory);
+          if (holds_working_folder(folder))
+            return "Output/Directory: “" + settings.directory +
+                   "” is or holds the folder that the program was started in. Name a folder of its own for the "
+                   "results.";
+          if (fs::exists(folder) && !fs::is_directory(folder))
+            return "Output/Directory: “" + settings.directory + "” exists and is not a folder.";
+          if (fs::exists(folder) && !fs::is_empty(folder) && !settings.overwrite)
+            return "Output/Directory: the folder “" + settings.directory +
+                   "” exists already and is not empty. Choose another name, or set Output/Overwrite to true.";
+          if (fs::exists(folder) && !fs::is_empty(folder) && !fs::exists(folder / "summary.json"))
+            return "Output/Directory: the folder “" + settings.directory +
+                   "” does not look like the results of a run (it has no summary.json), so Output/Overwrite does "
+                   "not replace it. "
+                   "Choose another name, or remove the folder.";
+          const fs::path parent = fs::absolute(folder).lexically_normal().parent_path();
+          if (!fs::is_directory(parent))
+            return "Output/Directory: the folder “" + parent.string() + "”, in which “" + settings.directory +
+                   "” would be made, does not exist. Make it first, or choose another name.";
+          if (access(parent.c_str(), W_OK | X_OK) != 0)
+            return "Output/Directory: “" + settings.directory + "” cannot be made in the folder “" + parent.string() +
+                   "”: " + std::strerror(errno) + ".";
+          return "";
+        });
   }
 
   std::string OutputFolder::name(const OutputSettings &settings)
@@ -84,35 +85,46 @@ namespace varfield
     return without_slash(settings.directory).string();
   }
 
+  void OutputFolder::remove_leftovers(const OutputSettings &settings)
+  {
+    const fs::path folder       = fs::absolute(name(settings));
+    const std::string beginning = folder.filename().string() + ".tmp-";
+    std::error_code ignored;
+    for (const auto &entry : fs::directory_iterator(folder.parent_path(), ignored))
+      if (entry.path().filename().string().rfind(beginning, 0) == 0)
+        fs::remove_all(entry.path(), ignored);
+  }
+
   OutputFolder::OutputFolder(const OutputSettings &settings, const SampleGroups &groups)
       : directory_(name(settings)), overwrite_(settings.overwrite), groups_(groups)
   {
-    on_root(groups.world(),
-            [&]() -> std::string
-            {
-              // A name that no other run has taken.
-              unsigned int i = getpid();
-              do
-                aside_ = directory_ + ".tmp-" + std::to_string(i++);
-              while (!fs::create_directory(aside_));
-              return "";
-            });
+    on_root<ComputationError>(groups.world(),
+                              [&]() -> std::string
+                              {
+                                // A name that no other run has taken.
+                                unsigned int i = getpid();
+                                do
+                                  aside_ = directory_ + ".tmp-" + std::to_string(i++);
+                                while (!fs::create_directory(aside_));
+                                return "";
+                              });
     aside_ = dealii::Utilities::MPI::broadcast(groups.world(), aside_);
   }
 
   void OutputFolder::finish()
   {
     MPI_Barrier(groups_.world());
-    on_root(groups_.world(),
-            [&]() -> std::string
-            {
-              // Another run may have taken the name in the meantime.
-              const std::string wanted = directory_;
-              for (unsigned int i = 2; !overwrite_ && fs::exists(directory_) && !fs::is_empty(directory_); ++i)
-                directory_ = wanted + "-" + std::to_string(i);
-              fs::remove_all(directory_);
-              fs::rename(aside_, directory_);
-              return "";
-            });
+    on_root<ComputationError>(groups_.world(),
+                              [&]() -> std::string
+                              {
+                                // Another run may have taken the name in the meantime.
+                                const std::string wanted = directory_;
+                                for (unsigned int i = 2;
+                                     !overwrite_ && fs::exists(directory_) && !fs::is_empty(directory_); ++i)
+                                  directory_ = wanted + "-" + std::to_string(i);
+                                fs::remove_all(directory_);
+                                fs::rename(aside_, directory_);
+                                return "";
+                              });
   }
 } // namespace varfield

@@ -2,6 +2,8 @@
 #include <cctype>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <varfield/parameter_file.h>
 
 namespace varfield
@@ -166,7 +168,103 @@ namespace varfield
 
   std::vector<Assignment> read_parameter_file(const std::string &path, MPI_Comm comm)
   {
-    return read_parameter_text(read_text_file(path, comm, "parameter file"), path, comm);
+    const std::string text = read_text_file(path, comm, "parameter file");
+    return lower_case(std::filesystem::path(path).extension().string()) == ".json"
+               ? read_json_text(text, path)
+               : read_parameter_text(text, path, comm);
+  }
+
+  namespace
+  {
+    using Json = nlohmann::ordered_json;
+
+    std::string value_of(const Json &node, const std::string &where)
+    {
+      if (node.is_string())
+        return trim(node.get<std::string>());
+      if (node.is_boolean())
+        return node.get<bool>() ? "true" : "false";
+      if (node.is_number_float())
+        return to_text(node.get<double>());
+      if (node.is_number())
+        return node.dump();
+      if (!node.is_array())
+        throw UserError(where + ": the value is " + std::string(node.type_name()) +
+                        ". Allowed are a text, a number, true or false, and an array of these.");
+      std::vector<std::string> values;
+      for (const Json &one : node)
+        if (one.is_structured())
+          throw UserError(where + ": an array in an array is not understood. Give the value as a text, as in a .prm "
+                                  "file.");
+        else
+          values.push_back(value_of(one, where));
+      return join(values);
+    }
+
+    void collect(const Json &section, const std::vector<std::string> &path, const std::string &file,
+                 std::vector<Assignment> &assignments)
+    {
+      std::map<std::string, std::string> known;
+      for (const auto &[key, node] : section.items())
+      {
+        const std::string name = normalize(key);
+        if (path.empty() && name == "$schema")
+          continue;
+        const std::string where =
+            file + ": " + join(path, "/") + (path.empty() ? "" : "/") + (name.empty() ? "“" + key + "”" : name);
+        if (name.empty())
+          throw UserError(where + ": a name is empty.");
+        if (!known.insert({name, key}).second)
+          throw UserError(where + ": occurs twice; names differ in white space only.");
+        if (path.size() > 20)
+          throw UserError(where + ": sections are nested too deeply.");
+        if (node.is_object())
+        {
+          auto inside = path;
+          inside.push_back(name);
+          collect(node, inside, file, assignments);
+        }
+        else
+          assignments.push_back(
+              {path, name, value_of(node, where), file, std::filesystem::path(file).parent_path().string()});
+      }
+    }
+  } // namespace
+
+  std::vector<Assignment> read_json_text(const std::string &text, const std::string &path)
+  {
+    // The library keeps the last of two equal keys without a word.
+    std::vector<std::set<std::string>> keys;
+    std::string twice;
+    const auto watch = [&](int, Json::parse_event_t event, Json &value)
+    {
+      if (event == Json::parse_event_t::object_start)
+        keys.emplace_back();
+      else if (event == Json::parse_event_t::object_end)
+        keys.pop_back();
+      else if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
+        twice = value.get<std::string>();
+      return true;
+    };
+    Json tree;
+    try
+    {
+      tree = Json::parse(text, watch);
+    }
+    catch (const Json::exception &error)
+    {
+      const std::string what  = error.what();
+      const std::size_t begin = what.find("] ");
+      throw UserError(path + ": is no JSON: " + (begin == std::string::npos ? what : what.substr(begin + 2)) + ".");
+    }
+    if (!twice.empty())
+      throw UserError(path + ": “" + twice + "” occurs twice in one section; remove one of the two.");
+    if (!tree.is_object())
+      throw UserError(path + ": a case in JSON is an object {…} of sections, but found is one " + tree.type_name() +
+                      ".");
+    std::vector<Assignment> assignments;
+    collect(tree, {}, path, assignments);
+    return assignments;
   }
 
   std::vector<Assignment> read_parameter_text(const std::string &text, const std::string &path, MPI_Comm comm)

@@ -274,15 +274,109 @@ namespace varfield
     }
   } // namespace
 
-  void apply_assignments(const std::vector<Assignment> &assignments, dealii::ParameterHandler &prm)
+  const std::vector<RenamedEntry> &renamed_entries()
+  {
+    static const std::vector<RenamedEntry> entries{
+        {"Inference/Curvature/Data space limit", "",
+         "the route follows from predicted solves and “Memory” (see “Inference/Curvature/Route”)"}};
+    return entries;
+  }
+
+  namespace
+  {
+    /// Whether a path is that of the pattern; then what its stars stand for.
+    bool matches(const std::vector<std::string> &path, const std::vector<std::string> &pattern,
+                 std::vector<std::string> &stars)
+    {
+      stars.clear();
+      if (path.size() != pattern.size())
+        return false;
+      for (std::size_t i = 0; i < path.size(); ++i)
+        if (pattern[i] == "*")
+          stars.push_back(path[i]);
+        else if (pattern[i] != path[i])
+          return false;
+      return true;
+    }
+
+    /// Old names become new ones; entries without effect are left out.
+    std::vector<Assignment> with_new_names(const std::vector<Assignment> &assignments,
+                                           const std::vector<RenamedEntry> &renamed, std::vector<std::string> &warnings,
+                                           std::vector<std::string> &mistakes)
+    {
+      std::vector<Assignment> result;
+      for (const Assignment &assignment : assignments)
+      {
+        std::vector<std::string> path = assignment.section, stars;
+        path.push_back(assignment.name);
+        const auto entry = std::find_if(renamed.begin(), renamed.end(),
+                                        [&](const RenamedEntry &candidate)
+                                        { return matches(path, split(candidate.before, '/'), stars); });
+        if (entry == renamed.end())
+        {
+          result.push_back(assignment);
+          continue;
+        }
+        if (entry->now.empty())
+        {
+          warnings.push_back(assignment.origin + ": “" + assignment.path() +
+                             "” has no effect any more: " + entry->reason + ".");
+          continue;
+        }
+        Assignment now = assignment;
+        now.section    = split(entry->now, '/');
+        auto star      = stars.begin();
+        for (std::string &name : now.section)
+          if (name == "*")
+            name = *star++;
+        now.name = now.section.back();
+        now.section.pop_back();
+        for (const Assignment &other : assignments)
+          if (other.path() == now.path())
+            mistakes.push_back(assignment.origin + ": “" + assignment.path() + "” is the old name of “" + now.path() +
+                               "”, which is set as well (" + other.origin + "). Take the old one out.");
+        warnings.push_back(assignment.origin + ": “" + assignment.path() + "” is now called “" + now.path() + "”.");
+        result.push_back(std::move(now));
+      }
+      return result;
+    }
+
+    ParameterNode as_node(const std::string &name, const Tree &tree)
+    {
+      ParameterNode node;
+      node.name       = name;
+      node.is_section = is_section(tree);
+      if (!node.is_section)
+      {
+        node.documentation = tree.value("documentation", "");
+        node.pattern       = tree.value("pattern_description", "");
+        node.default_value = tree.value("default_value", "");
+      }
+      else if (tree.is_object())
+        for (const auto &[child, subtree] : tree.items())
+          if (!is_alias(subtree))
+            node.children.push_back(as_node(child, subtree));
+      return node;
+    }
+  } // namespace
+
+  std::vector<std::string> apply_assignments(const std::vector<Assignment> &assignments, dealii::ParameterHandler &prm,
+                                             const std::vector<RenamedEntry> &renamed)
   {
     const std::size_t most_mistakes = 10;
     Setter setter(prm);
-    for (const Assignment &assignment : assignments)
+    std::vector<std::string> warnings;
+    for (const Assignment &assignment : with_new_names(assignments, renamed, warnings, setter.mistakes))
       if (setter.mistakes.size() < most_mistakes)
         setter.set(assignment);
     if (!setter.mistakes.empty())
       throw UserError(join(setter.mistakes, "\n\n"));
+    return warnings;
+  }
+
+  ParameterNode declared_parameters(const dealii::ParameterHandler &prm)
+  {
+    return as_node("", declared(prm));
   }
 
   void print_template(std::ostream &out, const dealii::ParameterHandler &prm)

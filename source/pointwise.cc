@@ -54,27 +54,33 @@ namespace varfield
       return result;
     }
 
-    /// Mean squares of draws, which the groups share by blocks.
+    /// Mean squares of draws, which the groups share by blocks, and their relative standard error.
     template <int dim>
-    Vector by_draws(const FieldSet<dim> &fields, unsigned int f, const SampleGroups &groups,
-                    const VarianceSettings &settings,
-                    const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations)
+    PointwiseVariance by_draws(const FieldSet<dim> &fields, unsigned int f, const SampleGroups &groups,
+                               const VarianceSettings &settings,
+                               const std::function<MultiVector(const std::vector<DrawKey> &)> &deviations)
     {
       const auto width = static_cast<unsigned int>(block_size_of(fields)), n = settings.n_draws;
-      Vector sum = Vector::Zero(fields[f].space().n_owned());
+      Vector sum    = Vector::Zero(fields[f].space().n_owned());
+      double n_done = 0.;
+      const SampleGroups alone(groups.space(), 1);
+      bool stopped = false;
       groups.together(
           [&]
           {
-            for (unsigned int first = groups.group() * width; first < n; first += groups.n_groups() * width)
+            for (unsigned int first = groups.group() * width; first < n && !stopped; first += groups.n_groups() * width)
             {
               std::vector<DrawKey> keys;
               for (unsigned int k = first; k < std::min(n, first + width); ++k)
                 keys.push_back({settings.seed, Stream::variances, k, 1.});
               sum += fields[f].expand(fields.part(deviations(keys), f)).cwiseAbs2().rowwise().sum();
+              n_done += double(keys.size());
+              stopped = settings.stop && settings.stop(alone);
             }
           });
       groups.sum(sum);
-      return sum / n;
+      n_done = groups.sum(n_done);
+      return {sum / n_done, std::sqrt(2. / n_done)};
     }
 
     /// Σᵢ weightᵢ uᵢ² at the degrees of freedom of a field, a few columns uᵢ at a time.
@@ -100,7 +106,6 @@ namespace varfield
   {
     const auto &prior     = fields.prior();
     const bool exact      = fields[field].space().dof_handler().n_dofs() <= settings.exact_limit;
-    const double error    = std::sqrt(2. / settings.n_draws);
     const auto correction = family != nullptr ? family->low_rank_correction() : std::nullopt;
     const auto squares    = [&](const Vector &weights)
     { return weighted_squares(fields, field, correction->modes, weights); };
@@ -108,7 +113,7 @@ namespace varfield
     {
       // z − U(Vᵀz) sees only what the correction leaves alone. (The prior's estimate less the correction would be noise
       // where the posterior is narrow.)
-      const Vector complement =
+      const PointwiseVariance complement =
           by_draws<dim>(fields, field, groups, settings,
                         [&](const auto &keys)
                         {
@@ -116,7 +121,8 @@ namespace varfield
                           return MultiVector(z - product(correction->modes, prior.layout().gram(correction->dual, z)));
                         });
       const Vector ones = Vector::Ones(correction->shrinkage.size());
-      return {{complement + squares(ones), error}, {complement + squares(ones - correction->shrinkage), error}};
+      return {{complement.values + squares(ones), complement.relative_error},
+              {complement.values + squares(ones - correction->shrinkage), complement.relative_error}};
     }
     FieldVariances result;
     if (exact)
@@ -127,9 +133,8 @@ namespace varfield
                                                    return prior.noise_layout().column_dots(noise, noise);
                                                  });
     else
-      result.prior = {by_draws<dim>(fields, field, groups, settings,
-                                    [&](const auto &keys) { return prior.draws(keys, tolerance_for_averages); }),
-                      error};
+      result.prior = by_draws<dim>(fields, field, groups, settings,
+                                   [&](const auto &keys) { return prior.draws(keys, tolerance_for_averages); });
     if (family == nullptr)
       result.posterior = result.prior;
     else if (correction)
@@ -139,16 +144,15 @@ namespace varfield
           fields, field, groups,
           [&](const MultiVector &dual) { return prior.layout().column_dots(dual, family->covariance(dual)); });
     else
-      result.posterior = {by_draws<dim>(fields, field, groups, settings,
-                                        [&](const auto &keys)
-                                        {
-                                          MultiVector deviations(family->mean().size(), keys.size());
-                                          for (std::size_t k = 0; k < keys.size(); ++k)
-                                            deviations.col(static_cast<Index>(k)) =
-                                                family->sample(keys[k]).m - family->mean();
-                                          return deviations;
-                                        }),
-                          error};
+      result.posterior = by_draws<dim>(fields, field, groups, settings,
+                                       [&](const auto &keys)
+                                       {
+                                         MultiVector deviations(family->mean().size(), keys.size());
+                                         for (std::size_t k = 0; k < keys.size(); ++k)
+                                           deviations.col(static_cast<Index>(k)) =
+                                               family->sample(keys[k]).m - family->mean();
+                                         return deviations;
+                                       });
     return result;
   }
 

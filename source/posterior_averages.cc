@@ -48,13 +48,32 @@ namespace varfield
         number_squares += (at.numbers - reference.numbers).cwiseAbs2();
       }
 
-      /// Means of `n` draws.
-      void finish(const SampleGroups &groups, double n)
+      /// The sums over all groups, to and from a file.
+      void keep(Archive &archive, const Layout &layout, const SampleGroups &groups)
+      {
+        Moments all = *this;
+        if (!archive.is_reading())
+          all.sum_up(groups);
+        archive.columns("states", layout, all.states);
+        archive.columns("squares of states", layout, all.state_squares);
+        archive.numbers("numbers", all.numbers);
+        archive.numbers("squares of numbers", all.number_squares);
+        if (archive.is_reading() && groups.group() == 0)
+          *this = std::move(all);
+      }
+
+      void sum_up(const SampleGroups &groups)
       {
         groups.sum(states);
         groups.sum(state_squares);
         groups.sum(numbers);
         groups.sum(number_squares);
+      }
+
+      /// Means of `n` draws.
+      void finish(const SampleGroups &groups, double n)
+      {
+        sum_up(groups);
         states /= n;
         state_squares /= n;
         numbers /= n;
@@ -154,8 +173,13 @@ namespace varfield
     class Averaging
     {
     public:
-      Averaging(const std::vector<const Case<dim> *> &meshes, const Family &family, Report &report)
-          : meshes_(meshes), family_(family), report_(report), settings_(meshes.back()->inference())
+      Averaging(const std::vector<const Case<dim> *> &meshes, const Family &family, Report &report,
+                const std::function<bool()> &pause)
+          : meshes_(meshes),
+            family_(family),
+            report_(report),
+            settings_(meshes.back()->inference()),
+            pause_(pause ? pause : [&report] { return report.should_stop(); })
       {
         levels_.emplace_back(*meshes.back(), family, /* from_loads */ meshes.size() > 1);
         collected_.emplace_back();
@@ -163,9 +187,12 @@ namespace varfield
           throw ComputationError("The model cannot be solved at the mean of the posterior.");
       }
 
-      Averages run(bool hurry)
+      Averages run(bool hurry, LoopState &loop)
       {
-        if (hurry)
+        bool goes_on = loop.begin_from != nullptr;
+        if (goes_on)
+          keep(*std::exchange(loop.begin_from, nullptr));
+        if (hurry && !goes_on)
         {
           wanted_ = std::min(pilot, settings_.minimum_draws + settings_.minimum_draws % 2);
           draw(0, wanted_, false);
@@ -173,9 +200,16 @@ namespace varfield
         }
         else
         {
-          choose_base();
-          while (!result_.interrupted && draw_towards(plan(base())))
-            ;
+          if (!goes_on)
+            choose_base();
+          loop.keep = [this](Archive &archive) { keep(archive); };
+          for (place_.drew = true; place_.drew && !result_.interrupted; goes_on = false)
+          {
+            if (!goes_on)
+              place_ = {plan(base()), levels_.size(), 0, false};
+            draw_towards_plan();
+          }
+          loop.keep = nullptr;
         }
         finish();
         return std::move(result_);
@@ -271,27 +305,82 @@ namespace varfield
         return result;
       }
 
-      /// Goes towards these numbers, each at most threefold at once: variances become known better on the way. False
-      /// where there was nothing left to do. Collective over the world.
-      bool draw_towards(const std::vector<unsigned int> &numbers)
+      /// Goes towards the numbers of the plan, at each mesh at most threefold at once: variances become known better on
+      /// the way. Collective over the world.
+      void draw_towards_plan()
       {
-        bool drew = false;
-        for (std::size_t l = numbers.size(); l-- > 0 && !result_.interrupted;)
+        while (place_.aim > 0 || place_.level > 0)
         {
-          const unsigned int n = collected_[l].n(), aim = std::min(numbers[l], std::max(3 * n, batch));
-          if (aim <= n)
-            continue;
-          drew     = true;
-          wanted_  = aim - n;
-          visited_ = 0;
-          while (collected_[l].n() < aim && !result_.interrupted)
+          if (place_.aim == 0)
           {
-            draw(l, std::min(batch, aim - collected_[l].n()), is_paired(l));
-            result_.interrupted = report_.should_stop();
+            const unsigned int n   = collected_[--place_.level].n(),
+                               aim = std::min(place_.plan[place_.level], std::max(3 * n, batch));
+            if (aim <= n)
+              continue;
+            place_.aim  = aim;
+            place_.drew = true;
           }
-          refuse_failures(collected_[l].own.elbo.failed, collected_[l].n());
+          Collected &collected = collected_[place_.level];
+          wanted_              = place_.aim - collected.n();
+          visited_             = 0;
+          while (collected.n() < place_.aim)
+          {
+            draw(place_.level, std::min(batch, place_.aim - collected.n()), is_paired(place_.level));
+            result_.interrupted = pause_();
+            if (result_.interrupted)
+              return;
+          }
+          refuse_failures(collected.own.elbo.failed, collected.n());
+          place_.aim = 0;
         }
-        return drew;
+      }
+
+      /// Between two batches of draws, once the meshes are chosen.
+      void keep(Archive &archive)
+      {
+        std::size_t n_levels = levels_.size();
+        archive.number("meshes", n_levels);
+        while (levels_.size() < n_levels)
+        {
+          Level<dim> coarser(*meshes_[meshes_.size() - 1 - levels_.size()], levels_.back());
+          const bool solved = coarser.solve_at_mean();
+          levels_.push_back(std::move(coarser));
+          collected_.emplace_back();
+          if (!solved)
+            throw ComputationError("The model cannot be solved at the mean of the posterior on a coarser mesh.");
+        }
+        std::vector<double> plan(place_.plan.begin(), place_.plan.end());
+        archive.numbers("plan", plan);
+        place_.plan.assign(plan.begin(), plan.end());
+        archive.number("level", place_.level);
+        archive.number("aim", place_.aim);
+        archive.number("drew", place_.drew);
+        for (std::size_t l = 0; l < n_levels; ++l)
+          archive.in("mesh " + std::to_string(l) + " ", [&] { keep_collected(archive, l); });
+      }
+
+      void keep_collected(Archive &archive, std::size_t l)
+      {
+        Collected &collected = collected_[l];
+        // A partner may have been tried and given up.
+        bool has_own     = collected.own_moments != nullptr,
+             has_partner = is_paired(l) && collected.partner_moments != nullptr;
+        archive.number("own draws", has_own);
+        archive.number("draws of the partner", has_partner);
+        archive.in("own ", [&] { collected.own.keep(archive); });
+        archive.in("partner ", [&] { collected.partner.keep(archive); });
+        archive.numbers("quantities", collected.quantities);
+        if (has_own)
+          keep_moments(archive, "own moments ", l, collected.own_moments);
+        if (has_partner)
+          keep_moments(archive, "moments of the partner ", l + 1, collected.partner_moments);
+      }
+
+      void keep_moments(Archive &archive, const std::string &name, std::size_t l, std::unique_ptr<Moments> &moments)
+      {
+        if (!moments)
+          moments = std::make_unique<Moments>(levels_[l].reference());
+        archive.in(name, [&] { moments->keep(archive, levels_[l].problem().model().space().layout(), groups()); });
       }
 
       /// `count` more draws on mesh l, also solved on its partner if `paired`. Collective over the world.
@@ -431,6 +520,14 @@ namespace varfield
       const Family &family_;
       Report &report_;
       const InferenceSettings &settings_;
+      const std::function<bool()> pause_;
+      struct Place ///< in the work
+      {
+        std::vector<unsigned int> plan; ///< draws wanted on each mesh
+        std::size_t level = 0;
+        unsigned int aim  = 0; ///< there, for now; 0: nothing
+        bool drew         = false;
+      } place_;
       std::vector<Level<dim>> levels_; ///< the finest first
       std::vector<Collected> collected_;
       Averages result_;
@@ -456,13 +553,16 @@ namespace varfield
 
   template <int dim>
   Averages average_over_posterior(const std::vector<const Case<dim> *> &meshes, const Family &family, bool hurry,
-                                  Report &report)
+                                  Report &report, LoopState *loop, const std::function<bool()> &pause)
   {
-    return Averaging<dim>(meshes, family, report).run(hurry);
+    LoopState own;
+    return Averaging<dim>(meshes, family, report, pause).run(hurry, loop != nullptr ? *loop : own);
   }
 
   template Averages Averages::at(const Case<2> &, const Vector &);
   template Averages Averages::at(const Case<3> &, const Vector &);
-  template Averages average_over_posterior(const std::vector<const Case<2> *> &, const Family &, bool, Report &);
-  template Averages average_over_posterior(const std::vector<const Case<3> *> &, const Family &, bool, Report &);
+  template Averages average_over_posterior(const std::vector<const Case<2> *> &, const Family &, bool, Report &,
+                                           LoopState *, const std::function<bool()> &);
+  template Averages average_over_posterior(const std::vector<const Case<3> *> &, const Family &, bool, Report &,
+                                           LoopState *, const std::function<bool()> &);
 } // namespace varfield

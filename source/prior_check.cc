@@ -96,23 +96,30 @@ namespace varfield
   }
 
   template <int dim>
-  PriorCheck check_prior(const Case<dim> &problem, unsigned int n_draws)
+  std::optional<PriorCheck> check_prior(const Case<dim> &problem, unsigned int n_draws, const StopCheck &stop)
   {
     const auto &measurements   = problem.measurements();
     const SampleGroups &groups = problem.groups();
     const GaussianPrior &prior = problem.density().prior();
     const Index n              = measurements.size();
     Matrix predictions         = Matrix::Zero(n_draws, n + 1); // the last column: whether the draw could be solved
+    const SampleGroups alone(groups.space(), 1);
+    bool interrupted = false;
     groups.together(
         [&]
         {
-          for (unsigned int k = groups.group(); k < n_draws; k += groups.n_groups())
+          for (unsigned int k = groups.group(); k < n_draws && !interrupted; k += groups.n_groups())
+          {
             if (problem.density().potential(prior.draw({problem.seed(), Stream::prior_check, k, 1.})))
             {
               predictions.row(k).head(n) = problem.density().last()->predictions;
               predictions(k, n)          = 1.;
             }
+            interrupted = stop && stop(alone);
+          }
         });
+    if (groups.sum(interrupted ? 1. : 0.) > 0.)
+      return {};
     agreed_sum(groups, prior.layout(), predictions);
 
     PriorCheck result;
@@ -159,6 +166,6 @@ namespace varfield
   template std::string PriorCheck::in_words(const Measurements<3> &) const;
   template std::vector<std::string> PriorCheck::lines(const Measurements<2> &) const;
   template std::vector<std::string> PriorCheck::lines(const Measurements<3> &) const;
-  template PriorCheck check_prior(const Case<2> &, unsigned int);
-  template PriorCheck check_prior(const Case<3> &, unsigned int);
+  template std::optional<PriorCheck> check_prior(const Case<2> &, unsigned int, const StopCheck &);
+  template std::optional<PriorCheck> check_prior(const Case<3> &, unsigned int, const StopCheck &);
 } // namespace varfield

@@ -30,22 +30,28 @@ namespace varfield
       return out.str();
     }
 
-    std::string duration(double seconds)
-    {
-      const auto s = static_cast<long>(seconds);
-      return s < 60 ? std::to_string(s) + " s" : std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s";
-    }
   } // namespace
 
-  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start)
-      : Report(groups, time_budget, start, groups.is_root())
+  void watch_signals()
   {
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
       std::signal(signal, note_signal);
   }
 
-  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start, bool speaks)
-      : groups_(groups), time_budget_(time_budget), speaks_(speaks), start_(start)
+  bool stop_was_asked_for()
+  {
+    return signal_number != 0;
+  }
+
+  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start,
+                 const Surroundings &surroundings)
+      : Report(groups, time_budget, start, surroundings, groups.is_root())
+  {
+  }
+
+  Report::Report(const SampleGroups &groups, double time_budget, Clock::time_point start,
+                 const Surroundings &surroundings, bool speaks)
+      : groups_(groups), time_budget_(time_budget), surroundings_(surroundings), speaks_(speaks), start_(start)
   {
   }
 
@@ -88,7 +94,7 @@ namespace varfield
   void Report::line(const std::string &text) const
   {
     if (speaks_)
-      std::cout << text << std::endl;
+      *surroundings_.out << text << std::endl;
   }
 
   const std::vector<std::string> &Report::column_names()
@@ -127,15 +133,16 @@ namespace varfield
       text += number(row.objective, 10, 2) + number(row.error, 7, 2) + number(row.misfit, 13, 2) +
               number(row.kl, 10, 2) + number(row.gradient, 11, 2, true) + number(row.step, 7, 3) +
               number(row.rank, 6, 0);
-    line(text + number(row.cost.solves(), 10, 0) + "   " + duration(seconds()) +
+    line(text + number(row.cost.solves(), 10, 0) + "   " + duration_in_words(seconds()) +
          (row.note.empty() ? "" : "  " + row.note));
   }
 
   void Report::progress(const std::string &what, unsigned int done, unsigned int total)
   {
     // A launcher gives the ranks a terminal of its own, whatever its output goes to: then plain lines, not too many.
-    static const bool bar =
+    static const bool on_terminal =
         isatty(STDOUT_FILENO) && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr && std::getenv("PMI_SIZE") == nullptr;
+    const bool bar = on_terminal && surroundings_.out == &std::cout;
     if (!speaks_ || done == 0)
       return;
     total = std::max(done, total);
@@ -144,14 +151,15 @@ namespace varfield
     const bool due = bar ? seconds() - last_progress_ > 0.1 || done == total : seconds() - last_progress_ > 15.;
     if (!due)
       return;
-    last_progress_               = seconds();
-    const double left            = (seconds() - progress_began_) / done * (total - done);
-    const std::string counts     = std::to_string(done) + "/" + std::to_string(total) + ", " + duration(left) + " left";
+    last_progress_    = seconds();
+    const double left = (seconds() - progress_began_) / done * (total - done);
+    const std::string counts =
+        std::to_string(done) + "/" + std::to_string(total) + ", " + duration_in_words(left) + " left";
     constexpr unsigned int width = 30;
     const unsigned int filled    = width * done / total;
     if (bar)
-      std::cout << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] "
-                << counts << "   " << (done == total ? "\n" : "") << std::flush;
+      *surroundings_.out << "\r" << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] "
+                         << counts << "   " << (done == total ? "\n" : "") << std::flush;
     else
       line(what + " " + counts);
   }
@@ -175,7 +183,7 @@ namespace varfield
                                 : number(progress.iterations, 17, 0)) +
            number(progress.acceptance, 11, 3) + number(progress.step, 10, 4) +
            (judged ? number(progress.rhat, 10, 4) + number(progress.ess, 13, 0) : std::string(23, ' ')) +
-           number(progress.cost.solves(), 10, 0) + "   " + duration(seconds()) +
+           number(progress.cost.solves(), 10, 0) + "   " + duration_in_words(seconds()) +
            (judged ? "  " + progress.worst : std::string()));
     }
     if (judged)
@@ -193,7 +201,7 @@ namespace varfield
     }
     if (progress.iterations != judged_iterations_)
       line("  " + std::to_string(progress.iterations) + " draws: effective size " + to_text(std::round(progress.ess)) +
-           "   " + duration(seconds()));
+           "   " + duration_in_words(seconds()));
     judged_iterations_ = progress.iterations;
     return chains_are_over(settings);
   }
@@ -238,15 +246,17 @@ namespace varfield
 
   bool Report::should_stop() const
   {
-    const int local  = signal_number != 0                                                ? signal_number
-                       : time_budget_ > 0. && seconds() - seconds_before_ > time_budget_ ? -1
-                                                                                         : 0;
-    const int signal = dealii::Utilities::MPI::max(std::max(local, 0), groups_.world());
-    const int budget = dealii::Utilities::MPI::min(std::min(local, 0), groups_.world());
-    if (signal > 0)
-      stop_reason_ = "signal " + std::to_string(signal);
-    else if (budget < 0)
-      stop_reason_ = "the time budget is used up";
-    return signal > 0 || budget < 0;
+    constexpr int used_up = 1000, from_outside = 1001;
+    int local = signal_number;
+    if (local == 0 && time_budget_ > 0. && seconds() - seconds_before_ > time_budget_)
+      local = used_up;
+    if (local == 0 && surroundings_.should_stop && groups_.is_root() && surroundings_.should_stop())
+      local = from_outside;
+    const int reason = dealii::Utilities::MPI::max(local, groups_.world());
+    if (reason > 0)
+      stop_reason_ = reason == from_outside ? "what it is part of has stopped"
+                     : reason == used_up    ? "the time budget is used up"
+                                            : "signal " + std::to_string(reason);
+    return reason > 0;
   }
 } // namespace varfield

@@ -24,7 +24,7 @@ namespace varfield
       /// Objects of the class hold meshes and factors, which can only be destroyed on all ranks together.
       Results<dim> run()
       {
-        return or_abort([this] { return infer(); });
+        return or_abort([this] { return infer(); }, problem_->world());
       }
 
     private:
@@ -47,12 +47,15 @@ namespace varfield
           infer_on(*problem_);
         }
         results_.has_spread = has_family_;
-        if (results_.has_spread)
+        if (step_ != collecting && results_.has_spread)
           average_draws();
-        else
+        else if (step_ != collecting)
           at_one_point(map_);
-        results_.interrupted = report_.should_stop() || results_.interrupted;
+        enter(collecting);
         collect_fields();
+        // What comes now is not kept: it is made again.
+        if (!results_.interrupted)
+          results_.interrupted = pause();
         if (extras_.chains && results_.has_spread && !results_.interrupted)
           run_chains_of_posterior();
         collect_quantities();
@@ -78,7 +81,10 @@ namespace varfield
         second_map_search, ///< from a better point
         family_start,
         optimization,
-        done
+        shaping,
+        done,
+        averaging, ///< over draws, on the last mesh
+        collecting
       };
 
       Case<dim> &on_mesh(std::size_t i) { return i < coarser_.size() ? *coarser_[i] : *problem_; }
@@ -96,7 +102,7 @@ namespace varfield
       {
         step_ = step;
         // What is only carried on after a stop is nothing to begin from.
-        if (extras_.checkpoints != nullptr && !results_.interrupted && extras_.checkpoints->is_due())
+        if (extras_.checkpoints != nullptr && !results_.interrupted && extras_.checkpoints->is_due(true))
           save();
       }
 
@@ -105,6 +111,11 @@ namespace varfield
       {
         row.cost = row.cost + results_.other_work;
         report_.iteration(row);
+        return pause();
+      }
+
+      bool pause()
+      {
         const bool stop = report_.should_stop();
         if (extras_.checkpoints != nullptr && (stop || extras_.checkpoints->is_due()))
           save();
@@ -181,6 +192,8 @@ namespace varfield
           archive.in("previous ", [&] { keep_family(archive, previous()); });
         if (has_family_)
           archive.in("family ", [&] { keep_family(archive, here); });
+        if (step_ == collecting)
+          archive.in("averages ", [&] { results_.averages.keep(archive, here.model().space().layout()); });
         LoopState *loop = loop_of_step();
         bool in_loop    = loop != nullptr && loop->keep;
         archive.number("in loop", in_loop);
@@ -194,6 +207,7 @@ namespace varfield
       {
         return step_ == map_search || step_ == second_map_search ? &map_memory_.loop
                : step_ == optimization                           ? &optimizer_memory_.loop
+               : step_ == averaging                              ? &averaging_loop_
                                                                  : nullptr;
       }
 
@@ -369,6 +383,12 @@ namespace varfield
             optimize(problem);
             optimizer_memory_.coarse = nullptr;
           }
+          enter(shaping);
+        }
+        if (step_ == shaping)
+        {
+          if (has_family_ && optimizes && is_last && !results_.interrupted)
+            find_shape(problem);
           enter(done);
         }
         has_previous_ = true;
@@ -419,9 +439,11 @@ namespace varfield
         if (problem_->inference().prior_draws == 0)
           return;
         const Stage stage("check of the prior");
-        results_.prior_check = check_prior(problem, problem_->inference().prior_draws);
-        for (const std::string &line : results_.prior_check->lines(problem.measurements()))
-          report_.line(line);
+        results_.prior_check = check_prior(problem, problem_->inference().prior_draws, report_.stop_check());
+        results_.interrupted = !results_.prior_check;
+        if (results_.prior_check)
+          for (const std::string &line : results_.prior_check->lines(problem.measurements()))
+            report_.line(line);
       }
 
       /// On the first mesh. A better point takes the place of the one found: whether there is one.
@@ -433,9 +455,16 @@ namespace varfield
         const Stage stage("searches for other modes");
         MapSolver solver          = inference.map;
         solver.gradient_tolerance = std::max(solver.gradient_tolerance, 1e-6);
-        results_.starts      = search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed());
-        results_.starts_mesh = mesh_name_;
-        searched_on_         = &problem;
+        results_.starts =
+            search_from_prior(problem.density(), solver, map_, inference.starts, problem.seed(), report_.stop_check());
+        if (results_.starts->interrupted)
+        {
+          results_.starts.reset();
+          results_.interrupted = pause();
+          return false;
+        }
+        results_.starts_mesh        = mesh_name_;
+        searched_on_                = &problem;
         const SeveralStarts &starts = *results_.starts;
         report_.line("  " + counted(inference.starts, "more search", "more searches") +
                      " from draws of the prior: " + std::to_string(starts.at_the_same()) + " ended there, " +
@@ -456,9 +485,7 @@ namespace varfield
         family.set_mean(map_);
         if (!family.has_natural_step())
           return;
-        const auto at_map = problem.density().linearize(map_, {0., true});
-        if (!at_map)
-          throw ComputationError("The model cannot be linearised at the MAP point.");
+        const auto at_map = linearize_at(problem.density(), map_, "the MAP point");
         family.natural_step(Curvature(problem.density(), *at_map), 1.);
       }
 
@@ -470,12 +497,16 @@ namespace varfield
             [this](const IterationReport &row) { return iterated(row); }, &optimizer_memory_);
         results_.interrupted = results_.optimization.interrupted;
         report_.line("  " + results_.optimization.reason);
-        if (!is_finest(problem) || results_.interrupted)
-          return;
-        const Stage shaping("shape of the posterior");
-        const std::string found = problem.inference().family->refine(problem.density(), problem_->seed());
+      }
+
+      void find_shape(Case<dim> &problem)
+      {
+        const Stage stage("shape of the posterior");
+        const std::string found =
+            problem.inference().family->refine(problem.density(), problem_->seed(), report_.stop_check());
         if (!found.empty())
           report_.line("  " + found);
+        results_.interrupted = !problem.density().is_quadratic() && !found.empty() && pause();
       }
 
       /// A run that is to stop keeps what it has, even if the draws of its posterior cannot be solved.
@@ -488,12 +519,11 @@ namespace varfield
         meshes.push_back(problem_.get());
         try
         {
-          const bool was_interrupted = results_.interrupted;
-          results_.averages          = average_over_posterior(meshes, family(), was_interrupted, report_);
-          results_.interrupted       = results_.averages.interrupted;
-          // The draws begin again.
-          if (results_.interrupted && !was_interrupted && extras_.checkpoints != nullptr)
-            save();
+          if (step_ != averaging)
+            enter(averaging);
+          results_.averages = average_over_posterior(meshes, family(), results_.interrupted, report_, &averaging_loop_,
+                                                     [this] { return pause(); });
+          results_.interrupted = results_.averages.interrupted;
         }
         catch (const ComputationError &error)
         {
@@ -534,7 +564,9 @@ namespace varfield
       {
         const Stage stage("pointwise variances");
         const OutputSettings &output = problem_->output();
-        VarianceSettings variances{output.exact_variance_limit, output.variance_probes, problem_->seed()};
+        VarianceSettings variances{output.exact_variance_limit, output.variance_probes, problem_->seed(), {}};
+        if (!results_.interrupted)
+          variances.stop = report_.stop_check();
         if (results_.interrupted)
         {
           // Whoever stopped the run waits for its end: coarse variances will do.
@@ -639,7 +671,7 @@ namespace varfield
             *problem_,
             [this](Case<dim> &problem, const std::vector<bool> &used, Report &report)
             { return infer_again(problem, map_, used, report); },
-            report_);
+            report_, extras_.parts);
         family().assign(*full);
         results_.interrupted = results_.cross_validation->interrupted;
       }
@@ -726,6 +758,7 @@ namespace varfield
       std::string mesh_name_;
       MapMemory map_memory_;
       OptimizerMemory optimizer_memory_;
+      LoopState averaging_loop_;
       bool has_family_ = false;
       Vector map_;         ///< on the mesh at hand
       Vector carried_map_; ///< what the mesh before has given for it

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iomanip>
 #include <sstream>
 #include <varfield/hyper_inference.h>
+#include <varfield/petsc_options.h>
 #include <varfield/scan.h>
 #include <varfield/text.h>
 #include <varfield/timing.h>
@@ -13,6 +13,19 @@
 
 namespace varfield
 {
+  void VariantResult::keep(Archive &archive)
+  {
+    archive.text("name", name);
+    archive.text("status", status);
+    for (const auto &[key, number] :
+         {std::pair("ELBO", &elbo), std::pair("error of the ELBO", &elbo_error),
+          std::pair("log evidence", &log_evidence), std::pair("error of the log evidence", &log_evidence_error),
+          std::pair("k-hat", &k), std::pair("chi2", &reduced_chi2), std::pair("solves", &solves),
+          std::pair("seconds", &seconds)})
+      archive.number(key, *number);
+    archive.number("converged", converged);
+  }
+
   void ModelScan::compare()
   {
     double best = -std::numeric_limits<double>::infinity(), sum = 0.;
@@ -84,54 +97,22 @@ namespace varfield
 
   namespace
   {
-    /// A column's name as the path of an entry. What is common to all variants is refused.
-    Assignment entry_of(const Table &table, const std::string &column)
-    {
-      std::vector<std::string> names;
-      for (const std::string &piece : split(column, '/'))
-        names.push_back(normalize(piece));
-      const auto refuse = [&](const std::string &why)
-      { throw UserError("The table “" + table.path() + "”: the column “" + column + "” " + why); };
-      if (std::find(names.begin(), names.end(), "") != names.end())
-        refuse("is no path of an entry. Allowed is “Section/Sub section/Name”.");
-      if (names.size() == 1 && names[0] == "Dimension")
-        refuse("cannot differ between variants: it is that of the whole run.");
-      if (names[0] == "Scan" || names[0] == "Output")
-        refuse("is in a section that is common to all variants; leave it out.");
-      const std::string name = names.back();
-      names.pop_back();
-      return {names, name, "", "", std::filesystem::path(table.path()).parent_path().string()};
-    }
-
     std::vector<Variant> variants_of(const Table &table)
     {
       if (table.names()[0] != "name")
         throw UserError("The table “" + table.path() +
                         "”: the first column has to be “name”, that of the variants, but found “" + table.names()[0] +
                         "”. The others are entries that change, as in “Fields/log T/spde/Correlation length”.");
-      std::vector<Variant> variants;
-      const auto names = table.strings("name");
-      for (unsigned int row = 0; row < table.n_rows(); ++row)
-      {
-        if (names[row].empty())
-          throw UserError(table.where(row) + ": the variant has no name.");
-        if (std::find(names.begin(), names.begin() + row, names[row]) != names.begin() + row)
-          throw UserError(table.where(row) + ": the name “" + names[row] + "” occurs twice.");
-        variants.push_back({names[row], {}});
-      }
-      for (std::size_t j = 1; j < table.names().size(); ++j)
-      {
-        Assignment change = entry_of(table, table.names()[j]);
-        const auto values = table.strings(table.names()[j]);
-        for (unsigned int row = 0; row < table.n_rows(); ++row)
-          if (!values[row].empty())
-          {
-            change.value  = values[row];
-            change.origin = table.where(row);
-            variants[row].changes.push_back(change);
-          }
-      }
-      return variants;
+      return variants_in(table, {},
+                         [](const Assignment &entry) -> std::string
+                         {
+                           if (entry.path() == "Dimension")
+                             return "cannot differ between variants: it is that of the whole run.";
+                           const std::string first = entry.section.empty() ? "" : entry.section[0];
+                           return first == "Scan" || first == "Output"
+                                      ? "is in a section that is common to all variants; leave it out."
+                                      : "";
+                         });
     }
 
     template <int dim>
@@ -159,6 +140,7 @@ namespace varfield
     template <int dim>
     void check_variant(const Case<dim> &problem, const Variant &variant)
     {
+      const OwnPetscOptions petsc_options;
       const auto changed = problem.variant(variant.changes);
       changed->check();
       if (changed->inference().method == "map")
@@ -243,6 +225,7 @@ namespace varfield
       unsigned int n_groups = 1;
       VariantResult row;
       row.name = variant.name;
+      const OwnPetscOptions petsc_options;
       try
       {
         auto changed = problem.variant(variant.changes);
@@ -293,7 +276,8 @@ namespace varfield
   }
 
   template <int dim>
-  ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report)
+  ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report,
+                 const FinishedParts *parts)
   {
     ModelScan result;
     for (const Variant &variant : variants)
@@ -307,8 +291,16 @@ namespace varfield
         result.variants.back().status = "not run";
         continue;
       }
-      VariantResult row  = infer_variant(problem, variant, report);
-      row.seconds        = report.seconds() - began;
+      VariantResult row;
+      get_part(
+          parts, "variant-" + std::to_string(result.variants.size()), problem.groups(),
+          [&](Archive &archive) { row.keep(archive); },
+          [&]
+          {
+            row         = infer_variant(problem, variant, report);
+            row.seconds = report.seconds() - began;
+            return row.status != "stopped";
+          });
       result.interrupted = row.status == "stopped";
       report.line("  " + row.name + ": log evidence " + right(row.log_evidence, 0, 3) + ", " +
                   right(row.seconds, 0, 1) + " s, " + row.status);
@@ -320,6 +312,6 @@ namespace varfield
 
   template std::vector<Variant> read_variants(const Case<2> &);
   template std::vector<Variant> read_variants(const Case<3> &);
-  template ModelScan scan(const Case<2> &, const std::vector<Variant> &, const Report &);
-  template ModelScan scan(const Case<3> &, const std::vector<Variant> &, const Report &);
+  template ModelScan scan(const Case<2> &, const std::vector<Variant> &, const Report &, const FinishedParts *);
+  template ModelScan scan(const Case<3> &, const std::vector<Variant> &, const Report &, const FinishedParts *);
 } // namespace varfield

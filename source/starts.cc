@@ -65,7 +65,7 @@ namespace varfield
   }
 
   SeveralStarts search_from_prior(const LogDensity &density, const MapSolver &solver, const Vector &found,
-                                  unsigned int n, std::uint64_t seed)
+                                  unsigned int n, std::uint64_t seed, const StopCheck &stop)
   {
     const SampleGroups &groups = density.groups();
     const GaussianPrior &prior = density.prior();
@@ -82,15 +82,17 @@ namespace varfield
 
     SeveralStarts result;
     groups.together([&] { result.objective = objective(found).value_or(std::numeric_limits<double>::infinity()); });
-    result.objective = groups.broadcast(result.objective);
-    Matrix numbers   = Matrix::Zero(n, 3); // of every search: converged, objective, distance
-    MultiVector ends = MultiVector::Zero(found.size(), n);
-    for (unsigned int k = groups.group(); k < n; k += groups.n_groups())
+    result.objective      = groups.broadcast(result.objective);
+    Matrix numbers        = Matrix::Zero(n, 3); // of every search: converged, objective, distance
+    MultiVector ends      = MultiVector::Zero(found.size(), n);
+    const Monitor monitor = [&](const IterationReport &)
+    { return result.interrupted = result.interrupted || (stop && stop(alone)); };
+    for (unsigned int k = groups.group(); k < n && !result.interrupted; k += groups.n_groups())
     {
       try
       {
         Vector m              = prior.draw({seed, Stream::starts, k, 1.});
-        const Termination end = solver.minimize(own, m, {});
+        const Termination end = solver.minimize(own, m, monitor);
         if (const auto value = objective(m))
         {
           const Vector step = m - found;
@@ -103,6 +105,9 @@ namespace varfield
         // Counts as a search that did not converge.
       }
     }
+    result.interrupted = groups.sum(result.interrupted ? 1. : 0.) > 0.;
+    if (result.interrupted)
+      return result;
     agreed_sum(groups, layout, numbers);
     groups.sum(ends);
     const auto distance = [&](const Vector &a, const Vector &b)

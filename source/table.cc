@@ -150,6 +150,20 @@ namespace varfield
     return std::find(names_.begin(), names_.end(), name) != names_.end();
   }
 
+  std::string Table::text_without(const std::string &name) const
+  {
+    std::string result;
+    for (std::size_t j = 0; j < names_.size(); ++j)
+      if (names_[j] != name)
+      {
+        result += names_[j];
+        for (const std::vector<std::string> &row : rows_)
+          result += "\t" + row[j];
+        result += "\n";
+      }
+    return result;
+  }
+
   std::size_t Table::column(const std::string &name) const
   {
     if (!has(name))

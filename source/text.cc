@@ -208,6 +208,14 @@ namespace varfield
     return std::to_string(n) + " " + (n == 1 ? noun : plural.empty() ? noun + "s" : plural);
   }
 
+  std::string duration_in_words(double seconds)
+  {
+    const auto s = static_cast<long>(seconds);
+    return s < 60     ? std::to_string(s) + " s"
+           : s < 3600 ? std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s"
+                      : std::to_string(s / 3600) + " h " + std::to_string(s / 60 % 60) + " min";
+  }
+
   std::string padded(const std::string &text, std::size_t width)
   {
     const auto letters =

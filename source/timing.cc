@@ -145,4 +145,9 @@ namespace varfield
     stopwatch().stop();
     return stopwatch().records;
   }
+
+  void forget_stages()
+  {
+    stopwatch() = Stopwatch();
+  }
 } // namespace varfield

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <varfield/faults.h>
 #include <varfield/text.h>
 #include <varfield/trust.h>
 
@@ -401,13 +402,20 @@ namespace varfield
       void failed_solves()
       {
         const Estimate &elbo = results_.averages.elbo.elbo;
+        // Each group has its own.
+        const SampleGroups &groups = problem_.groups();
+        const double repeated = groups.sum(solve_counts().repeated), failed = groups.sum(solve_counts().failed);
         if (elbo.draws == 0)
           return;
         const double share = double(elbo.failed) / double(elbo.draws + elbo.failed);
-        add("failed solves", by_size(share, 0.005, 0.1),
-            elbo.failed == 0 ? "none" : std::to_string(elbo.failed) + " draws could not be solved and were replaced",
+        std::string text =
+            elbo.failed == 0 ? "" : counted(elbo.failed, "draw") + " could not be solved and had to be replaced";
+        if (repeated > 0.)
+          text = counted(static_cast<std::uint64_t>(repeated), "solve") + " repeated by a safer solver" +
+                 (text.empty() ? "" : "; ") + text;
+        add("failed solves", by_size(share, 0.005, 0.1), text.empty() ? "none" : text,
             "the posterior reaches where the model has no solution: a bounded transform or a narrower prior helps")
-            .figures = {{"failed", double(elbo.failed)}};
+            .figures = {{"failed", double(elbo.failed)}, {"repeated_solves", repeated}, {"failed_solves", failed}};
       }
 
       void certificate()

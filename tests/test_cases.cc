@@ -1,4 +1,4 @@
-// ranks: 1 2
+// ranks: 2
 #include "cases.h"
 
 #include <boost/test/unit_test.hpp>

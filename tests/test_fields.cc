@@ -105,8 +105,8 @@ namespace
     BOOST_REQUIRE(at);
     family->natural_step(Curvature(problem->density(), *at), 1.);
     const auto &groups           = problem->groups();
-    const auto [prior, exact]    = pointwise_variances<2>(fields, 0, groups, family.get(), {20000, 1, 1});
-    const auto [rough, estimate] = pointwise_variances<2>(fields, 0, groups, family.get(), {0, 500, 1});
+    const auto [prior, exact]    = pointwise_variances<2>(fields, 0, groups, family.get(), {20000, 1, 1, {}});
+    const auto [rough, estimate] = pointwise_variances<2>(fields, 0, groups, family.get(), {0, 500, 1, {}});
     const auto worst_of          = [&](const Vector &a, const Vector &b)
     { return dealii::Utilities::MPI::max((a.array() / b.array() - 1.).abs().maxCoeff(), MPI_COMM_WORLD); };
     BOOST_TEST(prior.relative_error == 0.);

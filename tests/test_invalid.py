@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Every case in tests/invalid/ holds one mistake: the program has to end with exit code 2 and one clear message, on one rank and
-on three, without a hang and without leaving anything behind. Only Python's standard library is needed.
+"""Every case in tests/invalid/ holds one mistake: the program has to end with exit code 2 and one clear message, on three ranks (with
+VARFIELD_LONG_TESTS in the environment also on one), without a hang and without leaving anything behind. Only Python's standard
+library is needed.
 
 A case is a parameter file whose comments say what is to happen:
 
     # expect: a part of the message (at least one; all have to be found)
     # run: check              the subcommand; without it the case is run
     # arguments: --set "…"    more arguments of the command line
-    # ranks: 3                in place of 1 and 3
+    # ranks: 1                in place of these
     # folder: wells.csv       an empty folder that is made before the run
     # file: wells.csv         a file that is written before the run; its lines follow after “#| ”
+    # case: case.json         the file that is run, in place of this one
 
 `test_invalid.py --show [NAME …]` prints the messages, to read them; program.py says which program is run.
 """
 import concurrent.futures
+import os
 import pathlib
 import re
 import shlex
@@ -25,6 +28,7 @@ import unittest
 
 from program import INVALID, TIMEOUT, command, finish, snapshot, start
 
+RANKS = [1, 3] if "VARFIELD_LONG_TESTS" in os.environ else [3]
 AT_ONCE = 3  # mpirun waits more than it works
 COMMON = ("base.prm", "heads.csv")
 # What only a crash or an unclean end of MPI or PETSc says.
@@ -36,14 +40,14 @@ NOISE = re.compile(r"terminate called|MPI_ABORT|MPI_Abort|Segmentation|PETSC ERR
 class Case:
     def __init__(self, path):
         self.name, self.path = path.stem, path
-        self.expected, self.arguments, self.action, self.ranks = [], [], [], [1, 3]
-        self.files, self.folders = {}, []
+        self.expected, self.arguments, self.action, self.ranks = [], [], [], RANKS
+        self.files, self.folders, self.file = {}, [], path.name
         lines = None
         for line in path.read_text().splitlines():
             if line.startswith("#|") and lines is not None:
                 lines.append(line[3:])
                 continue
-            match = re.match(r"# (expect|run|arguments|ranks|folder|file): (.*)", line)
+            match = re.match(r"# (expect|run|arguments|ranks|folder|file|case): (.*)", line)
             key, text = match.groups() if match else (None, None)
             if key == "expect":
                 self.expected.append(text)
@@ -55,6 +59,8 @@ class Case:
                 self.ranks = [int(n) for n in text.split()]
             elif key == "folder":
                 self.folders.append(text)
+            elif key == "case":
+                self.file = text
             elif key == "file":
                 lines = self.files.setdefault(text, [])
 
@@ -68,7 +74,7 @@ class Case:
             (folder / name).write_text("".join(line + "\n" for line in lines))
 
     def command(self, n_ranks):
-        words = [*self.action, self.path.name, *self.arguments]
+        words = [*self.action, self.file, *self.arguments]
         # One group shares the mesh between the ranks, so that some mistakes are met by one of them alone.
         if n_ranks > 1 and "Sample groups" not in self.path.read_text():
             words += ["--set", "Parallel/Sample groups=1"]

@@ -4,6 +4,7 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <varfield/noise.h>
 
 /// Densities of measurement errors against their definitions.
 BOOST_AUTO_TEST_SUITE(noise)

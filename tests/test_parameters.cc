@@ -7,6 +7,7 @@
 #include <sstream>
 #include <varfield/parameters.h>
 #include <varfield/pattern_words.h>
+#include <varfield/schema.h>
 
 BOOST_AUTO_TEST_SUITE(parameters)
 
@@ -326,6 +327,86 @@ BOOST_FIXTURE_TEST_CASE(parameters_that_were_used, Declared)
   apply_assignments(read(parameters_as_used(prm)), other.prm);
   BOOST_CHECK_EQUAL(parameters_as_json(other.prm), json);
   BOOST_CHECK_EQUAL(other.method, "full");
+}
+
+BOOST_FIXTURE_TEST_CASE(old_names, Declared)
+{
+  const std::vector<RenamedEntry> renamed{{"Spread", "Prior/Standard deviation", ""},
+                                          {"*/Old method", "*/Method", ""},
+                                          {"Prior/Gone", "", "it is chosen by the program"}};
+  const auto warnings = apply_assignments(
+      read("set Spread = 2\nsubsection Family\nset Old method = full\nend\nsubsection Prior\nset Gone = 1\nend"), prm,
+      renamed);
+  BOOST_CHECK_EQUAL(spread, 2.);
+  BOOST_CHECK_EQUAL(method, "full");
+  BOOST_REQUIRE_EQUAL(warnings.size(), 3);
+  BOOST_CHECK_EQUAL(warnings[0], "case.prm, line 1: “Spread” is now called “Prior/Standard deviation”.");
+  BOOST_CHECK_EQUAL(warnings[1], "case.prm, line 3: “Family/Old method” is now called “Family/Method”.");
+  BOOST_CHECK_EQUAL(warnings[2], "case.prm, line 6: “Prior/Gone” has no effect any more: it is chosen by the program.");
+
+  const std::string twice = "set Spread = 2\nsubsection Prior\nset Standard deviation = 3\nend";
+  CHECK_CONTAINS(message_of([&] { apply_assignments(read(twice), prm, renamed); }),
+                 "case.prm, line 1: “Spread” is the old name of “Prior/Standard deviation”, which is set as well "
+                 "(case.prm, line 3).");
+  // Of the old name the value is checked as that of the new one.
+  CHECK_CONTAINS(message_of([&] { apply_assignments(read("set Spread = wide"), prm, renamed); }),
+                 "“Prior/Standard deviation” is set to “wide”");
+}
+
+BOOST_FIXTURE_TEST_CASE(json_is_read_as_a_parameter_file, Declared)
+{
+  const auto assignments = read_json_text(
+      R"({"$schema": "x.json", "Title": "A  case", "Prior": {"Standard deviation": 2.5, "Point_20 / \"odd\" name": [1, 0.125]},
+          "Family": {"Method": "full", "Rank": 7}})",
+      "folder/case.json");
+  apply_assignments(assignments, prm);
+  BOOST_CHECK_EQUAL(title, "A  case");
+  BOOST_CHECK_EQUAL(spread, 2.5);
+  BOOST_CHECK_EQUAL(point[1], 0.125);
+  BOOST_CHECK_EQUAL(method, "full");
+  BOOST_CHECK_EQUAL(rank, 7);
+  BOOST_CHECK_EQUAL(assignments[0].folder, "folder");
+
+  // What a run has used, read back.
+  Declared other;
+  apply_assignments(read_json_text(parameters_as_json(prm).dump(), "used.json"), other.prm);
+  BOOST_CHECK_EQUAL(parameters_as_json(other.prm), parameters_as_json(prm));
+}
+
+BOOST_AUTO_TEST_CASE(mistakes_in_json)
+{
+  const auto error = [](const std::string &text) { return message_of([&] { read_json_text(text, "case.json"); }); };
+  CHECK_CONTAINS(error("{\"a\": 1,\n \"b\" 2}"), "case.json: is no JSON: parse error at line 2");
+  CHECK_CONTAINS(error("[1]"), "is an object {…} of sections, but found is one array");
+  CHECK_CONTAINS(error(R"({"a": 1, "a": 2})"), "“a” occurs twice");
+  CHECK_CONTAINS(error(R"({"s": {"a b": 1, "a  b": 2}})"), "case.json: s/a b: occurs twice");
+  CHECK_CONTAINS(error(R"({"s": {"a": null}})"), "case.json: s/a: the value is null");
+  CHECK_CONTAINS(error(R"({"a": [[1], [2]]})"), "an array in an array");
+  CHECK_CONTAINS(error(R"({"": 1})"), "a name is empty");
+  std::string deep;
+  for (int i = 0; i < 1000; ++i)
+    deep += "{\"a\":";
+  CHECK_CONTAINS(error(deep + "1" + std::string(1000, '}')), "nested too deeply");
+  error(std::string(100000, '['));
+}
+
+BOOST_FIXTURE_TEST_CASE(schema_for_editors, Declared)
+{
+  const auto schema = json_schema(prm, {});
+  const auto &prior = schema["properties"]["Prior"];
+  BOOST_CHECK_EQUAL(schema["$schema"].get<std::string>(), "http://json-schema.org/draft-07/schema#");
+  BOOST_CHECK(prior["additionalProperties"] == false);
+  const auto &deviation = prior["properties"]["Standard deviation"];
+  BOOST_CHECK_EQUAL(deviation["type"].get<std::string>(), "number");
+  BOOST_CHECK_EQUAL(deviation["minimum"].get<double>(), 0.);
+  BOOST_CHECK_EQUAL(deviation["maximum"].get<double>(), 10.);
+  CHECK_CONTAINS(deviation["description"].get<std::string>(), "The marginal standard deviation");
+  const auto &choice = schema["properties"]["Family"]["properties"]["Method"]["enum"];
+  BOOST_CHECK(std::find(choice.begin(), choice.end(), "full") != choice.end());
+
+  // Subsections of any name.
+  const auto open = json_schema(prm, {"Prior"});
+  BOOST_CHECK(open["properties"]["Prior"]["additionalProperties"].is_object());
 }
 
 BOOST_AUTO_TEST_CASE(nothing_declared)

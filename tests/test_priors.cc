@@ -1,4 +1,4 @@
-// ranks: 1 3
+// ranks: 3
 #include "cases.h"
 #include "dense_models.h"
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs that are killed, and gone on with: the answer is that of a run in one go. Only Python's standard library is needed.
+"""Runs that are killed, stopped, or meet failures, and are gone on with: the answer is that of a run in one go. Only Python's
+standard library is needed.
 
-A run is killed (SIGKILL to every process of it) at random moments and resumed on one, two and three ranks in turn; ten times, or
+A run is killed (SIGKILL to every process of it) at random moments and resumed on one, two and three ranks in turn; six times, or
 with VARFIELD_LONG_TESTS in the environment fifty times.
 """
 import csv
@@ -9,16 +10,20 @@ import json
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import unittest
 
 from program import ROOT, children, command, finish, start
 
-KILLS = 50 if "VARFIELD_LONG_TESTS" in os.environ else 10
-CASE = ["Mesh/Subdivisions=32, 32", "Mesh/Refinements towards boundaries=left: 1", "Inference/Coarsest cells=200",
+LONG = "VARFIELD_LONG_TESTS" in os.environ
+KILLS = 50 if LONG else 6
+UNDISTURBED = {}  # what all tests compare with
+CASE = ["Mesh/Subdivisions=16, 16", "Mesh/Refinements towards boundaries=left: 1", "Inference/Coarsest cells=50",
         "Inference/Starts=2", "Inference/Prior draws=10", "Inference/natural gradient/Tolerance=1", "Inference/ELBO error=1",
         "Inference/Minimum draws=20", "Output/Exact variance limit=0", "Output/Variance draws=20", "Checkpoint/Interval=0",
         "Parallel/Sample groups=0", "Output/Directory=results"]
@@ -42,7 +47,7 @@ def kill_all(process):
             pass
 
 
-class Killed(unittest.TestCase):
+class Interrupted(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -64,38 +69,207 @@ class Killed(unittest.TestCase):
         numbers["ELBO"] = [summary["elbo"]["value"]]
         return numbers, rows
 
-    def test_killed_at_random_moments(self):
-        begin = time.monotonic()
-        code, out, err = finish(start(command(*words(), ranks=2), self.folder), 300)
-        whole_time = time.monotonic() - begin
+    def undisturbed(self):
+        """The answer of a run in one go, and the seconds that it takes; nothing of it is left."""
+        if "answer" not in UNDISTURBED:
+            begin = time.monotonic()
+            code, out, err = finish(start(command(*words(), ranks=2), self.folder), 300)
+            UNDISTURBED["seconds"] = time.monotonic() - begin
+            self.assertIn(code, (0, 5), out + err)
+            UNDISTURBED["answer"] = self.answer()
+            shutil.rmtree(self.folder / "results")
+        return UNDISTURBED["answer"], UNDISTURBED["seconds"]
+
+    def check_answer(self, wanted=None):
+        expected, expected_rows = wanted or UNDISTURBED["answer"]
+        numbers, rows = self.answer()
+        self.assertEqual(rows, expected_rows)
+        for file, values in expected.items():
+            self.assertEqual(len(numbers[file]), len(values), file)
+            difference = max(abs(a - b) for a, b in zip(numbers[file], values))
+            self.assertLess(difference, 1e-8 * max(abs(x) for x in values), file)
+        self.assertEqual([p.name for p in self.folder.iterdir() if p.name != "results"], [])
+
+    def go_on(self, ranks, *more):
+        code, out, err = finish(start(command(*words("--resume", *more), ranks=ranks), self.folder), 300)
         self.assertIn(code, (0, 5), out + err)
-        expected, expected_rows = self.answer()
-        shutil.rmtree(self.folder / "results")
+
+
+class Killed(Interrupted):
+    def test_killed_at_random_moments(self):
+        _, seconds = self.undisturbed()
         lots = random.Random(1)
         killed = 0
         for attempt in range(20 * KILLS):
             ranks = (2, 1, 3)[attempt % 3]
             process = start(command(*words("--resume"), ranks=ranks), self.folder)
             try:
-                code = process.wait(timeout=lots.uniform(0.2, 1.0) * whole_time / 4 if killed < KILLS else 300)
-            except Exception:
+                code = process.wait(timeout=lots.uniform(0.2, 1.0) * seconds / 4 if killed < KILLS else 300)
+            except subprocess.TimeoutExpired:
                 kill_all(process)
                 process.communicate()
                 killed += 1
                 continue
             out, err = process.communicate()
             self.assertIn(code, (0, 5), out + err)
-            numbers, rows = self.answer()
-            self.assertEqual(rows, expected_rows)
-            for file, values in expected.items():
-                self.assertEqual(len(numbers[file]), len(values), file)
-                difference = max(abs(a - b) for a, b in zip(numbers[file], values))
-                self.assertLess(difference, 1e-8 * max(abs(x) for x in values), file)
-            self.assertFalse((self.folder / "results.checkpoint").exists())
+            self.check_answer()
             if killed >= KILLS:
                 return
             shutil.rmtree(self.folder / "results")
         self.fail(f"killed {killed} times only")
+
+
+class Stopped(Interrupted):
+    """SIGTERM to one of the ranks and to all of them, at some moments of a run."""
+
+    def test_signals_to_one_and_to_all(self):
+        _, seconds = self.undisturbed()
+        lots = random.Random(2)
+        stopped = 0
+        for attempt in range(40):
+            if stopped == (24 if LONG else 4):
+                break
+            process = start(command(*words("--resume"), ranks=2), self.folder)
+            process.stdout.readline()  # it has begun
+            time.sleep(lots.uniform(0.05, 0.9) * seconds)
+            ranks = children(process.pid)
+            for pid in ranks if attempt % 2 else ranks[-1:]:
+                try:
+                    os.kill(pid, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+            code, out, err = finish(process, 60)
+            self.assertIn(code, (0, 3, 5), out + err)
+            if code != 3:
+                self.check_answer()
+                shutil.rmtree(self.folder / "results")
+                continue
+            stopped += 1
+            self.assertIn("STOPPED EARLY (signal 15)", out)
+            self.assertEqual(json.loads((self.folder / "results/summary.json").read_text())["exit_code"], 3)
+        self.go_on(3)
+        self.check_answer()
+
+    def test_a_second_signal_ends_at_once(self):
+        self.undisturbed()
+        process = start(command(*words("--set", "Inference/Optimizer=stochastic", "--set", "Inference/stochastic/Reductions=1000000",
+                                       "--set", "Inference/stochastic/Maximum iterations=100000000")), self.folder)
+        deadline = time.monotonic() + 60
+        while not list(self.folder.glob("results.checkpoint/*.state")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process, 60)
+        self.assertIn(code, (-signal.SIGINT, 3), out + err)
+        self.assertTrue(list(self.folder.glob("results.checkpoint/*.state")))
+
+
+class Faults(Interrupted):
+    def findings(self):
+        summary = json.loads((self.folder / "results/summary.json").read_text())
+        return summary, {finding["name"]: finding for finding in summary["trust"]["findings"]}
+
+    def test_some_solves_fail(self):
+        (expected, _), _ = self.undisturbed()
+        self.go_on(2, "--set", "Faults/Probability=0.05")
+        summary, findings = self.findings()
+        figures = findings["failed solves"]["figures"]
+        self.assertGreater(figures["repeated_solves"], 20)
+        self.assertIn("safer solver", findings["failed solves"]["finding"])
+        # The same posterior: means to a tenth of its standard deviations, the ELBO to the errors of both.
+        numbers, _ = self.answer()
+        means, deviations = numbers["observations.csv"][::2], expected["observations.csv"][1::2]
+        for mean, other, deviation in zip(means, expected["observations.csv"][::2], deviations):
+            self.assertLess(abs(mean - other), 0.3 * deviation)
+        self.assertLess(abs(summary["elbo"]["value"] - expected["ELBO"][0]), 5 * 1.5 * summary["elbo"]["error"])
+
+    def test_most_solves_fail(self):
+        """On one mesh: a coarse one that fails is left out."""
+        alone = ["--set", "Inference/Coarse to fine=false"]
+        code, out, err = finish(start(command(*words(*alone), ranks=2), self.folder), 300)
+        self.assertIn(code, (0, 5), out + err)
+        expected, rows = self.answer()
+        shutil.rmtree(self.folder / "results")
+        process = start(command(*words(*alone), ranks=2), self.folder)
+        while len(list(self.folder.glob("results.checkpoint/*.state"))) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        kill_all(process)
+        process.communicate()
+        code, out, err = finish(start(command(*words("--resume", "--set", "Faults/Probability=0.6", *alone), ranks=2), self.folder), 120)
+        self.assertEqual(code, 1, out + err)
+        self.assertRegex(err, "could not be solved|could not be linearised|cannot be")
+        self.assertFalse((self.folder / "results").exists())
+        self.go_on(3, *alone)
+        self.check_answer((expected, rows))
+
+    def test_a_rank_is_killed(self):
+        self.undisturbed()
+        code, out, err = finish(start(command(*words("--set", "Faults/Killed rank=1", "--set", "Faults/After=200"), ranks=2),
+                                      self.folder), 120)
+        self.assertIsNotNone(code, "it hangs")
+        self.assertNotIn(code, (0, 3, 5), out + err)
+        self.go_on(2)
+        self.check_answer()
+
+    def test_a_rank_is_stalled(self):
+        self.undisturbed()
+        self.go_on(2, "--set", "Faults/Stalled rank=1", "--set", "Faults/After=200", "--set", "Faults/Stall=2")
+        self.check_answer()
+
+
+class DiskFull(Interrupted):
+    """A small file system of its own, at the folder “small”: what is left of it after a run comes back as an archive."""
+
+    def run_on(self, kilobytes, *more):
+        script = (f"mkdir -p small && mount -t tmpfs -o size={kilobytes}k tmpfs small && cd small && tar xf ../kept.tar 2>/dev/null; "
+                  + shlex.join(map(str, command(*words(*more)))) + "; code=$?; tar cf ../kept.tar .; exit $code")
+        (self.folder / "kept.tar").open("a").close()
+        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        code, out, err = finish(start([*unshare, "sh", "-c", script], self.folder), 120)
+        if "unshare" in err or "mount" in err:
+            self.skipTest("no file system can be mounted here: " + err.strip())
+        left = subprocess.run(["tar", "tf", self.folder / "kept.tar"], capture_output=True, text=True).stdout.split()
+        return code, out, err, left
+
+    def test_whatever_does_not_fit(self):
+        """From a disk that takes hardly a state to one that takes all but a few of the results."""
+        codes = set()
+        for kilobytes in (40, 120, 250, 400, 550, 700) if LONG else (40, 250):
+            code, out, err, left = self.run_on(kilobytes, "--set", "Checkpoint/Interval=1000")
+            codes.add(code)
+            if code in (0, 5):
+                continue
+            self.assertEqual(code, 1, out + err)
+            self.assertIn("No space left on device", err)
+            self.assertFalse([name for name in left if name.startswith("./results/")], left)
+            (self.folder / "kept.tar").unlink()
+        self.assertIn(1, codes)
+
+    def test_the_state_survives(self):
+        """The disk has room for the states of a run that was killed, and not for its results; later there is room."""
+        self.undisturbed()
+        process = start(command(*words(), ranks=2), self.folder)
+        while len(list(self.folder.glob("results.checkpoint/*.state"))) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        kill_all(process)
+        process.communicate()
+        size = sum(path.stat().st_size for path in self.folder.glob("results.checkpoint/*"))
+        subprocess.run(["tar", "cf", "kept.tar", "results.checkpoint"], cwd=self.folder, check=True)
+        shutil.rmtree(self.folder / "results.checkpoint")
+        code, out, err, left = self.run_on(size // 1024 + 150, "--resume", "--set", "Checkpoint/Interval=1000")
+        self.assertEqual(code, 1, out + err)
+        self.assertIn("No space left on device", err)
+        self.assertIn("--resume", err)
+        self.assertTrue([name for name in left if name.endswith(".state")], left)
+        code, out, err, left = self.run_on(50000, "--resume")
+        self.assertIn(code, (0, 5), out + err)
+        self.assertIn("goes on where it was", out)
+        subprocess.run(["tar", "xf", "kept.tar"], cwd=self.folder, check=True)
+        (self.folder / "kept.tar").unlink()
+        (self.folder / "small").rmdir()
+        self.check_answer()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #ifndef varfield_application_h
 #define varfield_application_h
 
-#include <string>
-#include <vector>
+#include <varfield/batch.h>
+#include <varfield/server_settings.h>
 
 namespace varfield
 {
@@ -20,9 +20,12 @@ namespace varfield
   /// What the user asked for on the command line.
   struct Command
   {
-    std::string action = "run"; ///< run, certify, cross-validate, calibrate, scan, check, verify, synthesize, template
+    /// run, certify, cross-validate, calibrate, scan, check, verify, synthesize, template, schema, serve or batch
+    std::string action = "run";
     std::string file;
     std::vector<std::string> overrides; ///< "Section/Name=value"
+    BatchCommand batch;                 ///< with a list in place of the file
+    ServerSettings server;
   };
 
   /// Does it. Collective over MPI_COMM_WORLD. UserError, ComputationError.

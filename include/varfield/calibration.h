@@ -33,10 +33,10 @@ namespace varfield
   };
 
   /// The truths are spread over the sample groups of `problem`, each of which infers on its own. Truth k has its own
-  /// random numbers, whatever the groups. UserError where the case has no quantities of interest. Collective over the
-  /// world.
+  /// random numbers, whatever the groups. `parts`: the truths that are done; nullptr: none are kept. UserError where
+  /// the case has no quantities of interest. Collective over the world.
   template <int dim>
-  Calibration calibrate(const Case<dim> &problem, Report &report);
+  Calibration calibrate(const Case<dim> &problem, Report &report, const FinishedParts *parts = nullptr);
 } // namespace varfield
 
 #endif

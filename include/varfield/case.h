@@ -4,6 +4,7 @@
 #include <varfield/certification_settings.h>
 #include <varfield/checkpoints.h>
 #include <varfield/elbo.h>
+#include <varfield/faults.h>
 #include <varfield/hyper_parameters.h>
 #include <varfield/indicator.h>
 #include <varfield/inverse_problem.h>
@@ -12,6 +13,7 @@
 #include <varfield/optimizer.h>
 #include <varfield/parameters.h>
 #include <varfield/quantity.h>
+#include <varfield/shared_parts.h>
 
 namespace varfield
 {
@@ -80,6 +82,10 @@ namespace varfield
 
   /// A problem as the parameter file describes it, from text to the posterior density.
   ///
+  /// Cases made from each other, and those that share() the same parts, have their groups of ranks, meshes,
+  /// fields with their priors, and models with their factorisations in common as far as their settings agree in all
+  /// that these depend on.
+  ///
   /// Three steps: the constructor declares and reads the parameters, check() refuses contradictions, build() allocates.
   /// What is built is destroyed in the opposite order, and before MPI ends.
   template <int dim>
@@ -90,6 +96,10 @@ namespace varfield
     Case(MPI_Comm world, const std::vector<Assignment> &assignments);
     /// The case as the parameter file gives it, neither checked nor built: without what with_overrides() changes.
     std::unique_ptr<Case> as_given() const { return variant({}); }
+    /// Before build(); only among cases over the same ranks.
+    void share(std::shared_ptr<SharedParts> parts) { parts_ = std::move(parts); }
+    /// What it has in common with others lives on after it.
+    void hold_parts() const { parts_->hold({model_, fields_, mesh_, groups_}); }
     /// UserError for settings that contradict each other.
     void check();
     /// Mesh, spaces, priors, observation operator, density. `values_needed` as in Measurements::read. Collective.
@@ -117,6 +127,8 @@ namespace varfield
 
     const dealii::ParameterHandler &parameters() const { return prm_; }
     const std::string &title() const { return title_; }
+    /// About entries whose names are old.
+    const std::vector<std::string> &warnings() const { return warnings_; }
     std::uint64_t seed() const { return seed_; }
     const OutputSettings &output() const { return output_; }
     const InferenceSettings &inference() const { return inference_; }
@@ -126,12 +138,13 @@ namespace varfield
     const CheckpointSettings &checkpoint() const { return checkpoint_; }
     const CrossValidationSettings &cross_validation() const { return cross_validation_; }
     const AdaptiveRefinement<dim> &adaptive_refinement() const { return adaptive_refinement_; }
+    MPI_Comm world() const { return world_; }
     const SampleGroups &groups() const { return *groups_; }
-    const Mesh<dim> &mesh() const { return mesh_; }
-    const FieldSet<dim> &fields() const { return fields_; }
+    const Mesh<dim> &mesh() const { return *mesh_; }
+    const FieldSet<dim> &fields() const { return *fields_; }
     const Measurements<dim> &measurements() const { return *measurements_; }
     void use_measurements(const std::vector<bool> &used) { measurements_->use(used); }
-    const ForwardModel<dim> &model() const { return model_; }
+    const ForwardModel<dim> &model() const { return *model_; }
     const HyperParameters &hyper_parameters() const { return hyper_; }
     const Quantities<dim> &quantities() const { return quantities_; }
     const InverseProblem<dim> &density() const { return *density_; }
@@ -154,6 +167,9 @@ namespace varfield
                                        std::shared_ptr<const SampleGroups> groups) const;
     std::unique_ptr<Case> rebuilt(unsigned int max_level, std::vector<std::vector<dealii::CellId>> refined_cells) const;
     void declare_inference();
+    void build_mesh(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
+    void build_model();
+    std::string settings_of(const std::vector<std::string> &sections) const;
     double growth_of_a_cycle() const;
     Split choose_split(double cells);
     /// From the parameters, the measurements and a number of cells, before anything large is built.
@@ -164,6 +180,7 @@ namespace varfield
     const MPI_Comm world_;
     const std::vector<Assignment> assignments_;
     std::vector<Assignment> given_; ///< those of them that are the user's
+    std::vector<std::string> warnings_;
     std::string title_;
     unsigned int dimension_ = dim, n_groups_ = 0;
     double memory_limit_ = 0.; ///< GB
@@ -178,6 +195,7 @@ namespace varfield
     AdaptiveRefinement<dim> adaptive_refinement_;
     SynthesisSettings synthesis_;
     SolverSettings solver_;
+    FaultSettings faults_;
     std::string field_names_ = "m", experiment_names_, measurement_names_ = "data", quantity_names_, hyper_names_;
     HyperParameters hyper_;
     std::vector<Experiment> declared_experiments_;
@@ -185,13 +203,15 @@ namespace varfield
     dealii::ParameterHandler prm_;
 
     // In the order in which they are built; destroyed the other way round.
+    std::shared_ptr<SharedParts> parts_ = std::make_shared<SharedParts>();
     std::shared_ptr<const SampleGroups> groups_;
     std::vector<std::vector<dealii::CellId>> refined_cells_; ///< of each cycle of adaptive refinement so far
-    Mesh<dim> mesh_;
+    std::shared_ptr<Mesh<dim>> mesh_ = std::make_shared<Mesh<dim>>();
+    std::string mesh_key_;                                     ///< all that it depends on
     std::vector<std::unique_ptr<Field<dim>>> declared_fields_; ///< until all of them are set up
-    FieldSet<dim> fields_;
+    std::shared_ptr<FieldSet<dim>> fields_;
     std::unique_ptr<Measurements<dim>> measurements_;
-    ForwardModel<dim> model_;
+    std::shared_ptr<ForwardModel<dim>> model_ = std::make_shared<ForwardModel<dim>>();
     Quantities<dim> quantities_;
     std::unique_ptr<InverseProblem<dim>> density_;
     MemoryPlan memory_;

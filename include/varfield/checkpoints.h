@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <varfield/archive.h>
+#include <varfield/file_lock.h>
 
 namespace varfield
 {
@@ -22,19 +23,22 @@ namespace varfield
   class Checkpoints
   {
   public:
-    /// `folder` appears with the first state; `interval` in seconds.
+    /// `folder` appears with the first state; `interval` in seconds. UserError where another program works with it.
     Checkpoints(const SampleGroups &groups, std::string folder, double interval);
 
     const std::string &folder() const { return folder_; }
-    /// Whether the interval has passed since the last state, or since the beginning.
-    bool is_due() const;
+    /// Whether the interval has passed since the last state, or since the beginning; between two stages of a run a few
+    /// seconds are enough.
+    bool is_due(bool between_stages = false) const;
     /// Writes another state, after which there are at most two. ComputationError; then the others are as they were.
     void save(const std::function<void(Archive &)> &keep);
     /// Whether there are states.
-    bool exist() const { return newest_ > 0; }
+    bool has_states() const { return newest_ > 0; }
+    /// Whether there are states or parts (see FinishedParts).
+    bool exist() const { return exist_; }
     /// The newest state that is whole. UserError where there is none.
     Archive load() const;
-    /// The run has come to its end.
+    /// The run has come to its end. Removes the folder with all that is in it.
     void remove();
 
   private:
@@ -44,9 +48,31 @@ namespace varfield
     const SampleGroups &groups_;
     const std::string folder_;
     const double interval_;
+    FileLock lock_; ///< on the root rank, of the folder
+    bool exist_             = false;
     unsigned int newest_    = 0; ///< number of the newest state; 0: none
     Clock::time_point last_ = Clock::now();
   };
+
+  /// Parts of a run that are done, the inference without one fold for example, each in a file of its own.
+  class FinishedParts
+  {
+  public:
+    /// `folder` appears with the first part.
+    explicit FinishedParts(std::string folder) : folder_(std::move(folder)) {}
+
+    /// Takes up by `keep` what the part `name` has given in an earlier run. Where there is nothing, calls `compute`,
+    /// and writes the part down if that returns true. Collective over the world of `groups`.
+    void get(const std::string &name, const SampleGroups &groups, const std::function<void(Archive &)> &keep,
+             const std::function<bool()> &compute) const;
+
+  private:
+    const std::string folder_;
+  };
+
+  /// The same where parts may not be kept at all (nullptr).
+  void get_part(const FinishedParts *parts, const std::string &name, const SampleGroups &groups,
+                const std::function<void(Archive &)> &keep, const std::function<bool()> &compute);
 } // namespace varfield
 
 #endif

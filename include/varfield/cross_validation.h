@@ -33,6 +33,14 @@ namespace varfield
     Termination end;
     Vector mean, deviation; ///< of the predictions
     Vector noise;           ///< standard deviation of every measurement
+
+    void keep(Archive &archive)
+    {
+      archive.in("end ", [&] { end.keep(archive); });
+      archive.numbers("mean", mean);
+      archive.numbers("deviation", deviation);
+      archive.numbers("noise", noise);
+    }
   };
 
   /// Infers again with some of the measurements in use.
@@ -41,9 +49,10 @@ namespace varfield
 
   /// Infers without each fold and scores the predictions. Each sample group has folds of its own, for which `refit`
   /// gets a case and a report of the group alone; where there is one group, `problem` itself, whose measurements in use
-  /// are as before in the end. Collective over the world.
+  /// are as before in the end. `parts`: the folds that are done; nullptr: none are kept. Collective over the world.
   template <int dim>
-  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report);
+  CrossValidation cross_validate(Case<dim> &problem, const Refit<dim> &refit, Report &report,
+                                 const FinishedParts *parts = nullptr);
 
   /// The inference on the mesh of `problem` with these measurements, from the MAP point `map` and with what is set up
   /// for it: the symbolic part of factorisations, prior, observation operator. Changes the measurements in use and the

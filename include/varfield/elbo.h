@@ -69,8 +69,8 @@ namespace varfield
   void refuse_failures(unsigned int failed, unsigned int draws, double share = 0.1, unsigned int lost = 0);
 
   /// Averages over draws of q, which are spread over the sample groups. A draw whose model fails is replaced (draw
-  /// index + 2³¹), at most a share of `draws.most_failed` (and one in a few); more failures, or a replacement that
-  /// fails as well, throw ComputationError in all groups together. Collective over the world.
+  /// index + 2³¹, then other seeds, three in all), at most a share of `draws.most_failed` (and one in a few); more
+  /// failures, or replacements that all fail, throw ComputationError in all groups together. Collective over the world.
   ElboEstimate average_over_draws(const SampleGroups &groups, const Family &family, const DrawRange &draws,
                                   const DrawSolver &solver);
 

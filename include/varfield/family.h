@@ -103,8 +103,11 @@ namespace varfield
 
     /// What optimisers, which know mean and covariance, leave to be found: the shape of q. To be called once they have
     /// ended on the last mesh; every natural_step() forgets it. Words on what was gained; empty where a family has no
-    /// shape. Collective over the world.
-    virtual std::string refine(const LogDensity &, std::uint64_t /*seed*/) { return {}; }
+    /// shape, which is also what is left once `stop` says so. Collective over the world.
+    virtual std::string refine(const LogDensity &, std::uint64_t /*seed*/, const StopCheck & /*stop*/ = {})
+    {
+      return {};
+    }
 
     /// Whether q is N(mean, S), rather than of a shape that refine() has found.
     virtual bool is_normal() const { return true; }

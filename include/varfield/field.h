@@ -77,7 +77,7 @@ namespace varfield
   {
   public:
     /// Collective, after each field was initialised.
-    void initialize(MPI_Comm comm, std::vector<std::unique_ptr<Field<dim>>> fields);
+    FieldSet(MPI_Comm comm, std::vector<std::unique_ptr<Field<dim>>> fields);
 
     unsigned int size() const { return fields_.size(); }
     const Field<dim> &operator[](unsigned int i) const { return *fields_[i]; }

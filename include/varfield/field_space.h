@@ -11,6 +11,10 @@ namespace varfield
 {
   using GhostedVector = dealii::LinearAlgebra::distributed::Vector<double>;
 
+  /// Of the owned degrees of freedom, which are numbered independently of the partition. Collective.
+  template <int dim>
+  Layout layout_of(const dealii::DoFHandler<dim> &handler);
+
   /// The finite-element space of an unknown field and the coefficients that describe a member of it.
   ///
   /// Nodal: continuous Q_p; coefficients are the values at the unconstrained nodes (no hanging node, and no boundary
@@ -39,6 +43,8 @@ namespace varfield
     /// Layout of the coefficients.
     const Layout &layout() const { return layout_; }
     unsigned int n_owned() const { return dof_handler_.n_locally_owned_dofs(); }
+    /// Layout of the degrees of freedom. Collective.
+    Layout dof_layout() const { return layout_of(dof_handler_); }
 
     /// Owned degrees of freedom, hanging nodes included, from coefficients. Collective.
     MultiVector expand(const MultiVector &coefficients) const;

@@ -58,7 +58,8 @@ namespace varfield
     bool is_linear() const { return physics_->is_linear(); }
     bool is_symmetric() const { return physics_->is_symmetric(); }
 
-    /// Sets everything up that does not depend on the parameters. The arguments must outlive this object.
+    /// Sets everything up that does not depend on the parameters, the functionals of the measurements included. Mesh
+    /// and fields must outlive this object.
     void initialize(const Mesh<dim> &mesh, const FieldSet<dim> &fields, Measurements<dim> &measurements,
                     const SolverSettings &settings);
 
@@ -67,13 +68,16 @@ namespace varfield
     bool is_affine() const { return is_affine_; }
     std::string describe() const;
 
-    /// The states and predictions, or nullptr where the model cannot be solved (on all ranks together). Groups that
+    /// The states and predictions, or nullptr where the model cannot be solved (on all ranks together), also with safer
+    /// solvers and, for a nonlinear law, by continuation from the parameters zero, the prior mean. Groups that
     /// are given solve for the same parameters `together`: the experiments of a nonlinear law are shared out, and the
     /// call is collective over the world.
     std::unique_ptr<ModelState<dim>> solve(const Vector &parameters, const SampleGroups *together = nullptr) const;
     /// The last states solved for are where iterations begin from now on, of linear solvers and of Newton's method:
     /// near them fewer are needed.
     void start_from_last() const { start_ = last_; }
+    /// Iterations begin as after initialize().
+    void forget() const { start_ = last_ = MultiVector(); }
     /// Whether linear solves end at a tolerance.
     bool solves_iteratively() const;
     double tolerance() const { return settings_.tolerance; }
@@ -111,8 +115,9 @@ namespace varfield
     void add_source(const Experiment &experiment, GhostedVector &load) const;
     void add_fluxes(const Experiment &experiment, GhostedVector &load, bool first);
     void add_wells(const Experiment &experiment, GhostedVector &load) const;
-    void make_observation_matrices();
+    void make_observation_matrices(const Measurements<dim> &measurements);
 
+    std::unique_ptr<ModelState<dim>> solve_once(const Vector &parameters, const SampleGroups *together) const;
     std::shared_ptr<Workspace> borrow(bool with_state_matrix) const;
     std::vector<GhostedVector> ghosted_fields(const Vector &parameters) const;
     bool factorise(Workspace &work) const;
@@ -154,9 +159,9 @@ namespace varfield
 
     // Set up by initialize()
     std::vector<Experiment> experiments_;
-    const Mesh<dim> *mesh_                 = nullptr;
-    const FieldSet<dim> *fields_           = nullptr;
-    const Measurements<dim> *measurements_ = nullptr;
+    const Mesh<dim> *mesh_       = nullptr;
+    const FieldSet<dim> *fields_ = nullptr;
+    std::vector<unsigned int> experiment_of_; ///< each measurement
     SolverSettings settings_;
     std::unique_ptr<StateSpace<dim>> space_;
     dealii::AffineConstraints<double> condensed_; ///< hanging nodes, and zero at Dirichlet nodes

@@ -19,10 +19,12 @@ namespace varfield
   /// the case has it: the others are allowed larger errors. `used`: the measurements in use, empty: as in the case.
   /// `similar`: found from nearly the same data; its heaviest points take the place of those spread over the prior, and
   /// the surface is that of what the ELBO differs by from there, which a few inferences tell. The results are those of
-  /// the mixture over all θ. Collective over the world.
+  /// the mixture over all θ. `parts`: the inferences at one θ that are done; nullptr: none are kept. Collective over
+  /// the world.
   template <int dim>
   Results<dim> infer_with_hyper_parameters(std::unique_ptr<Case<dim>> &problem, const std::vector<bool> &used,
-                                           Report &report, const HyperPosterior *similar = nullptr);
+                                           Report &report, const HyperPosterior *similar = nullptr,
+                                           const FinishedParts *parts = nullptr);
 
   /// Fields, and hyper-parameters where there are some; of the latter each fold of a cross-validation has its own, and
   /// there are no chains with them. As infer(). Collective over the world.

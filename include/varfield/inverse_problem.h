@@ -61,7 +61,7 @@ namespace varfield
     void start_from_last() const override { model_.start_from_last(); }
     double potential_error() const override { return model_.solves_iteratively() ? model_.tolerance() : 1e-13; }
     bool is_quadratic() const override { return model_.is_affine() && measurements_.is_gaussian(); }
-    Cost cost() const override { return model_.cost(); }
+    Cost cost() const override { return model_.cost() - cost_before_; }
     const SampleGroups &groups() const override { return groups_; }
     bool keeps_linearizations(unsigned int n_draws) const override { return plan_.keeps(n_draws); }
 
@@ -78,6 +78,7 @@ namespace varfield
     std::unique_ptr<Linearization> in_data_space(const NoiseRoot &noise, const Effort &effort) const;
 
     const ForwardModel<dim> &model_;
+    const Cost cost_before_ = model_.cost(); ///< of other cases that have the model
     const Measurements<dim> &measurements_;
     const FieldSet<dim> &fields_;
     const SampleGroups &groups_;

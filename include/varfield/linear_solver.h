@@ -76,11 +76,16 @@ namespace varfield
 
     /// Whether create() chooses a factorisation.
     static bool is_direct(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global, unsigned int dim);
+    /// What fails with that solver is tried again with a safer one, and counted (see faults.h): a factorisation in the
+    /// place of iterations, another ordering and more room in the place of a factorisation. `is_of_state`: whether
+    /// faults on purpose are for this solver.
+    ///
     /// Direct while the factor fits (2D up to 4·10⁵ and 3D up to 6·10⁴ unknowns for each rank group), multigrid beyond,
     /// Jacobi for mass matrices. PETSc options that choose a method or a preconditioner have their way among the
     /// iterative solvers. Collective.
     static std::unique_ptr<LinearSolver> create(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
-                                                unsigned int dim, const HierarchySource &hierarchy = {});
+                                                unsigned int dim, const HierarchySource &hierarchy = {},
+                                                bool is_of_state = false);
     /// In words, for the terminal; `refined`: whether the mesh was made from a coarser one.
     static std::string describe(const SolverSettings &settings, MatrixKind kind, std::uint64_t n_global,
                                 unsigned int dim, bool refined);

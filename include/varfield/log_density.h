@@ -100,6 +100,10 @@ namespace varfield
     double agreed(double x) const;
     void agree(Vector &values) const;
   };
+
+  /// The linearisation at a point that the computation cannot go on without, tried twice: “The model cannot be
+  /// linearised at `place`.” is a ComputationError on all ranks. Collective over the world.
+  std::unique_ptr<Linearization> linearize_at(const LogDensity &density, const Vector &m, const std::string &place);
 } // namespace varfield
 
 #endif

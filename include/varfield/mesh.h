@@ -49,18 +49,20 @@ namespace varfield
     std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
     /// Material ids in use, ascending.
     const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
-    /// Cells before local refinement, after load(): for decisions that come before create().
-    std::uint64_t estimated_cells() const;
+    /// Cells before local refinement, known after load(): for decisions that come before create().
+    std::uint64_t estimated_cells() const { return estimated_cells_; }
+    /// Whether the mesh depends on where the sensors are.
+    bool follows_sensors() const { return sensor_refinements_ > 0; }
     /// Unit of length, for axes.
     const std::string &unit() const { return unit_; }
     /// One line in words.
     std::string describe() const;
 
   private:
+    std::uint64_t estimate_cells() const;
     void make_triangulation(MPI_Comm comm);
     void refine_like(const Mesh &fine);
     unsigned int create_box();
-    void read_file(dealii::Triangulation<dim> &serial) const;
     void refine_towards(const std::vector<dealii::Point<dim>> &points, unsigned int max_level);
     void refine_towards_boundaries(unsigned int max_level);
     void refine_cells(const std::vector<dealii::CellId> &ids, unsigned int max_level);
@@ -71,9 +73,12 @@ namespace varfield
     std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);
     std::vector<unsigned int> subdivisions_ = std::vector<unsigned int>(dim, 32);
     std::string side_ids_, file_, unit_;
+    bool several_parts_              = false;
     unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
+    static constexpr unsigned int most_seconds = 1800; ///< for reading a file
     std::string boundary_refinements_;
 
+    std::uint64_t estimated_cells_ = 0;
     std::unique_ptr<dealii::Triangulation<dim>> from_file_; ///< between load() and create()
     std::unique_ptr<dealii::parallel::distributed::Triangulation<dim>> triangulation_;
     mutable std::unique_ptr<Mesh> coarsened_;

@@ -12,18 +12,20 @@ namespace varfield
   class OutputFolder
   {
   public:
-    /// UserError if the folder aside cannot be made. Collective over the world; only the root rank touches the file
-    /// system.
+    /// ComputationError if the folder aside cannot be made. Collective over the world; only the root rank touches the
+    /// file system.
     OutputFolder(const OutputSettings &settings, const SampleGroups &groups);
     /// Where to write, with a slash at the end.
     std::string path() const { return aside_ + "/"; }
     const std::string &final_path() const { return directory_; }
     /// Moves everything to its place: that of check(), or `<directory>-2`, … where a folder has appeared there since,
-    /// and must not be overwritten. Collective.
+    /// and must not be overwritten. Collective; ComputationError.
     void finish();
     /// Throws UserError if the folder exists and must not be overwritten, or could not be made; changes nothing. Only a
     /// folder that looks like the results of a run is ever overwritten. Collective.
     static void check(const OutputSettings &settings, MPI_Comm comm);
+    /// Removes folders aside of runs that were killed. Local.
+    static void remove_leftovers(const OutputSettings &settings);
     /// As the settings have it, without a slash at its end.
     static std::string name(const OutputSettings &settings);
 

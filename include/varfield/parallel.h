@@ -62,6 +62,9 @@ namespace varfield
     unsigned int n_groups_ = 1, group_ = 0;
   };
 
+  /// Whether to stop, asked by all ranks of these groups together and answered alike; may be empty.
+  using StopCheck = std::function<bool(const SampleGroups &groups)>;
+
   /// How the ranks are divided into sample groups, and why so.
   struct Split
   {
@@ -69,11 +72,12 @@ namespace varfield
     std::string reason;
   };
 
-  /// What `action` returns. UserError and ComputationError, which are thrown on all ranks together, pass. Anything else
-  /// may have happened on one rank alone: the others must not be left waiting, and what is alive around the call cannot
-  /// be destroyed, which is collective, so that all ranks are ended from here (exit code 1).
+  /// What `action`, which is collective over `comm`, returns. UserError and ComputationError, which are thrown on all
+  /// ranks together, pass. Anything else may have happened on one rank alone: the others must not be left waiting, and
+  /// what is alive around the call cannot be destroyed, which is collective, so that all ranks are ended from here
+  /// (exit code 1). Where the communicator has one rank only, it is a ComputationError.
   template <class Action>
-  auto or_abort(const Action &action)
+  auto or_abort(const Action &action, MPI_Comm comm)
   {
     try
     {
@@ -89,6 +93,10 @@ namespace varfield
     }
     catch (const std::exception &error)
     {
+      int n_ranks = 1;
+      MPI_Comm_size(comm, &n_ranks);
+      if (n_ranks == 1)
+        throw ComputationError("Unexpected failure: " + std::string(error.what()));
       end_all_ranks(error);
     }
   }

@@ -24,6 +24,7 @@ namespace varfield
     unsigned int exact_limit = 6000; ///< one solve for every degree of freedom where there are at most so many
     unsigned int n_draws     = 1000; ///< of the estimate otherwise
     std::uint64_t seed       = 0;
+    StopCheck stop; ///< what is left of the draws is left out
   };
 
   /// diag(E C Eᵀ) of the prior and, unless `family` is nullptr, diag(E S Eᵀ) of the posterior.

@@ -29,6 +29,8 @@ namespace varfield
     Matrix quantity_draws;
     bool interrupted = false; ///< by a signal or the time budget, before the error of the ELBO was small enough
 
+    /// To and from a file; `states`: layout of the states. Collective over the world.
+    void keep(Archive &archive, const Layout &states);
     /// Averages over one point, without spread. ComputationError where the model cannot be solved there. Collective.
     template <int dim>
     static Averages at(const Case<dim> &problem, const Vector &m);
@@ -49,11 +51,12 @@ namespace varfield
   /// family's covariance is no low-rank correction of the prior's.
   ///
   /// `meshes`: the same case on nested meshes, the coarsest first; `family` belongs to the last. A run in a `hurry`
-  /// takes a few draws on the finest mesh. ComputationError where the model cannot be solved at the mean, or too often.
-  /// Collective over the world.
+  /// takes a few draws on the finest mesh. `pause` is called after every few draws and says whether to stop; empty:
+  /// Report::should_stop(). ComputationError where the model cannot be solved at the mean, or too often. Collective
+  /// over the world.
   template <int dim>
   Averages average_over_posterior(const std::vector<const Case<dim> *> &meshes, const Family &family, bool hurry,
-                                  Report &report);
+                                  Report &report, LoopState *loop = nullptr, const std::function<bool()> &pause = {});
 } // namespace varfield
 
 #endif

@@ -35,9 +35,10 @@ namespace varfield
     std::vector<std::string> lines(const Measurements<dim> &measurements) const;
   };
 
-  /// Draws of the prior, spread over the sample groups, solved on the mesh of `problem`. Collective over the world.
+  /// Draws of the prior, spread over the sample groups, solved on the mesh of `problem`; nothing once the run is to
+  /// stop. Collective over the world.
   template <int dim>
-  PriorCheck check_prior(const Case<dim> &problem, unsigned int n_draws);
+  std::optional<PriorCheck> check_prior(const Case<dim> &problem, unsigned int n_draws, const StopCheck &stop = {});
 
   /// The rows of each data set, or of each of its groups where the file has a column “group”, that are in use.
   template <int dim>

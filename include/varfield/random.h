@@ -22,6 +22,7 @@ namespace varfield
     prior_check,    ///< draws of the prior whose predictions are compared with the data
     folds,          ///< lots of a cross-validation
     truths,         ///< hyper-parameters of synthetic truths
+    faults,         ///< solves that fail on purpose
     chain,          ///< the first of the chains; see chain_stream()
   };
 

@@ -2,6 +2,8 @@
 #define varfield_report_h
 
 #include <chrono>
+#include <functional>
+#include <iostream>
 #include <string>
 #include <varfield/chains.h>
 #include <varfield/monitor.h>
@@ -10,16 +12,31 @@
 
 namespace varfield
 {
+  /// From now on SIGINT, SIGTERM and SIGUSR1 ask for an orderly end; a second one of the same kind ends the program at
+  /// once.
+  void watch_signals();
+  /// Whether one has come in on this rank.
+  bool stop_was_asked_for();
+
+  /// What a run is part of.
+  struct Surroundings
+  {
+    std::ostream *out = &std::cout; ///< where the root rank prints
+    /// What stops the run besides signals and its time budget; asked on the root rank. May be empty.
+    std::function<bool()> should_stop;
+  };
+
   /// What the user sees while a run goes on: only the root rank prints. Also keeps the rows of convergence.csv.
   class Report
   {
   public:
     using Clock = std::chrono::steady_clock;
     /// `time_budget` in seconds from `start`; 0: none.
-    Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now());
+    Report(const SampleGroups &groups, double time_budget, Clock::time_point start = Clock::now(),
+           const Surroundings &surroundings = {});
 
     /// For one of many inferences of this run, by these groups: prints nothing, and stops when this one would.
-    Report silent(const SampleGroups &groups) const { return {groups, time_budget_, start_, false}; }
+    Report silent(const SampleGroups &groups) const { return {groups, time_budget_, start_, surroundings_, false}; }
 
     void line(const std::string &text) const;
     /// The iterations that follow are on the mesh of this name.
@@ -41,6 +58,11 @@ namespace varfield
     /// Whether a signal (SIGINT, SIGTERM, SIGUSR1) came in on any rank or the time budget is used up. Collective over
     /// the world; the same on all ranks.
     bool should_stop() const;
+    /// The same for some of the ranks; it must not outlive this object.
+    StopCheck stop_check() const
+    {
+      return [this](const SampleGroups &groups) { return silent(groups).should_stop(); };
+    }
     /// The reason of the last should_stop() that said so.
     const std::string &stop_reason() const { return stop_reason_; }
 
@@ -51,10 +73,12 @@ namespace varfield
     const std::vector<std::vector<Cell>> &rows() const { return rows_; }
 
   private:
-    Report(const SampleGroups &groups, double time_budget, Clock::time_point start, bool speaks);
+    Report(const SampleGroups &groups, double time_budget, Clock::time_point start, const Surroundings &surroundings,
+           bool speaks);
 
     const SampleGroups &groups_;
     const double time_budget_;
+    const Surroundings surroundings_;
     const bool speaks_;
     const Clock::time_point start_;
     std::string phase_, mesh_;

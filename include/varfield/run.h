@@ -98,6 +98,8 @@ namespace varfield
     bool has_spread  = true;  ///< false where there is a MAP point only
     double seconds   = 0.;
     Cost other_work; ///< of inferences whose cases are gone
+    /// To and from a file; what chains and folds have found is not in it. Collective over the world.
+    void keep(Archive &archive, const Case<dim> &problem);
     /// Whether what is written has been judged by the exact posterior, or is of it.
     bool is_certified() const { return corrected || (certificate && certificate->verdict == Verdict::passed); }
     /// Draws of quantities of interest, one row for each, and their weights, which sum to one; from all posteriors
@@ -124,6 +126,7 @@ namespace varfield
     Checkpoints *checkpoints            = nullptr; ///< for the state of the run; nullptr: none is kept
     std::function<void(Archive &)> head = nullptr; ///< what a state begins with
     Archive *go_on_from                 = nullptr; ///< the state of an earlier run, behind its head
+    const FinishedParts *parts          = nullptr; ///< inferences of this run that are done; nullptr: none are kept
   };
 
   /// Check of the prior, MAP point and searches for other modes, Laplace approximation, variational posterior, averages

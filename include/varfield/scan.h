@@ -3,16 +3,10 @@
 
 #include <varfield/report.h>
 #include <varfield/run.h>
+#include <varfield/variants.h>
 
 namespace varfield
 {
-  /// The case of a parameter file with some entries changed.
-  struct Variant
-  {
-    std::string name;
-    std::vector<Assignment> changes;
-  };
-
   /// What one variant has to say for itself. Numbers that there are none of are not a number.
   struct VariantResult
   {
@@ -29,6 +23,8 @@ namespace varfield
     double solves       = 0.;   ///< right-hand sides for states, tangents and adjoints, of all groups and meshes
     double seconds      = 0.;
     bool converged      = false;
+
+    void keep(Archive &archive);
   };
 
   /// The same data explained by several models: which of them did the data expect most? Bayes factors (Kass, Raftery
@@ -52,10 +48,11 @@ namespace varfield
   template <int dim>
   std::vector<Variant> read_variants(const Case<dim> &problem);
 
-  /// Infers one variant after the other; one that fails does not stop the rest. A line of `report` for each. Collective
-  /// over the world.
+  /// Infers one variant after the other; one that fails does not stop the rest. A line of `report` for each. `parts`:
+  /// the variants that are done; nullptr: none are kept. Collective over the world.
   template <int dim>
-  ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report);
+  ModelScan scan(const Case<dim> &problem, const std::vector<Variant> &variants, const Report &report,
+                 const FinishedParts *parts = nullptr);
 } // namespace varfield
 
 #endif

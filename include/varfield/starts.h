@@ -52,7 +52,8 @@ namespace varfield
     std::optional<Vector> better;
     std::optional<SearchEnd> before;
     std::vector<Vector> elsewhere; ///< other points where searches ended, each once, the best first
-    double gained = 0;             ///< by which `better` is better
+    double gained    = 0;          ///< by which `better` is better
+    bool interrupted = false;      ///< then nothing of this is of use
 
     /// To and from a file; points are of this layout.
     void keep(Archive &archive, const Layout &layout);
@@ -74,7 +75,7 @@ namespace varfield
   /// Minimises Φ(m) + ½mᵀC⁻¹m from `n` draws of the prior, spread over the groups. A search that fails or does not
   /// converge counts as such. Collective over the world.
   SeveralStarts search_from_prior(const LogDensity &density, const MapSolver &solver, const Vector &found,
-                                  unsigned int n, std::uint64_t seed);
+                                  unsigned int n, std::uint64_t seed, const StopCheck &stop = {});
 } // namespace varfield
 
 #endif

@@ -35,6 +35,8 @@ namespace varfield
     unsigned int n_owned() const { return dof_handler_.n_locally_owned_dofs(); }
     unsigned int n_components() const { return fe().n_components(); }
     MPI_Comm comm() const { return mesh_.comm(); }
+    /// Of the owned degrees of freedom. Collective.
+    Layout layout() const { return layout_of(dof_handler_); }
 
     /// Sets the hanging nodes of every column from their masters. Collective.
     void distribute(MultiVector &states) const;

@@ -27,6 +27,8 @@ namespace varfield
     std::string where(unsigned int row) const;
 
     bool has(const std::string &name) const;
+    /// Names and cells but those of one column, in a form of its own.
+    std::string text_without(const std::string &name) const;
     /// A column, trimmed. UserError if there is none of this name.
     std::vector<std::string> strings(const std::string &name) const;
     /// One cell of it.

@@ -43,6 +43,9 @@ namespace varfield
   /// “1 rank”, “2 ranks”; “2 data” with a plural of its own.
   std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural = "");
 
+  /// “5 s”, “2 min 5 s”, “3 h 2 min”.
+  std::string duration_in_words(double seconds);
+
   /// With blanks behind it up to a width in letters, of which some have several bytes.
   std::string padded(const std::string &text, std::size_t width);
 

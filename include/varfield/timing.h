@@ -80,6 +80,8 @@ namespace varfield
 
   /// The stages so far, in the order in which they began. Local to the rank.
   const std::vector<StageRecord> &stage_records();
+  /// Begins again, for another run of the same process; no stage may be at hand.
+  void forget_stages();
 } // namespace varfield
 
 #endif

@@ -97,7 +97,7 @@ namespace varfield
         shape_ = marginals.rows() > 0 ? make_shape(directions, marginals) : nullptr;
       }
 
-      std::string refine(const LogDensity &density, std::uint64_t seed) override
+      std::string refine(const LogDensity &density, std::uint64_t seed, const StopCheck &stop) override
       {
         shape_.reset();
         if (rank() == 0 || density.is_quadratic())
@@ -109,7 +109,7 @@ namespace varfield
         draws.count             = n_draws_ + n_draws_ % 2;
         const Matrix directions = local_directions(density);
         const Skewed gaussian   = *this;
-        Search search{density, gaussian, directions, draws};
+        Search search{density, gaussian, directions, draws, stop};
         // What was fitted to some draws is judged on others.
         DrawRange fresh = draws;
         fresh.first += draws.count;
@@ -212,6 +212,7 @@ namespace varfield
         const Skewed &gaussian;
         const Matrix &directions;
         const DrawRange &draws;
+        const StopCheck &stop;
         unsigned int n_evaluations = 0;
 
         /// −ELBO on the draws and its gradient; infinite where the model fails too often, in all groups together.
@@ -226,6 +227,8 @@ namespace varfield
           Matrix gradients     = Matrix::Zero(draws.count, 4 * n);
           ++n_evaluations;
           ElboEstimate elbo;
+          const SampleGroups alone(density.groups().space(), 1);
+          bool stopped = false;
           try
           {
             elbo = average_over_draws(
@@ -234,7 +237,8 @@ namespace varfield
                 {
                   const Vector z = family.prior().draw(key), w = layout.gram(family.dual_, z);
                   const Draw draw   = family.view(family.shape_.get()).draw(layout, z);
-                  const auto solved = density.potential_and_gradient(draw.m);
+                  stopped           = stopped || (stop && stop(alone));
+                  const auto solved = stopped ? std::nullopt : density.potential_and_gradient(draw.m);
                   if (!solved)
                     return {};
                   const Vector u = family.shape_->apply(w), along = directions.transpose() * w,
@@ -258,6 +262,8 @@ namespace varfield
           }
           catch (const ComputationError &)
           {
+            if (density.groups().sum(stopped ? 1. : 0.) > 0.)
+              throw ComputationError("stopped from outside");
             if (n_evaluations == 1)
               throw;
             return std::numeric_limits<double>::infinity();

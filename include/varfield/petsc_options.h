@@ -1,0 +1,31 @@
+#ifndef varfield_petsc_options_h
+#define varfield_petsc_options_h
+
+#include <petscsys.h>
+
+namespace varfield
+{
+  /// Until the end of the object's life options of PETSc are set in a database of their own, which is empty at first:
+  /// for one of several cases of the same process. Objects must end in the opposite order.
+  class OwnPetscOptions
+  {
+  public:
+    OwnPetscOptions()
+    {
+      PetscOptionsCreate(&options_);
+      PetscOptionsPush(options_);
+    }
+    ~OwnPetscOptions()
+    {
+      PetscOptionsPop();
+      PetscOptionsDestroy(&options_);
+    }
+    OwnPetscOptions(const OwnPetscOptions &)            = delete;
+    OwnPetscOptions &operator=(const OwnPetscOptions &) = delete;
+
+  private:
+    PetscOptions options_ = nullptr;
+  };
+} // namespace varfield
+
+#endif

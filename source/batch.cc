@@ -1,0 +1,658 @@
+#include <deal.II/base/mpi.h>
+
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <unistd.h>
+#include <varfield/application.h>
+#include <varfield/batch.h>
+#include <varfield/collective.h>
+#include <varfield/file_lock.h>
+#include <varfield/inversion.h>
+#include <varfield/output.h>
+#include <varfield/parameters.h>
+#include <varfield/petsc_options.h>
+#include <varfield/timing.h>
+#include <varfield/unfinished_run.h>
+#include <varfield/variants.h>
+
+namespace varfield
+{
+  namespace fs = std::filesystem;
+
+  namespace
+  {
+    using Json = nlohmann::ordered_json;
+
+    constexpr unsigned int most_crashes = 2;
+
+    struct Member
+    {
+      std::string name, file, where;
+      std::vector<Assignment> changes;
+    };
+
+    /// What is known about a member.
+    struct Outcome
+    {
+      int code = -1; ///< an ExitCode; −1: it has not ended
+      std::string message;
+      Json summary;
+    };
+
+    std::string status_of(const Outcome &outcome)
+    {
+      switch (outcome.code)
+      {
+      case converged:
+        return "converged";
+      case failure:
+        return "failed";
+      case bad_input:
+        return "bad input";
+      case stopped_early:
+        return "stopped";
+      case not_converged:
+        return "not converged";
+      case untrusted:
+        return "untrusted";
+      default:
+        return "not run";
+      }
+    }
+
+    std::vector<Member> read_members(const std::string &list, MPI_Comm world)
+    {
+      const Table table = Table::read(list, world, "list of the batch");
+      for (const char *column : {"name", "case"})
+        if (!table.has(column))
+          throw UserError("The table “" + list + "”: there is no column “" + column +
+                          "”. A batch has the columns “name” (of the results) and “case” (a parameter file, relative "
+                          "to the list), and one for each entry that changes, as in “Random seed” or "
+                          "“Fields/log T/spde/Correlation length”.");
+      const auto refuse = [](const Assignment &entry) -> std::string
+      {
+        const std::string path = entry.path();
+        return path == "Output/Directory" || path == "Output/Overwrite" || entry.section.at(0) == "Checkpoint"
+                   ? "is for the batch to say; leave it out."
+                   : "";
+      };
+      std::vector<Member> members;
+      for (Variant &variant :
+           variants_in(table, {"case"},
+                       [&](const Assignment &entry) { return entry.section.empty() ? std::string() : refuse(entry); }))
+      {
+        const std::string where = table.where(variant.row);
+        if (variant.name.find('/') != std::string::npos || variant.name[0] == '.')
+          throw UserError(where + ": “" + variant.name +
+                          "” is to be the name of a folder: without “/”, and not with a point first.");
+        std::string file = table.text(variant.row, "case");
+        if (file.empty())
+          throw UserError(where + ": the column “case” names no parameter file.");
+        file = (fs::path(list).parent_path() / file).lexically_normal().string();
+        members.push_back({variant.name, file, where, std::move(variant.changes)});
+      }
+      return members;
+    }
+
+    /// The members of a batch that groups take one after the other, without waiting for each other: a member belongs to
+    /// the group that makes its file first. All members are local; call them on one rank of each group.
+    class Queue
+    {
+    public:
+      /// Collective over `world`: its root makes the folder.
+      Queue(const std::string &batch_folder, std::size_t n, MPI_Comm world) : n_(n)
+      {
+        if (dealii::Utilities::MPI::this_mpi_process(world) == 0)
+        {
+          folder_ = batch_folder + "/.queue-" + std::to_string(getpid());
+          std::error_code error;
+          fs::remove_all(folder_, error);
+          fs::create_directories(folder_, error);
+        }
+        folder_ = dealii::Utilities::MPI::broadcast(world, folder_, 0);
+      }
+
+      /// The next one that nobody has taken, or n.
+      std::size_t next()
+      {
+        while (next_ < n_ && !is_stopped())
+          if (take("taken-" + std::to_string(next_++)))
+            return next_ - 1;
+        return n_;
+      }
+      void note_end(std::size_t i) { take("ended-" + std::to_string(i)); }
+      std::size_t n_ended() const
+      {
+        std::size_t n = 0;
+        std::error_code ignored;
+        for (const auto &entry : fs::directory_iterator(folder_, ignored))
+          n += entry.path().filename().string().rfind("ended-", 0) == 0;
+        return n;
+      }
+      void stop() { take("stop"); }
+      bool is_stopped() const { return fs::exists(folder_ + "/stop"); }
+      void remove() const
+      {
+        std::error_code ignored;
+        fs::remove_all(folder_, ignored);
+      }
+
+    private:
+      bool take(const std::string &name) const
+      {
+        const int file = open((folder_ + "/" + name).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0644);
+        if (file >= 0)
+          close(file);
+        return file >= 0;
+      }
+
+      const std::size_t n_;
+      std::string folder_;
+      std::size_t next_ = 0;
+    };
+
+    class Batch
+    {
+    public:
+      Batch(const BatchCommand &command, MPI_Comm world)
+          : command_(command),
+            world_(world),
+            members_(read_members(command.list, world)),
+            folder_(command.folder.empty() ? fs::path(command.list).stem().string() : command.folder),
+            rank_(dealii::Utilities::MPI::this_mpi_process(world)),
+            n_ranks_(dealii::Utilities::MPI::n_mpi_processes(world))
+      {
+        if (command.part < 1 || command.part > command.parts)
+          throw UserError("--part: " + std::to_string(command.part) + " of " + std::to_string(command.parts) +
+                          " is no part. Allowed are 1/" + std::to_string(command.parts) + " to " +
+                          std::to_string(command.parts) + "/" + std::to_string(command.parts) + ".");
+        if (command.ranks_per_member == 0 || n_ranks_ % command.ranks_per_member != 0)
+          throw UserError("--ranks-per-member: has to divide the number of ranks, but there are " +
+                          counted(n_ranks_, "rank") + " and " + std::to_string(command.ranks_per_member) +
+                          " for each member.");
+        for (std::size_t i = command.part - 1; i < members_.size(); i += command.parts)
+          own_.push_back(i);
+        // Those of one case one after the other.
+        std::stable_sort(own_.begin(), own_.end(),
+                         [this](std::size_t a, std::size_t b) { return members_[a].file < members_[b].file; });
+      }
+
+      int run()
+      {
+        if (command_.dry_run)
+          return in_groups([this](MPI_Comm comm) { return estimate_members(comm); });
+        prepare_folder();
+        refuse_other_settings();
+        Queue queue(folder_, own_.size(), world_);
+        const int stopped = in_groups([&](MPI_Comm comm) { return run_members(queue, comm); });
+        MPI_Barrier(world_);
+        if (rank_ == 0)
+          queue.remove();
+        return finish(stopped > 0);
+      }
+
+    private:
+      std::string path(const Member &member, const std::string &ending = "") const
+      {
+        return folder_ + "/" + member.name + ending;
+      }
+
+      void say(const std::string &text) const
+      {
+        // In one piece: several groups may speak.
+        std::cout << text + "\n" << std::flush;
+      }
+
+      /// The largest of what the groups return.
+      template <typename Action>
+      int in_groups(const Action &action)
+      {
+        MPI_Comm comm = MPI_COMM_NULL;
+        MPI_Comm_split(world_, static_cast<int>(rank_ / command_.ranks_per_member), static_cast<int>(rank_), &comm);
+        const int result = action(comm);
+        parts_->hold({});
+        MPI_Comm_free(&comm);
+        return dealii::Utilities::MPI::max(result, world_);
+      }
+
+      void prepare_folder()
+      {
+        std::string message;
+        if (rank_ == 0)
+        {
+          std::error_code error;
+          const bool is_new = !fs::exists(folder_) || fs::is_empty(folder_, error);
+          if (!is_new && !command_.resume && command_.parts == 1)
+            message = "--output: the folder “" + folder_ +
+                      "” exists already and is not empty. Go on with what is in it (--resume), or choose another name.";
+          else if (!fs::create_directories(folder_, error) && error)
+            message = "--output: the folder “" + folder_ + "” cannot be made: " + error.message() + ".";
+          else if (!lock_.take(folder_ + "/.lock" + (command_.parts > 1 ? "-" + std::to_string(command_.part) : "")))
+            message = "--output: another process works on the batch in “" + folder_ + "”.";
+        }
+        throw_together(message, world_);
+        if (rank_ == 0)
+          say("varfield batch: " + counted(own_.size(), "member") +
+              (command_.parts > 1 ? " of " + std::to_string(members_.size()) + " (part " +
+                                        std::to_string(command_.part) + " of " + std::to_string(command_.parts) + ")"
+                                  : "") +
+              " in " + command_.list + ", " + counted(n_ranks_ / command_.ranks_per_member, "group") + " of " +
+              counted(command_.ranks_per_member, "rank"));
+      }
+
+      /// Assignments of a member: those of all, its file, its changes, and what the batch says.
+      std::vector<Assignment> assignments_of(const Member &member, MPI_Comm comm) const
+      {
+        auto assignments = read_parameter_file(member.file, comm);
+        if (n_ranks_ > command_.ranks_per_member)
+          // All groups may be on one computer. What the file says counts.
+          assignments.insert(assignments.begin(),
+                             parse_override("Parallel/Memory limit=" + to_text(share_of_memory())));
+        for (const std::string &text : command_.overrides)
+          assignments.push_back(parse_override(text));
+        assignments.insert(assignments.end(), member.changes.begin(), member.changes.end());
+        for (const std::string &text : {"Output/Directory=" + path(member), std::string("Output/Overwrite=true"),
+                                        std::string("Checkpoint/Folder="), std::string("Checkpoint/Resume=true")})
+          assignments.push_back(parse_override(text));
+        return assignments;
+      }
+
+      /// GB.
+      double share_of_memory() const { return available_memory() / 1e9 * command_.ranks_per_member / n_ranks_; }
+
+      /// What earlier runs have left. Local.
+      Outcome outcome_of(const Member &member) const
+      {
+        Outcome outcome;
+        std::ifstream error(path(member, ".error"));
+        std::ifstream summary(path(member) + "/summary.json");
+        if (error >> outcome.code)
+        {
+          error >> std::ws;
+          outcome.message.assign(std::istreambuf_iterator<char>(error), {});
+        }
+        else if (summary)
+        {
+          outcome.summary = Json::parse(summary, nullptr, false);
+          outcome.code    = outcome.summary.is_object() ? outcome.summary.value("exit_code", -1) : -1;
+        }
+        return outcome;
+      }
+
+      void remove_error(const Member &member) const
+      {
+        std::error_code ignored;
+        fs::remove(path(member, ".error"), ignored);
+        fs::remove(path(member, ".started"), ignored);
+      }
+
+      bool has_failed(const Outcome &outcome) const { return outcome.code == failure || outcome.code == bad_input; }
+      bool is_done(const Outcome &outcome) const
+      {
+        return outcome.code >= 0 && outcome.code != stopped_early && !(has_failed(outcome) && command_.retry_failed);
+      }
+
+      /// What has ended must be of the settings as they are now. Each rank looks at some of the members.
+      void refuse_other_settings() const
+      {
+        std::vector<std::string> mistakes;
+        for (std::size_t k = rank_; k < own_.size(); k += n_ranks_)
+        {
+          const Member &member  = members_[own_[k]];
+          const Outcome outcome = outcome_of(member);
+          if (!outcome.summary.contains("parameters"))
+            continue;
+          try
+          {
+            const auto assignments = assignments_of(member, MPI_COMM_SELF);
+            const std::string now =
+                dimension_of(assignments) == 2 ? settings_of<2>(assignments) : settings_of<3>(assignments);
+            const auto others = compare_settings(outcome.summary["parameters"].dump(), now).others;
+            if (!others.empty())
+              mistakes.push_back(member.where + ": the results in “" + path(member) + "” are of other settings: " +
+                                 join(others, "; ") + ". Give the member another name, or remove the folder.");
+          }
+          catch (const UserError &error)
+          {
+            mistakes.push_back(member.where + ": " + error.what());
+          }
+        }
+        throw_together(join(mistakes, "\n\n"), world_);
+      }
+
+      template <int dim>
+      static std::string settings_of(const std::vector<Assignment> &assignments)
+      {
+        const Case<dim> problem(MPI_COMM_SELF, assignments);
+        return parameters_as_json(problem.parameters()).dump();
+      }
+
+      /// Builds every member and says what it would take; members that are not in order are named.
+      int estimate_members(MPI_Comm comm)
+      {
+        const bool leads     = dealii::Utilities::MPI::this_mpi_process(comm) == 0;
+        const auto n_groups  = n_ranks_ / command_.ranks_per_member;
+        const auto own_group = rank_ / command_.ranks_per_member;
+        if (rank_ == 0)
+          say("name                  cells   unknowns       data    memory   seconds a solve");
+        MPI_Barrier(world_);
+        bool all_good  = true;
+        double seconds = 0.;
+        for (std::size_t k = own_group; k < own_.size(); k += n_groups)
+        {
+          const Member &member = members_[own_[k]];
+          const OwnPetscOptions petsc_options;
+          std::string text;
+          try
+          {
+            const auto assignments = assignments_of(member, comm);
+            text                   = dimension_of(assignments) == 2 ? estimate<2>(assignments, comm, seconds)
+                                                                    : estimate<3>(assignments, comm, seconds);
+          }
+          catch (const std::runtime_error &error)
+          {
+            all_good = false;
+            text     = "  " + std::string(error.what());
+          }
+          if (leads)
+            say(padded(member.name, 16) + text);
+        }
+        seconds = dealii::Utilities::MPI::max(seconds, world_);
+        if (rank_ == 0)
+          say("\nNothing was run. A run takes a few hundred to a few thousand times the seconds of its solve: all " +
+              counted(own_.size(), "member") + " about " + duration_in_words(300. * seconds) + " to " +
+              duration_in_words(3000. * seconds) + " on these ranks.");
+        return all_good ? converged : bad_input;
+      }
+
+      template <int dim>
+      std::string estimate(const std::vector<Assignment> &assignments, MPI_Comm comm, double &sum)
+      {
+        Case<dim> problem(comm, assignments);
+        problem.check();
+        problem.build();
+        refuse_unsolvable(problem);
+        const auto before = Report::Clock::now();
+        problem.model().solve(Vector::Zero(problem.fields().prior().layout().n_local()));
+        const double seconds = std::chrono::duration<double>(Report::Clock::now() - before).count();
+        sum += seconds;
+        std::ostringstream text;
+        text << std::setw(11) << problem.mesh().triangulation().n_global_active_cells() << std::setw(11)
+             << problem.model().space().dof_handler().n_dofs() << std::setw(11) << problem.measurements().n_used()
+             << std::setw(10) << in_bytes(problem.memory().predicted.all) << std::setw(18) << with_digits(seconds, 2);
+        return text.str();
+      }
+
+      /// Takes members until none is left; whether the batch is to stop.
+      int run_members(Queue &queue, MPI_Comm comm)
+      {
+        const bool leads = dealii::Utilities::MPI::this_mpi_process(comm) == 0;
+        const SampleGroups group(comm, 1);
+        Surroundings surroundings;
+        surroundings.should_stop = [&] { return queue.is_stopped(); };
+        const Report report(group, command_.time_budget, start_, surroundings);
+        for (;;)
+        {
+          const bool stop = report.should_stop();
+          if (stop && leads)
+            queue.stop();
+          if (stop)
+            return 1;
+          auto k = static_cast<unsigned long>(leads ? queue.next() : 0);
+          k      = dealii::Utilities::MPI::broadcast(comm, k, 0);
+          if (k >= own_.size())
+            return report.should_stop() ? 1 : 0;
+          const Member &member = members_[own_[k]];
+          const double began   = report.seconds();
+          const bool ran       = run_or_skip(member, comm, leads, surroundings);
+          if (leads)
+            queue.note_end(k);
+          if (leads && ran)
+            report_end(member, report.seconds() - began, queue);
+        }
+      }
+
+      /// The member's state so far decides; whether it was run.
+      bool run_or_skip(const Member &member, MPI_Comm comm, bool leads, const Surroundings &surroundings)
+      {
+        std::string message;
+        int skip = 0;
+        if (leads)
+        {
+          const Outcome outcome = outcome_of(member);
+          skip                  = is_done(outcome) ? 1 : 0;
+          if (skip == 0)
+          {
+            if (has_failed(outcome))
+              remove_error(member);
+            const unsigned int crashes = count_start(member);
+            if (crashes >= most_crashes)
+              message = "the program ended without a word, " + std::to_string(crashes) +
+                        " times, while it was at this member (see its .log); it is left out";
+          }
+        }
+        skip    = dealii::Utilities::MPI::broadcast(comm, skip, 0);
+        message = dealii::Utilities::MPI::broadcast(comm, message, 0);
+        if (skip > 0)
+          return false;
+        int code = failure;
+        if (message.empty())
+          code = run_member(member, comm, leads, surroundings, message);
+        if (leads)
+          note_outcome(member, code, message);
+        return true;
+      }
+
+      /// How often the member was started before without having ended since; then notes another start.
+      unsigned int count_start(const Member &member) const
+      {
+        unsigned int n = 0;
+        std::ifstream(path(member, ".started")) >> n;
+        std::ofstream(path(member, ".started")) << n + 1 << "\n";
+        return n;
+      }
+
+      int run_member(const Member &member, MPI_Comm comm, bool leads, Surroundings surroundings, std::string &message)
+      {
+        std::ofstream log;
+        if (leads)
+          log.open(path(member, ".log"), std::ios::app);
+        surroundings.out = &log;
+        const OwnPetscOptions petsc_options;
+        forget_stages();
+        try
+        {
+          const auto assignments = assignments_of(member, comm);
+          return dimension_of(assignments) == 2 ? run_in<2>(assignments, comm, surroundings)
+                                                : run_in<3>(assignments, comm, surroundings);
+        }
+        catch (const UserError &error)
+        {
+          message = error.what();
+          return bad_input;
+        }
+        catch (const ComputationError &error)
+        {
+          message = error.what();
+          return failure;
+        }
+      }
+
+      template <int dim>
+      int run_in(const std::vector<Assignment> &assignments, MPI_Comm comm, const Surroundings &surroundings)
+      {
+        auto problem = std::make_unique<Case<dim>>(comm, assignments);
+        problem->share(parts_);
+        const int code = or_abort([&] { return run_inversion(problem, {}, surroundings); }, comm);
+        problem->hold_parts();
+        return code;
+      }
+
+      void note_outcome(const Member &member, int code, const std::string &message) const
+      {
+        std::error_code ignored;
+        fs::remove(path(member, ".started"), ignored);
+        if (code == failure || code == bad_input)
+          write_text_file(path(member, ".error"), std::to_string(code) + "\n" + message + "\n");
+      }
+
+      void report_end(const Member &member, double seconds, const Queue &queue) const
+      {
+        const Outcome outcome    = outcome_of(member);
+        const std::size_t ended  = queue.n_ended();
+        const double left        = elapsed() / double(std::max<std::size_t>(1, ended)) * double(own_.size() - ended);
+        const std::string counts = std::to_string(ended) + "/" + std::to_string(own_.size());
+        std::string text = "  " + std::string(9 - std::min<std::size_t>(9, counts.size()), ' ') + counts + "  " +
+                           padded(member.name, 16) + "  " + padded(status_of(outcome), 13) + "  " +
+                           with_decimals(seconds, 1) + " s";
+        if (outcome.summary.contains("elbo"))
+          text += "  ELBO " + with_decimals(outcome.summary["elbo"].value("value", 0.), 2);
+        else if (!outcome.message.empty())
+          text += "  " + first_line(outcome.message);
+        say(text + (ended < own_.size() ? "  (" + duration_in_words(left) + " left)" : ""));
+      }
+
+      static std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
+      double elapsed() const { return std::chrono::duration<double>(Report::Clock::now() - start_).count(); }
+
+      /// The table of all members, and how the batch ends.
+      int finish(bool stopped)
+      {
+        int code = stopped ? stopped_early : converged;
+        std::string message;
+        if (rank_ == 0)
+        {
+          std::vector<Outcome> outcomes;
+          for (const Member &member : members_)
+            outcomes.push_back(outcome_of(member));
+          std::map<std::string, unsigned int> counts;
+          for (const std::size_t i : own_)
+          {
+            ++counts[status_of(outcomes[i])];
+            if (!stopped && outcomes[i].code != converged && outcomes[i].code != untrusted)
+              code = not_converged;
+          }
+          try
+          {
+            write_table(outcomes);
+          }
+          catch (const ComputationError &error)
+          {
+            message = error.what();
+          }
+          std::vector<std::string> words;
+          for (const auto &[status, n] : counts)
+            words.push_back(std::to_string(n) + " " + status);
+          say("\n" + join(words) + " in " + duration_in_words(elapsed()) + "\ntable         " + folder_ + "/batch.csv");
+          if (stopped)
+            say("\nSTOPPED EARLY: the same command with --resume goes on from here.");
+        }
+        throw_together<ComputationError>(message, world_);
+        return dealii::Utilities::MPI::broadcast(world_, code, 0);
+      }
+
+      static const Json *find(const Json &tree, const std::vector<std::string> &path)
+      {
+        const Json *node = &tree;
+        for (const std::string &name : path)
+        {
+          if (!node->is_object() || !node->contains(name))
+            return nullptr;
+          node = &(*node)[name];
+        }
+        return node;
+      }
+
+      static Cell cell(const Json &tree, const std::vector<std::string> &path)
+      {
+        const Json *node = find(tree, path);
+        return node == nullptr || node->is_null() ? Cell("")
+               : node->is_string()                ? Cell(node->get<std::string>())
+               : node->is_number()                ? Cell(node->get<double>())
+                                                  : Cell(node->dump());
+      }
+
+      static Cell figure(const Json &summary, const std::string &finding, const std::string &name)
+      {
+        if (const Json *findings = find(summary, {"trust", "findings"}))
+          for (const Json &one : *findings)
+            if (one.value("name", "") == finding)
+              return cell(one, {"figures", name});
+        return "";
+      }
+
+      void write_table(const std::vector<Outcome> &outcomes) const
+      {
+        std::vector<std::string> names{"name",  "case",       "status",       "exit_code",
+                                       "elbo",  "elbo_error", "log_evidence", "log_evidence_error",
+                                       "k_hat", "trust",      "cells",        "seconds"};
+        std::vector<std::string> quantities;
+        for (const Outcome &outcome : outcomes)
+          if (const Json *all = find(outcome.summary, {"quantities"}))
+            for (const Json &quantity : *all)
+              if (const std::string name = quantity.value("name", "");
+                  std::find(quantities.begin(), quantities.end(), name) == quantities.end())
+                quantities.push_back(name);
+        for (const std::string &name : quantities)
+        {
+          names.push_back("mean " + name);
+          names.push_back("std " + name);
+        }
+        names.emplace_back("message");
+        std::vector<std::vector<Cell>> rows;
+        for (std::size_t i = 0; i < members_.size(); ++i)
+        {
+          const Json &summary = outcomes[i].summary;
+          std::vector<Cell> row{members_[i].name,
+                                members_[i].file,
+                                status_of(outcomes[i]),
+                                outcomes[i].code < 0 ? Cell("") : Cell(outcomes[i].code),
+                                cell(summary, {"elbo", "value"}),
+                                cell(summary, {"elbo", "error"}),
+                                figure(summary, "evidence", "log_evidence"),
+                                figure(summary, "evidence", "error"),
+                                figure(summary, "k-hat", "k"),
+                                cell(summary, {"trust", "colour"}),
+                                cell(summary, {"cells"}),
+                                cell(summary, {"cost", "seconds"})};
+          for (const std::string &name : quantities)
+          {
+            Cell mean = "", deviation = "";
+            if (const Json *all = find(summary, {"quantities"}))
+              for (const Json &quantity : *all)
+                if (quantity.value("name", "") == name)
+                {
+                  mean      = cell(quantity, {"mean"});
+                  deviation = cell(quantity, {"std"});
+                }
+            row.push_back(mean);
+            row.push_back(deviation);
+          }
+          row.emplace_back(normalize(outcomes[i].message));
+          rows.push_back(row);
+        }
+        write_csv(folder_ + "/batch.csv", names, rows);
+      }
+
+      const BatchCommand &command_;
+      const MPI_Comm world_;
+      const std::vector<Member> members_;
+      const std::string folder_;
+      const unsigned int rank_, n_ranks_;
+      std::shared_ptr<SharedParts> parts_ = std::make_shared<SharedParts>(); ///< of one member and the next
+      std::vector<std::size_t> own_;                                         ///< of this part, in the order of the work
+      FileLock lock_;                                                        ///< on the root rank
+      const Report::Clock::time_point start_ = Report::Clock::now();
+    };
+  } // namespace
+
+  int run_batch(const BatchCommand &command, MPI_Comm world)
+  {
+    return Batch(command, world).run();
+  }
+} // namespace varfield

@@ -1,0 +1,207 @@
+#include <deal.II/base/mpi.h>
+
+#include <boost/crc.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <varfield/output.h>
+#include <varfield/parameters.h>
+#include <varfield/unfinished_run.h>
+
+namespace varfield
+{
+  namespace
+  {
+    /// Entries of a parameter file by their paths.
+    void flatten(const nlohmann::ordered_json &tree, const std::string &path, std::map<std::string, std::string> &found)
+    {
+      for (const auto &[name, node] : tree.items())
+        if (node.is_object())
+          flatten(node, path + name + "/", found);
+        else
+          found[path + name] = node.is_string() ? node.get<std::string>() : node.dump();
+    }
+
+    /// Whether another value of this entry leaves what an unfinished run has found as it is.
+    bool is_harmless(const std::string &entry)
+    {
+      const auto begins_with = [&](const std::string &text) { return entry.rfind(text, 0) == 0; };
+      const std::string last = entry.substr(entry.rfind('/') + 1);
+      return begins_with("Title") || begins_with("Output/") || begins_with("Parallel/") || begins_with("Checkpoint/") ||
+             begins_with("Faults/") || begins_with("Certification/") || begins_with("Quantities/") ||
+             begins_with("Cross-validation/") || begins_with("Inference/Time budget") ||
+             begins_with("Inference/ELBO error") || begins_with("Inference/Minimum draws") ||
+             begins_with("Inference/Maximum draws") || last == "Maximum iterations";
+    }
+  } // namespace
+
+  SettingsChange compare_settings(const std::string &before, const std::string &now)
+  {
+    std::map<std::string, std::string> old_entries, new_entries;
+    flatten(nlohmann::ordered_json::parse(before), "", old_entries);
+    flatten(nlohmann::ordered_json::parse(now), "", new_entries);
+    SettingsChange result;
+    for (const auto &[entry, value] : new_entries)
+    {
+      const auto old = old_entries.find(entry);
+      if (old != old_entries.end() && old->second == value)
+        continue;
+      const std::string change = entry + " = " + value + (old == old_entries.end() ? "" : " (was " + old->second + ")");
+      (is_harmless(entry) ? result.harmless : result.others).push_back(change);
+    }
+    for (const auto &[entry, value] : old_entries)
+      if (new_entries.count(entry) == 0 && !is_harmless(entry))
+        result.others.push_back("without " + entry + " (was " + value + ")");
+    return result;
+  }
+
+  namespace
+  {
+    template <int dim>
+    std::string folder_of(const Case<dim> &problem)
+    {
+      const std::string &given = problem.checkpoint().folder;
+      return given.empty() ? OutputFolder::name(problem.output()) + ".checkpoint" : given;
+    }
+
+    /// What is in a file, in a word; the file may have moved.
+    std::string fingerprint(const std::string &path)
+    {
+      std::ifstream file(path, std::ios::binary);
+      const std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+      boost::crc_32_type crc;
+      crc.process_bytes(content.data(), content.size());
+      return "a file with the checksum " + std::to_string(crc.checksum());
+    }
+
+    /// Files are known by what is in them, those of measurements by the numbers that are used.
+    void name_by_content(const ParameterNode &node, nlohmann::ordered_json &values)
+    {
+      for (const ParameterNode &child : node.children)
+        if (child.is_section && child.name != "Measurements")
+          name_by_content(child, values[child.name]);
+        else if (child.pattern.rfind("[FileName", 0) == 0 && !values[child.name].get<std::string>().empty())
+          values[child.name] = fingerprint(values[child.name]);
+      if (node.name.empty() && values.contains("Measurements"))
+        for (auto &[name, set] : values["Measurements"].items())
+          if (set.is_object())
+            for (const char *file : {"File", "Sensors"})
+              set.erase(file);
+    }
+
+    template <int dim>
+    std::string settings_of(const Case<dim> &problem, const std::string &command, const std::string &content)
+    {
+      const auto given = problem.as_given();
+      std::string result;
+      if (problem.groups().is_root())
+      {
+        nlohmann::ordered_json settings = parameters_as_json(given->parameters());
+        name_by_content(declared_parameters(given->parameters()), settings);
+        settings["Command"]          = command;
+        settings["Content of files"] = content;
+        result                       = settings.dump();
+      }
+      return dealii::Utilities::MPI::broadcast(problem.groups().world(), result, 0);
+    }
+
+    template <int dim>
+    Matrix data_of(const Case<dim> &problem)
+    {
+      const auto &measurements = problem.measurements();
+      Matrix data(measurements.size(), 3);
+      data.col(0) = measurements.values();
+      data.col(1) = measurements.standard_deviations();
+      for (Index i = 0; i < data.rows(); ++i)
+        data(i, 2) = measurements.used()[static_cast<std::size_t>(i)];
+      return data;
+    }
+
+    void keep_head(Archive &archive, std::string &settings, Matrix &data)
+    {
+      archive.text("settings", settings);
+      archive.numbers("data", data);
+    }
+  } // namespace
+
+  template <int dim>
+  UnfinishedRun<dim>::UnfinishedRun(const Case<dim> &problem, const std::string &command, bool has_parts,
+                                    const std::string &content)
+      : resumes_(problem.checkpoint().resume),
+        states_(problem.groups(), folder_of(problem), problem.checkpoint().interval),
+        parts_(states_.folder()),
+        settings_(settings_of(problem, command, content)),
+        data_(data_of(problem))
+  {
+    anything_ = states_.exist();
+    if (states_.exist() && !resumes_ && !problem.output().overwrite)
+      throw UserError("Checkpoint/Folder: “" + states_.folder() +
+                      "” has the state of a run that did not come to its end. Go on with it (--resume), or remove "
+                      "the folder to begin again.");
+    if (states_.exist() && !resumes_)
+      states_.remove();
+    if (states_.exist() && problem.groups().is_root())
+      OutputFolder::remove_leftovers(problem.output());
+    if (states_.has_states())
+    {
+      found_.emplace(states_.load());
+      std::string settings;
+      Matrix data;
+      keep_head(*found_, settings, data);
+      compare(settings, data);
+    }
+    if (!has_parts)
+      return;
+    std::string settings = settings_;
+    Matrix data          = data_;
+    parts_.get(
+        "settings", problem.groups(), [&](Archive &archive) { keep_head(archive, settings, data); },
+        [] { return true; });
+    compare(settings, data);
+  }
+
+  template <int dim>
+  OutputSettings UnfinishedRun<dim>::output(const Case<dim> &problem)
+  {
+    OutputSettings result = problem.output();
+    result.overwrite      = result.overwrite || problem.checkpoint().resume;
+    return result;
+  }
+
+  template <int dim>
+  void UnfinishedRun<dim>::add_to(Extras &extras)
+  {
+    extras.checkpoints = &states_;
+    extras.head        = [this](Archive &archive) { keep_head(archive, settings_, data_); };
+    extras.go_on_from  = found_ ? &*found_ : nullptr;
+    extras.parts       = &parts_;
+  }
+
+  template <int dim>
+  std::vector<std::string> UnfinishedRun<dim>::lines() const
+  {
+    if (!resumes_)
+      return {};
+    if (!anything_)
+      return {"", "There is no state in " + states_.folder() + ": the run begins anew."};
+    std::vector<std::string> result;
+    for (const std::string &change : changes_)
+      result.push_back((result.empty() ? "goes on with  " : "              ") + change);
+    return result;
+  }
+
+  /// UserError for settings with which what was found so far is not the beginning of an answer.
+  template <int dim>
+  void UnfinishedRun<dim>::compare(const std::string &settings, const Matrix &data)
+  {
+    SettingsChange change = compare_settings(settings, settings_);
+    changes_              = std::move(change.harmless);
+    if (change.others.empty() && (data.rows() != data_.rows() || data != data_))
+      change.others.push_back("other measurements, or another noise of theirs");
+    if (!change.others.empty())
+      throw UserError(states_.folder() + ": the run cannot be gone on with: " + join(change.others, "; ") +
+                      ". Set these as they were, or remove the folder to begin again.");
+  }
+
+  template class UnfinishedRun<2>;
+  template class UnfinishedRun<3>;
+} // namespace varfield
