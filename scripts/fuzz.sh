@@ -28,35 +28,30 @@ command -v ccache >/dev/null && launcher=(ccache)
 flags=(-std=c++17 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined -Iinclude
        -isystem /usr/include/trilinos $(mpicxx --showme:compile) -DNDEBUG -w)
 
-compile() {
-  local object="$build/$(basename "$1" .cc)$2.o"
-  "${launcher[@]}" "$clang" "${flags[@]}" "${@:3}" -c "$1" -o "$object"
-}
-for source in "${sources[@]:1}"; do
-  compile "$source" "" &
-  (($(jobs -r | wc -l) < $(nproc))) || wait -n
+objects=()
+for source in "${sources[@]}"; do
+  object="$build/$(basename "$source" .cc).o"
+  objects+=("$object")
+  "${launcher[@]}" "$clang" "${flags[@]}" -c "$source" -o "$object" &
+  while (($(jobs -rp | wc -l) >= $(nproc))); do wait -n; done
 done
-wait
+for job in $(jobs -p); do wait "$job"; done
+"$clang" -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr "${objects[@]}" -o "$build/readers" -Wl,--copy-dt-needed-entries -ldeal.ii $(mpicxx --showme:link)
+
+export ASAN_OPTIONS=detect_odr_violation=0 OMPI_MCA_ess_singleton_isolated=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 status=0
 for reader in "${readers[@]}"; do
-  compile tests/fuzz/readers.cc "_$reader" -DREADER="$reader"
-  objects=("$build/readers_$reader.o")
-  for source in "${sources[@]:1}"; do objects+=("$build/$(basename "$source" .cc).o"); done
-  "$clang" -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr "${objects[@]}" -o "$build/$reader" -ldeal.ii $(mpicxx --showme:link)
   corpus="$build/corpus/$reader"
   mkdir -p "$corpus"
   before=$(date +%s)
-  # MPI keeps what it has until its end; that is its own affair.
-  if ! LSAN_OPTIONS=suppressions=tests/leaks_of_others.txt ASAN_OPTIONS=detect_odr_violation=0 OMPI_MCA_mpi_yield_when_idle=1 \
-       OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_ess_singleton_isolated=1 \
-       "$build/$reader" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix="$build/$reader-" \
-       "$corpus" "tests/fuzz/corpus/$reader" >"$build/$reader.log" 2>&1; then
+  if ! VARFIELD_READER=$reader "$build/readers" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+       -artifact_prefix="$build/$reader-" "$corpus" "tests/fuzz/corpus/$reader" >"$build/$reader.log" 2>&1; then
     tail -n 40 "$build/$reader.log" >&2
     echo "$reader: FAILED" >&2
     status=1
     continue
   fi
   executions=$(awk '/stat::number_of_executed_units/ {print $2}' "$build/$reader.log")
-  echo "$reader: $executions executions in $(($(date +%s) - before)) s, $(ls "$corpus" | wc -l) files found interesting, no failure"
+  echo "$reader: $executions executions in $(($(date +%s) - before)) s, $(find "$corpus" -type f | wc -l) files found interesting, no failure"
 done
 exit $status

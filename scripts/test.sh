@@ -5,7 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/install_dependencies.sh
+if [[ ${CI:-false} == true ]]; then
+  scripts/install_dependencies.sh --with-fuzzing
+else
+  scripts/install_dependencies.sh
+fi
 
 format=0
 scripts/check_format.sh || format=1

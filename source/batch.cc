@@ -1,5 +1,7 @@
 #include <deal.II/base/mpi.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -8,9 +10,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <unistd.h>
-#include <varfield/application.h>
 #include <varfield/batch.h>
 #include <varfield/collective.h>
+#include <varfield/exit_code.h>
 #include <varfield/file_lock.h>
 #include <varfield/inversion.h>
 #include <varfield/output.h>
@@ -90,6 +92,10 @@ namespace varfield
         if (variant.name.find('/') != std::string::npos || variant.name[0] == '.')
           throw UserError(where + ": “" + variant.name +
                           "” is to be the name of a folder: without “/”, and not with a point first.");
+        for (const char *ending : {".log", ".error", ".started", ".checkpoint", ".csv"})
+          if (fs::path(variant.name).extension() == ending)
+            throw UserError(where + ": “" + variant.name + "” cannot be the name of a member: “" + ending +
+                            "” is for files of the batch.");
         std::string file = table.text(variant.row, "case");
         if (file.empty())
           throw UserError(where + ": the column “case” names no parameter file.");
@@ -105,11 +111,11 @@ namespace varfield
     {
     public:
       /// Collective over `world`: its root makes the folder.
-      Queue(const std::string &batch_folder, std::size_t n, MPI_Comm world) : n_(n)
+      Queue(const std::string &batch_folder, const std::string &part, std::size_t n, MPI_Comm world) : n_(n)
       {
         if (dealii::Utilities::MPI::this_mpi_process(world) == 0)
         {
-          folder_ = batch_folder + "/.queue-" + std::to_string(getpid());
+          folder_ = batch_folder + "/.queue" + part;
           std::error_code error;
           fs::remove_all(folder_, error);
           fs::create_directories(folder_, error);
@@ -134,8 +140,19 @@ namespace varfield
           n += entry.path().filename().string().rfind("ended-", 0) == 0;
         return n;
       }
-      void stop() { take("stop"); }
-      bool is_stopped() const { return fs::exists(folder_ + "/stop"); }
+      /// Also where no file can be made any more: then the others find that out themselves.
+      void stop()
+      {
+        stopped_ = true;
+        take("stop");
+      }
+      bool is_stopped() const
+      {
+        std::error_code ignored;
+        return stopped_ || fs::exists(folder_ + "/stop", ignored);
+      }
+      /// Why no member can be taken any more; empty: nothing is wrong.
+      const std::string &problem() const { return problem_; }
       void remove() const
       {
         std::error_code ignored;
@@ -143,9 +160,14 @@ namespace varfield
       }
 
     private:
-      bool take(const std::string &name) const
+      bool take(const std::string &name)
       {
         const int file = open((folder_ + "/" + name).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0644);
+        if (file < 0 && errno != EEXIST)
+        {
+          problem_ = folder_ + "/" + name + ": " + std::strerror(errno);
+          stopped_ = true;
+        }
         if (file >= 0)
           close(file);
         return file >= 0;
@@ -154,6 +176,8 @@ namespace varfield
       const std::size_t n_;
       std::string folder_;
       std::size_t next_ = 0;
+      bool stopped_     = false;
+      std::string problem_;
     };
 
     class Batch
@@ -188,7 +212,7 @@ namespace varfield
           return in_groups([this](MPI_Comm comm) { return estimate_members(comm); });
         prepare_folder();
         refuse_other_settings();
-        Queue queue(folder_, own_.size(), world_);
+        Queue queue(folder_, part_ending(), own_.size(), world_);
         const int stopped = in_groups([&](MPI_Comm comm) { return run_members(queue, comm); });
         MPI_Barrier(world_);
         if (rank_ == 0)
@@ -197,6 +221,12 @@ namespace varfield
       }
 
     private:
+      /// Of files of this part of a job array alone.
+      std::string part_ending() const
+      {
+        return command_.parts > 1 ? "-" + std::to_string(command_.part) + "-of-" + std::to_string(command_.parts) : "";
+      }
+
       std::string path(const Member &member, const std::string &ending = "") const
       {
         return folder_ + "/" + member.name + ending;
@@ -232,7 +262,7 @@ namespace varfield
                       "” exists already and is not empty. Go on with what is in it (--resume), or choose another name.";
           else if (!fs::create_directories(folder_, error) && error)
             message = "--output: the folder “" + folder_ + "” cannot be made: " + error.message() + ".";
-          else if (!lock_.take(folder_ + "/.lock" + (command_.parts > 1 ? "-" + std::to_string(command_.part) : "")))
+          else if (!lock_.take(folder_ + "/.lock" + part_ending()))
             message = "--output: another process works on the batch in “" + folder_ + "”.";
         }
         throw_together(message, world_);
@@ -263,7 +293,7 @@ namespace varfield
       }
 
       /// GB.
-      double share_of_memory() const { return available_memory() / 1e9 * command_.ranks_per_member / n_ranks_; }
+      double share_of_memory() const { return share_of_memory_; }
 
       /// What earlier runs have left. Local.
       Outcome outcome_of(const Member &member) const
@@ -394,7 +424,8 @@ namespace varfield
         const bool leads = dealii::Utilities::MPI::this_mpi_process(comm) == 0;
         const SampleGroups group(comm, 1);
         Surroundings surroundings;
-        surroundings.should_stop = [&] { return queue.is_stopped(); };
+        surroundings.should_stop = [&]
+        { return queue.is_stopped() || (command_.time_budget > 0. && elapsed() > command_.time_budget); };
         const Report report(group, command_.time_budget, start_, surroundings);
         for (;;)
         {
@@ -414,6 +445,8 @@ namespace varfield
             queue.note_end(k);
           if (leads && ran)
             report_end(member, report.seconds() - began, queue);
+          if (leads && !queue.problem().empty())
+            say("  the batch cannot go on: " + queue.problem());
         }
       }
 
@@ -424,9 +457,17 @@ namespace varfield
         int skip = 0;
         if (leads)
         {
-          const Outcome outcome = outcome_of(member);
-          skip                  = is_done(outcome) ? 1 : 0;
-          if (skip == 0)
+          Outcome outcome;
+          try
+          {
+            outcome = outcome_of(member);
+          }
+          catch (const std::exception &error)
+          {
+            message = error.what();
+          }
+          skip = is_done(outcome) ? 1 : 0;
+          if (skip == 0 && message.empty())
           {
             if (has_failed(outcome))
               remove_error(member);
@@ -444,16 +485,31 @@ namespace varfield
         if (message.empty())
           code = run_member(member, comm, leads, surroundings, message);
         if (leads)
-          note_outcome(member, code, message);
+          try
+          {
+            note_outcome(member, code, message);
+          }
+          catch (const ComputationError &error)
+          {
+            // A full disk, most likely: the member is not noted as failed, and is run again.
+            say("  " + member.name + ": " + message + " " + error.what());
+          }
         return true;
       }
 
       /// How often the member was started before without having ended since; then notes another start.
       unsigned int count_start(const Member &member) const
       {
-        unsigned int n = 0;
-        std::ifstream(path(member, ".started")) >> n;
-        std::ofstream(path(member, ".started")) << n + 1 << "\n";
+        unsigned int n = 0, state_then = 0, state = 0;
+        std::error_code ignored;
+        for (const auto &entry : fs::directory_iterator(path(member, ".checkpoint"), ignored))
+          if (entry.path().extension() == ".state")
+            state = std::max(state, static_cast<unsigned int>(std::atoi(entry.path().stem().c_str())));
+        std::ifstream(path(member, ".started")) >> n >> state_then;
+        // Whoever gets on is no trouble, however often the program is killed.
+        if (state > state_then)
+          n = 0;
+        std::ofstream(path(member, ".started")) << n + 1 << " " << state << "\n";
         return n;
       }
 
@@ -467,14 +523,23 @@ namespace varfield
         forget_stages();
         try
         {
-          const auto assignments = assignments_of(member, comm);
-          return dimension_of(assignments) == 2 ? run_in<2>(assignments, comm, surroundings)
-                                                : run_in<3>(assignments, comm, surroundings);
+          return or_abort(
+              [&]
+              {
+                const auto assignments = assignments_of(member, comm);
+                return dimension_of(assignments) == 2 ? run_in<2>(assignments, comm, surroundings)
+                                                      : run_in<3>(assignments, comm, surroundings);
+              },
+              comm);
         }
         catch (const UserError &error)
         {
           message = error.what();
           return bad_input;
+        }
+        catch (const StoppedEarly &)
+        {
+          return stopped_early;
         }
         catch (const ComputationError &error)
         {
@@ -488,7 +553,7 @@ namespace varfield
       {
         auto problem = std::make_unique<Case<dim>>(comm, assignments);
         problem->share(parts_);
-        const int code = or_abort([&] { return run_inversion(problem, {}, surroundings); }, comm);
+        const int code = run_inversion(problem, {}, surroundings);
         problem->hold_parts();
         return code;
       }
@@ -645,8 +710,10 @@ namespace varfield
       const std::string folder_;
       const unsigned int rank_, n_ranks_;
       std::shared_ptr<SharedParts> parts_ = std::make_shared<SharedParts>(); ///< of one member and the next
-      std::vector<std::size_t> own_;                                         ///< of this part, in the order of the work
-      FileLock lock_;                                                        ///< on the root rank
+      /// What a group may take, in GB, of what was free at the beginning.
+      const double share_of_memory_ = available_memory() / 1e9 * command_.ranks_per_member / n_ranks_;
+      std::vector<std::size_t> own_; ///< of this part, in the order of the work
+      FileLock lock_;                ///< on the root rank
       const Report::Clock::time_point start_ = Report::Clock::now();
     };
   } // namespace

@@ -231,6 +231,10 @@ namespace varfield
           if (!trial.interrupted)
             numbers.row(k) << trial.ranks.transpose(), trial.truth.transpose(), 1., trial.converged ? 1. : 0., 0.;
         }
+        catch (const StoppedEarly &)
+        {
+          // As if it had not begun.
+        }
         catch (const ComputationError &)
         {
           numbers(k, 2 * n + 2) = 1.;

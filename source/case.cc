@@ -426,7 +426,7 @@ namespace varfield
   {
     if (!solver_.petsc_options.empty())
       PetscOptionsInsertString(nullptr, solver_.petsc_options.c_str());
-    begin_faults(faults_, seed_, Utilities::MPI::this_mpi_process(world_));
+    varfield::begin_faults({}, 0, 0);
     build_on(nullptr, values_needed, Mesh<dim>::no_limit);
     if (!inference_.start_from.empty())
       start_ = read_vector(inference_.start_from, fields_->prior().layout());

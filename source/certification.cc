@@ -306,7 +306,8 @@ namespace varfield
 
   template <int dim>
   Certificate certify(const Case<dim> &problem, const Family &family, const std::vector<Vector> &deviations,
-                      const Averages &averages, const std::vector<Vector> &modes, Report &report)
+                      const Averages &averages, const std::vector<Vector> &modes, Report &report,
+                      const std::string &checkpoint)
   {
     problem.inference().require_low_rank("Inference/Family: chains need");
     const auto &settings = problem.certification();
@@ -316,9 +317,9 @@ namespace varfield
     if (settings.method == "chains")
     {
       result.sampler = settings.chains.sampler.name();
-      result.chains =
-          run_chains(problem.density(), q, watch, modes, settings.chains, problem.seed(),
-                     [&](const ChainProgress &progress) { return report.chains(progress, settings.chains); });
+      result.chains  = run_chains(
+           problem.density(), q, watch, modes, settings.chains, problem.seed(),
+           [&](const ChainProgress &progress) { return report.chains(progress, settings.chains); }, checkpoint);
     }
     else
       result.chains =
@@ -351,7 +352,7 @@ namespace varfield
   }
 
   template Certificate certify(const Case<2> &, const Family &, const std::vector<Vector> &, const Averages &,
-                               const std::vector<Vector> &, Report &);
+                               const std::vector<Vector> &, Report &, const std::string &);
   template Certificate certify(const Case<3> &, const Family &, const std::vector<Vector> &, const Averages &,
-                               const std::vector<Vector> &, Report &);
+                               const std::vector<Vector> &, Report &, const std::string &);
 } // namespace varfield

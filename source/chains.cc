@@ -28,7 +28,8 @@ namespace varfield
     prm.add_parameter("Time budget", time_budget, "Wall time of the chains in seconds; 0: none.", Double(0.));
     prm.add_parameter(
         "Checkpoint", checkpoint,
-        "A folder for the state of the chains, from which a later run of the same case goes on; empty: none.",
+        "A folder for the state of the chains, from which a later run of the same case goes on, whether that comes to "
+        "its end or not; empty: with the state of the run (see “Checkpoint”), while it lasts.",
         DirectoryName());
     prm.add_parameter("Checkpoint interval", interval, "Seconds between two of these.", Double(0.));
     sampler.add_parameters(prm);
@@ -125,11 +126,12 @@ namespace varfield
     public:
       ChainRun(const LogDensity &density, const FrozenGaussian &q, const Watch &watch, const std::vector<Vector> &modes,
                const ChainSettings &settings, std::uint64_t seed,
-               const std::function<bool(const ChainProgress &)> &progress)
+               const std::function<bool(const ChainProgress &)> &progress, const std::string &checkpoint)
           : density_(density),
             watch_(watch),
             modes_(modes),
             settings_(settings),
+            checkpoint_(settings.checkpoint.empty() ? checkpoint : settings.checkpoint),
             seed_(seed),
             progress_(progress),
             q_(q),
@@ -181,11 +183,10 @@ namespace varfield
       /// Takes up the chains of an earlier run; false where there are none. Collective over the world.
       bool go_on()
       {
-        if (settings_.checkpoint.empty())
+        if (checkpoint_.empty())
           return false;
         const GaussianPrior &prior = q_.prior();
-        auto saved =
-            load_chains(settings_.checkpoint, groups(), {prior.layout(), watch_.layout(), judged_}, description());
+        auto saved = load_chains(checkpoint_, groups(), {prior.layout(), watch_.layout(), judged_}, description());
         if (!saved)
           return false;
         const MultiVector modes = saved->reference.rightCols(saved->reference.cols() - 1);
@@ -211,7 +212,7 @@ namespace varfield
                   break;
                 chain.at = *at;
                 if (message.empty())
-                  message = other_density(settings_.checkpoint, from, at->potential, at->log_weight + at->potential);
+                  message = other_density(checkpoint_, from, at->potential, at->log_weight + at->potential);
                 watch_.evaluate(chain.at.m, chain.numbers, chain.values);
                 chain.moments = std::move(from.moments);
                 for (Index i = 0; i < from.trace.rows(); ++i)
@@ -226,14 +227,14 @@ namespace varfield
             });
         throw_together(message, groups().world());
         if (groups().sum(solved ? 0. : 1.) > 0.)
-          throw ComputationError("The model cannot be solved where the chains of " + settings_.checkpoint + " ended.");
+          throw ComputationError("The model cannot be solved where the chains of " + checkpoint_ + " ended.");
         return true;
       }
 
       /// Collective over the world.
       void save()
       {
-        if (settings_.checkpoint.empty() || n_draws_ == 0)
+        if (checkpoint_.empty() || n_draws_ == 0)
           return;
         SavedRun run  = description();
         run.iteration = iteration_;
@@ -266,7 +267,7 @@ namespace varfield
         // What the chains have found is worth more than their checkpoint.
         try
         {
-          save_chains(settings_.checkpoint, groups(), {q_.prior().layout(), watch_.layout(), judged_}, run);
+          save_chains(checkpoint_, groups(), {q_.prior().layout(), watch_.layout(), judged_}, run);
           unsaved_.clear();
         }
         catch (const ComputationError &error)
@@ -279,7 +280,7 @@ namespace varfield
       bool is_time_to_save() const
       {
         const bool due = std::chrono::duration<double>(Clock::now() - last_saved_).count() > settings_.interval;
-        return !settings_.checkpoint.empty() && density_.agreed(due ? 1. : 0.) > 0.;
+        return !checkpoint_.empty() && density_.agreed(due ? 1. : 0.) > 0.;
       }
 
       /// Over-dispersed starts. What fails is tried again nearer to the mean.
@@ -655,6 +656,7 @@ namespace varfield
       const Watch &watch_;
       const std::vector<Vector> &modes_;
       const ChainSettings &settings_;
+      const std::string checkpoint_; ///< a folder; empty: none
       const std::uint64_t seed_;
       const std::function<bool(const ChainProgress &)> &progress_;
       FrozenGaussian q_; ///< the reference, adapted in warm-up
@@ -674,8 +676,8 @@ namespace varfield
 
   ChainResults run_chains(const LogDensity &density, const FrozenGaussian &q, const Watch &watch,
                           const std::vector<Vector> &modes, const ChainSettings &settings, std::uint64_t seed,
-                          const std::function<bool(const ChainProgress &)> &progress)
+                          const std::function<bool(const ChainProgress &)> &progress, const std::string &checkpoint)
   {
-    return ChainRun(density, q, watch, modes, settings, seed, progress).run();
+    return ChainRun(density, q, watch, modes, settings, seed, progress, checkpoint).run();
   }
 } // namespace varfield

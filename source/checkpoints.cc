@@ -24,6 +24,20 @@ namespace varfield
                       "“--resume” on the command line.");
   }
 
+  namespace
+  {
+    const std::string chains_folder = "chains";
+
+    /// Whether a file in a folder of states is of this program.
+    bool is_own(const std::string &name)
+    {
+      const auto ends_with = [&](const std::string &ending)
+      { return name.size() >= ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0; };
+      return name == "lock" || name == chains_folder || ends_with(".state") || ends_with(".part") ||
+             ends_with(".state.tmp") || ends_with(".part.tmp");
+    }
+  } // namespace
+
   Checkpoints::Checkpoints(const SampleGroups &groups, std::string folder, double interval)
       : groups_(groups), folder_(std::move(folder)), interval_(interval)
   {
@@ -31,16 +45,20 @@ namespace varfield
     if (groups_.is_root())
     {
       std::error_code ignored;
-      if (fs::is_directory(folder_, ignored) && !lock_.take(folder_ + "/lock"))
-        message = "Checkpoint/Folder: “" + folder_ +
-                  "” is that of a run that goes on, in another process. Wait for its end, or end it.";
       for (const auto &entry : fs::directory_iterator(folder_, ignored))
       {
+        const std::string name = entry.path().filename().string();
+        if (!is_own(name))
+          message = "Checkpoint/Folder: “" + folder_ + "” has other files, such as “" + name +
+                    "”. A folder for states is the run's alone: name one that does not exist.";
         const bool is_state = entry.path().extension() == ".state";
-        exist_              = exist_ || is_state || entry.path().extension() == ".part";
+        exist_              = exist_ || is_state || entry.path().extension() == ".part" || name == chains_folder;
         if (is_state)
           newest_ = std::max(newest_, static_cast<unsigned int>(std::atoi(entry.path().stem().string().c_str())));
       }
+      if (message.empty() && fs::is_directory(folder_, ignored) && !lock_.take(folder_ + "/lock"))
+        message = "Checkpoint/Folder: “" + folder_ +
+                  "” is that of a run that goes on, in another process. Wait for its end, or end it.";
     }
     throw_together(message, groups_.world());
     exist_  = dealii::Utilities::MPI::broadcast(groups_.world(), exist_ ? 1 : 0, 0) > 0;
@@ -55,16 +73,25 @@ namespace varfield
     return dealii::Utilities::MPI::broadcast(groups_.world(), passed >= wanted ? 1 : 0, 0) > 0;
   }
 
-  void Checkpoints::save(const std::function<void(Archive &)> &keep)
+  void Checkpoints::begin()
   {
+    std::string message;
     if (groups_.is_root())
     {
       std::error_code error;
-      fs::create_directories(folder_, error);
-      lock_.take(folder_ + "/lock");
+      if (!fs::create_directories(folder_, error) && error)
+        message = folder_ + ": cannot be made: " + error.message() + ".";
+      else if (!lock_.take(folder_ + "/lock"))
+        message = folder_ + ": belongs to a run in another process.";
     }
+    throw_together<ComputationError>(message, groups_.world());
+  }
+
+  void Checkpoints::save(const std::function<void(Archive &)> &keep)
+  {
     // Failed attempts are not tried again at once.
     last_ = Clock::now();
+    begin();
     {
       Archive archive = Archive::to(file(newest_ + 1), groups_);
       keep(archive);
@@ -102,7 +129,13 @@ namespace varfield
     if (!groups_.is_root())
       return;
     std::error_code ignored;
-    fs::remove_all(folder_, ignored);
+    std::vector<fs::path> own;
+    for (const auto &entry : fs::directory_iterator(folder_, ignored))
+      if (is_own(entry.path().filename().string()))
+        own.push_back(entry.path());
+    for (const fs::path &path : own)
+      fs::remove_all(path, ignored);
+    fs::remove(folder_, ignored);
     lock_.release();
   }
 
@@ -116,7 +149,10 @@ namespace varfield
       try
       {
         Archive archive = Archive::from(file, groups);
-        return keep(archive);
+        std::string key;
+        archive.text("key", key);
+        if (key == key_)
+          return keep(archive);
       }
       catch (const UserError &)
       {
@@ -132,6 +168,8 @@ namespace varfield
     try
     {
       Archive archive = Archive::to(file, groups);
+      std::string key = key_;
+      archive.text("key", key);
       keep(archive);
       archive.commit();
     }

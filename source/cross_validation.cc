@@ -110,6 +110,7 @@ namespace varfield
     result.mean             = averages.prediction_mean;
     result.deviation        = averages.prediction_deviation;
     result.noise            = problem.measurements().standard_deviations();
+    result.end.interrupted  = averages.interrupted || report.should_stop();
     return result;
   }
 

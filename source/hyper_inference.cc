@@ -116,8 +116,11 @@ namespace varfield
             evaluate(points.col(k));
         }
         if (evaluations_.empty() || evaluations_[highest()].elbo == minus_infinity)
-          throw ComputationError(interrupted_ ? "Hyperparameters: the run was stopped before there was any inference."
-                                              : "Hyperparameters: the inference fails at every value that was tried.");
+        {
+          if (interrupted_)
+            throw StoppedEarly("Hyperparameters: the run was stopped before there was any inference.");
+          throw ComputationError("Hyperparameters: the inference fails at every value that was tried.");
+        }
       }
 
       std::size_t highest() const
@@ -181,7 +184,15 @@ namespace varfield
           evaluation.noise = at->measurements().standard_deviations();
           get_part(
               parts_, "inference-" + std::to_string(evaluations_.size() + 1), original_->groups(),
-              [&](Archive &archive) { evaluation.results.keep(archive, *at); },
+              [&](Archive &archive)
+              {
+                Vector u = evaluation.u;
+                archive.numbers("u", u);
+                // An inference at another place is none of this.
+                if ((u - evaluation.u).cwiseAbs().maxCoeff() > 1e-6)
+                  throw UserError("It is of other values.");
+                evaluation.results.keep(archive, *at);
+              },
               [&]
               {
                 evaluation.results = infer_quietly(at);
@@ -481,7 +492,7 @@ namespace varfield
         result.averages.quantity_mean        = quantities.mean();
         result.averages.quantity_deviation   = quantities.deviation();
         result.noise_deviation               = noise_squares.cwiseSqrt();
-        if (result.scores)
+        if (problem_->measurements().n_used() < problem_->measurements().size())
           result.scores = score_held_out(problem_->measurements(), result.averages, result.noise_deviation);
         mix_quantities(result);
         return result;
@@ -552,8 +563,10 @@ namespace varfield
       {
         auto again               = of_group.with_overrides({});
         const Results<dim> found = infer_with_hyper_parameters(again, used, silent, &*results.hyper);
-        return FoldFit{found.map.converged ? found.optimization : found.map, found.averages.prediction_mean,
-                       found.averages.prediction_deviation, found.noise_deviation};
+        FoldFit fit{found.map.converged ? found.optimization : found.map, found.averages.prediction_mean,
+                    found.averages.prediction_deviation, found.noise_deviation};
+        fit.end.interrupted = found.interrupted;
+        return fit;
       };
       results.cross_validation = cross_validate<dim>(*problem, refit, report, extras.parts);
       results.interrupted      = results.cross_validation->interrupted;

@@ -1,7 +1,7 @@
 #include <deal.II/base/mpi.h>
 
-#include <varfield/application.h>
 #include <varfield/collective.h>
+#include <varfield/exit_code.h>
 #include <varfield/hyper_inference.h>
 #include <varfield/inversion.h>
 #include <varfield/output.h>
@@ -121,6 +121,7 @@ namespace varfield
       problem->certification().chains.check_groups(problem->groups().n_groups());
     refuse_unsolvable(*problem);
     refuse_bad_truths(*problem);
+    problem->begin_faults();
     if (extras.cross_validation)
       assign_folds(*problem);
     Report report(problem->groups(), problem->inference().time_budget, start, surroundings);

@@ -264,7 +264,8 @@ namespace varfield
       return std::make_unique<KrylovSolver>(automatic, kind);
     }
 
-    /// The usual solver, and where it fails a safer one for the same matrix.
+    /// The usual solver, and where it fails a safer one for the same matrix, twice: what failed for lack of room may do
+    /// so once.
     class GuardedSolver : public LinearSolver
     {
     public:
@@ -278,7 +279,7 @@ namespace varfield
       {
         matrix_ = a;
         now_    = usual_.get();
-        return attempt([&] { return usual_->set_matrix(a); }) || counted(take_safer());
+        return attempt([&] { return usual_->set_matrix(a); }) || counted(take_safer() || take_safer());
       }
 
       bool solve(MultiVector &x, bool transpose, double tolerance) const override
@@ -291,8 +292,13 @@ namespace varfield
           return true;
         if (!may_fail)
           return counted(false);
-        x = b;
-        return counted(take_safer() && attempt(solve));
+        for (unsigned int again = 0; again < 2; ++again)
+        {
+          x = b;
+          if (take_safer() && attempt(solve))
+            return counted(true);
+        }
+        return counted(false);
       }
 
       double log_determinant() const override { return now_->log_determinant(); }

@@ -144,6 +144,12 @@ int main(int argc, char **argv)
         std::cerr << error.what() << std::endl;
       return varfield::bad_input;
     }
+    catch (const varfield::StoppedEarly &error)
+    {
+      if (speaks)
+        std::cerr << error.what() << std::endl;
+      return varfield::stopped_early;
+    }
     catch (const varfield::ComputationError &error)
     {
       if (speaks)

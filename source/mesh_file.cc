@@ -75,7 +75,7 @@ namespace varfield
       return true;
     }
 
-    /// Of this process, to what is free: counts in a bad file may be anything.
+    /// Of this process, to what the computer has: counts in a bad file may be anything.
     void limit_memory()
     {
 #ifndef __SANITIZE_ADDRESS__
@@ -84,7 +84,7 @@ namespace varfield
       if (!(sizes >> pages))
         return;
       const rlim_t most =
-          (pages + static_cast<rlim_t>(sysconf(_SC_AVPHYS_PAGES))) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+          (pages + static_cast<rlim_t>(sysconf(_SC_PHYS_PAGES))) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
       const rlimit limit{most, most};
       setrlimit(RLIMIT_AS, &limit);
 #endif

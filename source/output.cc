@@ -24,6 +24,34 @@ namespace varfield
       return name;
     }
 
+    /// The texts of all ranks, one after the other, on the first one: of any length, which a gather has not.
+    /// Collective.
+    void append_pieces(MPI_Comm comm, const std::string &piece, std::ostream &all)
+    {
+      constexpr std::size_t at_once = 1u << 28;
+      const unsigned int me         = Utilities::MPI::this_mpi_process(comm);
+      for (unsigned int rank = 0; rank < Utilities::MPI::n_mpi_processes(comm); ++rank)
+      {
+        const auto size = Utilities::MPI::broadcast(comm, static_cast<std::uint64_t>(piece.size()), rank);
+        for (std::uint64_t done = 0; done < size; done += at_once)
+        {
+          const int n = static_cast<int>(std::min<std::uint64_t>(at_once, size - done));
+          std::string part;
+          if (me == rank)
+            part = piece.substr(done, n);
+          if (me == rank && rank > 0)
+            MPI_Send(part.data(), n, MPI_CHAR, 0, 0, comm);
+          if (me == 0 && rank > 0)
+          {
+            part.resize(n);
+            MPI_Recv(part.data(), n, MPI_CHAR, static_cast<int>(rank), 0, comm, MPI_STATUS_IGNORE);
+          }
+          if (me == 0)
+            all << part;
+        }
+      }
+    }
+
     /// Vectors on several handlers, written as one file of one time step.
     template <int dim>
     class FieldFile
@@ -51,17 +79,16 @@ namespace varfield
         flags.write_higher_order_cells = degree > 1;
         data_.set_flags(flags);
         data_.build_patches(mesh.mapping(), degree);
-        const auto pieces = Utilities::MPI::gather(mesh.comm(), data_.piece(flags));
+        std::ostringstream vtu;
+        DataOutBase::write_vtu_header(vtu, flags);
+        append_pieces(mesh.comm(), data_.piece(flags), vtu);
+        DataOutBase::write_vtu_footer(vtu);
         std::string record, message;
         if (Utilities::MPI::this_mpi_process(mesh.comm()) == 0)
           try
           {
             const std::string whole = name + "_0000.0.vtu", parallel = name + "_0000.pvtu";
-            std::ostringstream vtu, pvtu, pvd;
-            DataOutBase::write_vtu_header(vtu, flags);
-            for (const std::string &piece : pieces)
-              vtu << piece;
-            DataOutBase::write_vtu_footer(vtu);
+            std::ostringstream pvtu, pvd;
             data_.write_pvtu_record(pvtu, {whole});
             DataOutBase::write_pvd_record(pvd, {{0., parallel}});
             write_text_file(path + whole, vtu.str());

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <unistd.h>
 #include <varfield/collective.h>
@@ -122,8 +123,18 @@ namespace varfield
                                 for (unsigned int i = 2;
                                      !overwrite_ && fs::exists(directory_) && !fs::is_empty(directory_); ++i)
                                   directory_ = wanted + "-" + std::to_string(i);
-                                fs::remove_all(directory_);
+                                // On the disk before anything that it replaces goes.
+                                if (const int folder = open(aside_.c_str(), O_RDONLY); folder >= 0)
+                                {
+                                  syncfs(folder);
+                                  close(folder);
+                                }
+                                // At no moment is there half of a folder under the name.
+                                const std::string old = aside_ + ".old";
+                                if (fs::exists(directory_))
+                                  fs::rename(directory_, old);
                                 fs::rename(aside_, directory_);
+                                fs::remove_all(old);
                                 return "";
                               });
   }

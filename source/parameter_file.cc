@@ -196,6 +196,9 @@ namespace varfield
         if (one.is_structured())
           throw UserError(where + ": an array in an array is not understood. Give the value as a text, as in a .prm "
                                   "file.");
+        else if (one.is_string() && one.get<std::string>().find(',') != std::string::npos)
+          throw UserError(where + ": “" + one.get<std::string>() +
+                          "” is one element of an array, but has a comma, which separates elements.");
         else
           values.push_back(value_of(one, where));
       return join(values);

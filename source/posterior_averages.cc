@@ -538,7 +538,11 @@ namespace varfield
   template <int dim>
   Averages Averages::at(const Case<dim> &problem, const Vector &m)
   {
-    if (!problem.density().potential(m))
+    // Each group solves.
+    bool solved = false;
+    for (unsigned int attempt = 0; attempt < 2 && !solved; ++attempt)
+      solved = problem.groups().sum(problem.density().potential(m) ? 0. : 1.) == 0.;
+    if (!solved)
       throw ComputationError("The model cannot be solved at the result.");
     const auto &last = *problem.density().last();
     Averages result;

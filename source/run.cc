@@ -87,7 +87,7 @@ namespace varfield
         collecting
       };
 
-      Case<dim> &on_mesh(std::size_t i) { return i < coarser_.size() ? *coarser_[i] : *problem_; }
+      Case<dim> &on_mesh(std::size_t i) const { return i < coarser_.size() ? *coarser_[i] : *problem_; }
       /// The mesh before, where there is one that did not fail.
       Case<dim> &previous() { return on_mesh(at_ - 1); }
 
@@ -183,11 +183,11 @@ namespace varfield
         archive.number("MAP regularization", results_.map_regularisation);
         archive.text("mesh of the starts", results_.starts_mesh);
         keep_if(archive, "prior check ", results_.prior_check, [&](PriorCheck &x) { x.keep(archive); });
-        Case<dim> &first = on_mesh(0);
+        archive.number("searched on", searched_at_);
         keep_if(archive, "starts ", results_.starts,
-                [&](SeveralStarts &x) { x.keep(archive, first.density().prior().layout()); });
-        if (archive.is_reading() && results_.starts)
-          searched_on_ = &first;
+                [&](SeveralStarts &x) { x.keep(archive, on_mesh(searched_at_).density().prior().layout()); });
+        archive.number("repeated solves", solve_counts().repeated);
+        archive.number("failed solves", solve_counts().failed);
         if (previous_has_family_ && has_previous_)
           archive.in("previous ", [&] { keep_family(archive, previous()); });
         if (has_family_)
@@ -295,8 +295,13 @@ namespace varfield
         std::optional<LowRankCorrection> correction;
         if (has_family_ && adaptive.indicator->needs_posterior())
           correction = family().low_rank_correction();
-        Vector indicators = adaptive.indicator->evaluate(problem_->model(), problem_->fields(), map_,
-                                                         correction ? &*correction : nullptr);
+        Vector indicators;
+        problem_->groups().together(
+            [&]
+            {
+              indicators = adaptive.indicator->evaluate(problem_->model(), problem_->fields(), map_,
+                                                        correction ? &*correction : nullptr);
+            });
         problem_->groups().broadcast(indicators);
         auto cells = largest_cells(problem_->mesh(), indicators, adaptive.share);
         report_.line("\nThe mesh is refined: " + std::to_string(cells.size()) + " of " +
@@ -440,7 +445,7 @@ namespace varfield
           return;
         const Stage stage("check of the prior");
         results_.prior_check = check_prior(problem, problem_->inference().prior_draws, report_.stop_check());
-        results_.interrupted = !results_.prior_check;
+        results_.interrupted = !results_.prior_check && pause();
         if (results_.prior_check)
           for (const std::string &line : results_.prior_check->lines(problem.measurements()))
             report_.line(line);
@@ -464,7 +469,7 @@ namespace varfield
           return false;
         }
         results_.starts_mesh        = mesh_name_;
-        searched_on_                = &problem;
+        searched_at_                = at_;
         const SeveralStarts &starts = *results_.starts;
         report_.line("  " + counted(inference.starts, "more search", "more searches") +
                      " from draws of the prior: " + std::to_string(starts.at_the_same()) + " ended there, " +
@@ -684,7 +689,9 @@ namespace varfield
           deviations.push_back(field.variance.values.cwiseSqrt());
         try
         {
-          results_.certificate = certify(*problem_, family(), deviations, results_.averages, other_modes(), report_);
+          results_.certificate =
+              certify(*problem_, family(), deviations, results_.averages, other_modes(), report_,
+                      extras_.checkpoints != nullptr ? extras_.checkpoints->folder() + "/chains" : "");
         }
         // The posterior is there all the same.
         catch (const ComputationError &error)
@@ -714,9 +721,9 @@ namespace varfield
         std::vector<Vector> modes;
         if (!results_.starts || results_.starts->elsewhere.empty())
           return modes;
-        if (searched_on_ == problem_.get())
+        const Case<dim> &first = on_mesh(searched_at_);
+        if (&first == problem_.get())
           return results_.starts->elsewhere;
-        const Case<dim> &first = *searched_on_;
         const FieldTransfer<dim> transfer(first.fields(), problem_->fields());
         for (const Vector &mode : results_.starts->elsewhere)
           modes.push_back(transfer.prolongate(first.fields().prior().precision(mode)).primal);
@@ -753,8 +760,8 @@ namespace varfield
       Step step_                = beginning;            ///< there
       bool has_previous_        = false;                ///< whether the mesh before has given something
       bool previous_has_family_ = false;
-      Case<dim> *searched_on_   = nullptr; ///< the mesh of the searches for other modes
-      unsigned int cycles_left_ = 0;       ///< of adaptive refinement
+      std::size_t searched_at_  = 0; ///< the mesh of the searches for other modes
+      unsigned int cycles_left_ = 0; ///< of adaptive refinement
       std::string mesh_name_;
       MapMemory map_memory_;
       OptimizerMemory optimizer_memory_;

@@ -239,6 +239,10 @@ namespace varfield
         else
           read_results(*changed, results, row);
       }
+      catch (const StoppedEarly &)
+      {
+        row.status = "stopped";
+      }
       catch (const ComputationError &error)
       {
         row.status = "failed: " + normalize(error.what());

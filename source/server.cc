@@ -225,15 +225,34 @@ namespace varfield
       mutable bool failed_ = false;
     };
 
+    constexpr int stop_tag = 1;
+
+    /// On the first rank.
+    bool another_asked_to_stop(MPI_Comm comm)
+    {
+      int found = 0;
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, stop_tag, comm, &found, &status);
+      if (found != 0)
+        MPI_Recv(nullptr, 0, MPI_INT, status.MPI_SOURCE, stop_tag, comm, MPI_STATUS_IGNORE);
+      return found != 0;
+    }
+
     void broadcast(Task &task, MPI_Comm comm)
     {
       std::array<long, 6> head{{task.action, task.posterior, task.whitened, static_cast<long>(task.input.size()),
                                 static_cast<long>(task.sensitivity.size()), static_cast<long>(task.direction.size())}};
-      // Ranks that wait for the next request sleep.
+      // Ranks that wait for the next request sleep; who gets a signal tells the first one.
       MPI_Request request = MPI_REQUEST_NULL;
       MPI_Ibcast(head.data(), head.size(), MPI_LONG, 0, comm, &request);
+      bool told = false;
       for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0;)
+      {
+        if (stop_was_asked_for() && !told)
+          MPI_Send(nullptr, 0, MPI_INT, 0, stop_tag, comm);
+        told = told || stop_was_asked_for();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
       task.action    = static_cast<int>(head[0]);
       task.posterior = static_cast<int>(head[1]);
       task.whitened  = static_cast<int>(head[2]);
@@ -419,10 +438,12 @@ namespace varfield
       bool is_whitened(const Json &request) const
       {
         is_posterior(request);
-        const Json config = request.value("config", Json::object());
+        // By reference: a copy of deeply nested JSON takes as deep a stack.
+        static const Json nothing = Json::object(), by_itself = "coefficients";
+        const Json &config = request.contains("config") ? request["config"] : nothing;
         if (!config.is_object())
           throw ProtocolError{"InvalidInput", "“config” has to be an object."};
-        const Json coordinates = config.value("coordinates", Json("coefficients"));
+        const Json &coordinates = config.contains("coordinates") ? config["coordinates"] : by_itself;
         if (coordinates != "coefficients" && coordinates != "whitened")
           throw ProtocolError{"InvalidInput", "“coordinates” are “coefficients” or “whitened”."};
         if (coordinates == "whitened" && !models_.can_be_whitened())
@@ -467,7 +488,7 @@ namespace varfield
     const MPI_Comm world = problem.groups().world();
     const bool is_root   = problem.groups().is_root();
     const Models<dim> models(problem);
-    const Report report(problem.groups(), problem.inference().time_budget); // notes signals
+    const Report report(problem.groups(), 0.);
     Desk desk;
     httplib::Server server;
     std::string message;
@@ -504,7 +525,7 @@ namespace varfield
     {
       task = Task();
       if (is_root)
-        while (!desk.next(task) && !stop_was_asked_for())
+        while (!desk.next(task) && !stop_was_asked_for() && !another_asked_to_stop(world))
           ;
       broadcast(task, world);
       if (task.action == Task::end)
@@ -517,6 +538,10 @@ namespace varfield
       catch (const ComputationError &)
       {
         // A linear solve that failed: no result.
+      }
+      catch (const std::exception &error)
+      {
+        end_all_ranks(error);
       }
       if (is_root)
         desk.finish(std::move(result));

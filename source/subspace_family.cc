@@ -336,7 +336,12 @@ namespace varfield
   {
     const Layout &noise = prior().noise_layout();
     const Index n = noise.n_local(), n_factor = n_factor_parameters();
-    Vector of_mean = parameters.head(n), of_factor = parameters.tail(n_factor);
+    Vector of_mean = Vector::Zero(n), of_factor = Vector::Zero(n_factor);
+    if (!archive.is_reading())
+    {
+      of_mean   = parameters.head(n);
+      of_factor = parameters.tail(n_factor);
+    }
     archive.columns(name, noise, of_mean);
     archive.numbers(name + " of T", of_factor);
     parameters.resize(n + n_factor);

@@ -11,6 +11,7 @@
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <unistd.h>
 #include <varfield/exceptions.h>
 #include <varfield/text.h>
 
@@ -123,7 +124,8 @@ namespace varfield
 
   void write_text_file(const std::string &path, const std::string &text)
   {
-    const std::string aside = path + ".tmp";
+    // Two processes may write the same file, parts of a batch for example.
+    const std::string aside = path + "." + std::to_string(getpid()) + ".tmp";
     errno                   = 0;
     std::ofstream file(aside, std::ios::binary | std::ios::trunc);
     file.write(text.data(), static_cast<std::streamsize>(text.size()));

@@ -1,8 +1,11 @@
 #include <deal.II/base/mpi.h>
 
 #include <boost/crc.hpp>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <varfield/collective.h>
+#include <varfield/exit_code.h>
 #include <varfield/output.h>
 #include <varfield/parameters.h>
 #include <varfield/unfinished_run.h>
@@ -27,10 +30,11 @@ namespace varfield
       const auto begins_with = [&](const std::string &text) { return entry.rfind(text, 0) == 0; };
       const std::string last = entry.substr(entry.rfind('/') + 1);
       return begins_with("Title") || begins_with("Output/") || begins_with("Parallel/") || begins_with("Checkpoint/") ||
-             begins_with("Faults/") || begins_with("Certification/") || begins_with("Quantities/") ||
-             begins_with("Cross-validation/") || begins_with("Inference/Time budget") ||
-             begins_with("Inference/ELBO error") || begins_with("Inference/Minimum draws") ||
-             begins_with("Inference/Maximum draws") || last == "Maximum iterations";
+             begins_with("Faults/") || begins_with("Certification/") || begins_with("Synthesis/") ||
+             begins_with("Calibration/") || begins_with("Scan/") || last == "Truth" || last == "Truth file" ||
+             begins_with("Inference/Time budget") || begins_with("Inference/ELBO error") ||
+             begins_with("Inference/Minimum draws") || begins_with("Inference/Maximum draws") ||
+             last == "Maximum iterations";
     }
   } // namespace
 
@@ -63,29 +67,38 @@ namespace varfield
       return given.empty() ? OutputFolder::name(problem.output()) + ".checkpoint" : given;
     }
 
+    std::string checksum(const std::string &text)
+    {
+      boost::crc_32_type crc;
+      crc.process_bytes(text.data(), text.size());
+      return std::to_string(crc.checksum());
+    }
+
     /// What is in a file, in a word; the file may have moved.
     std::string fingerprint(const std::string &path)
     {
       std::ifstream file(path, std::ios::binary);
       const std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-      boost::crc_32_type crc;
-      crc.process_bytes(content.data(), content.size());
-      return "a file with the checksum " + std::to_string(crc.checksum());
+      return "a file with the checksum " + checksum(content);
     }
 
     /// Files are known by what is in them, those of measurements by the numbers that are used.
     void name_by_content(const ParameterNode &node, nlohmann::ordered_json &values)
     {
       for (const ParameterNode &child : node.children)
-        if (child.is_section && child.name != "Measurements")
+        if (child.is_section)
           name_by_content(child, values[child.name]);
-        else if (child.pattern.rfind("[FileName", 0) == 0 && !values[child.name].get<std::string>().empty())
+        else if (child.pattern.rfind("[FileName", 0) == 0 && values.contains(child.name) &&
+                 !values[child.name].get<std::string>().empty())
           values[child.name] = fingerprint(values[child.name]);
-      if (node.name.empty() && values.contains("Measurements"))
-        for (auto &[name, set] : values["Measurements"].items())
-          if (set.is_object())
-            for (const char *file : {"File", "Sensors"})
-              set.erase(file);
+    }
+
+    void erase_files_of_sets(nlohmann::ordered_json &values)
+    {
+      for (auto &[name, set] : values["Measurements"].items())
+        if (set.is_object())
+          for (const char *file : {"File", "Sensors"})
+            set.erase(file);
     }
 
     template <int dim>
@@ -96,7 +109,11 @@ namespace varfield
       if (problem.groups().is_root())
       {
         nlohmann::ordered_json settings = parameters_as_json(given->parameters());
+        erase_files_of_sets(settings);
         name_by_content(declared_parameters(given->parameters()), settings);
+        for (const auto &set : problem.measurements().sets())
+          settings["Measurements"][set->name]["Table"] =
+              "a table with the checksum " + checksum(set->table.text_without(""));
         settings["Command"]          = command;
         settings["Content of files"] = content;
         result                       = settings.dump();
@@ -116,6 +133,20 @@ namespace varfield
       return data;
     }
 
+    /// Of all entries on which the parts of a run depend.
+    std::string key_of(const std::string &settings, const Matrix &data)
+    {
+      std::map<std::string, std::string> entries;
+      flatten(nlohmann::ordered_json::parse(settings), "", entries);
+      std::string text;
+      for (const auto &[entry, value] : entries)
+        if (!is_harmless(entry))
+          text += entry + "=" + value + "\n";
+      const std::string numbers(reinterpret_cast<const char *>(data.data()),
+                                sizeof(double) * static_cast<std::size_t>(data.size()));
+      return checksum(text) + " " + checksum(numbers);
+    }
+
     void keep_head(Archive &archive, std::string &settings, Matrix &data)
     {
       archive.text("settings", settings);
@@ -128,9 +159,9 @@ namespace varfield
                                     const std::string &content)
       : resumes_(problem.checkpoint().resume),
         states_(problem.groups(), folder_of(problem), problem.checkpoint().interval),
-        parts_(states_.folder()),
         settings_(settings_of(problem, command, content)),
-        data_(data_of(problem))
+        data_(data_of(problem)),
+        parts_(states_.folder(), key_of(settings_, data_))
   {
     anything_ = states_.exist();
     if (states_.exist() && !resumes_ && !problem.output().overwrite)
@@ -151,11 +182,13 @@ namespace varfield
     }
     if (!has_parts)
       return;
+    states_.begin();
     std::string settings = settings_;
     Matrix data          = data_;
-    parts_.get(
-        "settings", problem.groups(), [&](Archive &archive) { keep_head(archive, settings, data); },
-        [] { return true; });
+    FinishedParts(states_.folder(), "")
+        .get(
+            "settings", problem.groups(), [&](Archive &archive) { keep_head(archive, settings, data); },
+            [] { return true; });
     compare(settings, data);
   }
 
@@ -163,7 +196,23 @@ namespace varfield
   OutputSettings UnfinishedRun<dim>::output(const Case<dim> &problem)
   {
     OutputSettings result = problem.output();
-    result.overwrite      = result.overwrite || problem.checkpoint().resume;
+    std::string message;
+    if (problem.checkpoint().resume && !result.overwrite &&
+        dealii::Utilities::MPI::this_mpi_process(problem.world()) == 0)
+    {
+      std::error_code ignored;
+      std::ifstream file(result.directory + "/summary.json");
+      const auto summary = nlohmann::json::parse(file, nullptr, false);
+      const bool stopped =
+          summary.is_object() && summary.contains("exit_code") && summary["exit_code"] == stopped_early;
+      result.overwrite = stopped || std::filesystem::exists(folder_of(problem), ignored);
+      if (!result.overwrite && file.is_open())
+        message = "Output/Directory: “" + result.directory +
+                  "” has the results of a run that has come to its end; there is nothing to go on with. Choose another "
+                  "name, or set Output/Overwrite to true.";
+    }
+    throw_together(message, problem.world());
+    result.overwrite = dealii::Utilities::MPI::broadcast(problem.world(), result.overwrite ? 1 : 0, 0) > 0;
     return result;
   }
 

@@ -18,10 +18,11 @@ import tempfile
 import time
 import unittest
 
-from program import ROOT, children, command, finish, start
+from program import INVALID, ROOT, children, command, finish, start
 
 LONG = "VARFIELD_LONG_TESTS" in os.environ
 KILLS = 50 if LONG else 6
+EXACT = ("checkpoint.csv", "observations.csv", "spectrum.csv")
 UNDISTURBED = {}  # what all tests compare with
 CASE = ["Mesh/Subdivisions=16, 16", "Mesh/Refinements towards boundaries=left: 1", "Inference/Coarsest cells=50",
         "Inference/Starts=2", "Inference/Prior draws=10", "Inference/natural gradient/Tolerance=1", "Inference/ELBO error=1",
@@ -119,6 +120,25 @@ class Killed(Interrupted):
         self.fail(f"killed {killed} times only")
 
 
+class KilledOnOneRank(Interrupted):
+    def test_the_same_to_the_last_bit(self):
+        code, out, err = finish(start(command(*words()), self.folder), 300)
+        self.assertIn(code, (0, 5), out + err)
+        expected = [(self.folder / "results" / name).read_bytes() for name in EXACT]
+        shutil.rmtree(self.folder / "results")
+        lots = random.Random(3)
+        for _ in range(KILLS // 3):
+            process = start(command(*words("--resume")), self.folder)
+            process.stdout.readline()
+            time.sleep(lots.uniform(0.1, 1.5))
+            kill_all(process)
+            process.communicate()
+        if not (self.folder / "results").exists():
+            self.go_on(1)
+        for name, content in zip(EXACT, expected):
+            self.assertEqual((self.folder / "results" / name).read_bytes(), content, name)
+
+
 class Stopped(Interrupted):
     """SIGTERM to one of the ranks and to all of them, at some moments of a run."""
 
@@ -157,13 +177,86 @@ class Stopped(Interrupted):
         deadline = time.monotonic() + 60
         while not list(self.folder.glob("results.checkpoint/*.state")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        # So near to each other that no iteration ends in between; signals that are not taken yet are one.
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
         code, out, err = finish(process, 60)
         self.assertIn(code, (-signal.SIGINT, 3), out + err)
         self.assertTrue(list(self.folder.glob("results.checkpoint/*.state")))
+
+
+class Parts(unittest.TestCase):
+    """Runs of many inferences, stopped at several moments and gone on with: folds, truths, variants, hyper-parameters, chains."""
+
+    QUANTITY = ["Quantities/Names=middle", "Quantities/middle/Type=point value", "Quantities/middle/point value/Of=log k",
+                "Quantities/middle/point value/Point=0.5,0.5"]
+    # What to run, what to compare, and columns that are of no interest.
+    RUNS = [("cross-validate", "cross_validation.csv", ["Cross-validation/Folds=3"]),
+            ("calibrate", "calibration.csv", ["Calibration/Truths=8", *QUANTITY]),
+            ("scan", "scan.csv", ["Scan/File=variants.csv"]),
+            ("run", "hyperparameters.csv", ["Hyperparameters/Names=noise",
+                                            "Hyperparameters/noise/Parameter=Measurements/heads/gaussian/Standard deviation",
+                                            "Hyperparameters/noise/pc upper/Limit=0.5"]),
+            ("certify", "chains.csv", ["Certification/Warm-up=100", "Certification/Minimum iterations=2000",
+                                       "Certification/Effective size=50", "Certification/R-hat=1.1",
+                                       "Certification/Checkpoint interval=0"])]
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for name in ("base.prm", "heads.csv"):
+            shutil.copy(INVALID / name, self.folder)
+        (self.folder / "variants.csv").write_text("name,Fields/log k/spde/Correlation length\nshort,0.3\nmiddle,\nlong,1\n")
+
+    def words(self, action, settings, *more):
+        return [*([] if action == "run" else [action]), "base.prm", *more,
+                *(word for value in [*settings, "Checkpoint/Interval=0"] for word in ("--set", value))]
+
+    def table(self, file):
+        with open(self.folder / "results" / file, newline="") as opened:
+            return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(opened)]
+
+    def test_stopped_and_gone_on_with(self):
+        lots = random.Random(4)
+        for action, file, settings in self.RUNS:
+            with self.subTest(action=action, file=file):
+                for name in ("results", "results.checkpoint"):
+                    shutil.rmtree(self.folder / name, ignore_errors=True)
+                begin = time.monotonic()
+                code, out, err = finish(start(command(*self.words(action, settings), ranks=2), self.folder), 120)
+                seconds = time.monotonic() - begin
+                self.assertIn(code, (0, 4, 5), out + err)
+                expected = self.table(file)
+                shutil.rmtree(self.folder / "results")
+                stopped = 0
+                for attempt in range(40):
+                    process = start(command(*self.words(action, settings, "--resume"), ranks=2), self.folder)
+                    if stopped < 4:
+                        process.stdout.readline()
+                        time.sleep(lots.uniform(0.02, 0.4) * seconds)
+                        for pid in children(process.pid)[:1]:
+                            os.kill(pid, signal.SIGTERM)
+                    code, out, err = finish(process, 120)
+                    if code != 3:
+                        break
+                    stopped += 1
+                self.assertIn(code, (0, 4, 5), out + err)
+                self.assertGreater(stopped, 0)
+                # Chains go on from solutions that are computed again: another rounding.
+                digits = 1e-4 if action == "certify" else 1e-7
+                found = self.table(file)
+                self.assertEqual([list(row) for row in found], [list(row) for row in expected])
+                for row, other in zip(found, expected):
+                    for key in row:
+                        try:
+                            self.assertAlmostEqual(float(row[key]), float(other[key]), delta=digits * (1 + abs(float(other[key]))),
+                                                   msg=key)
+                        except ValueError:
+                            self.assertEqual(row[key], other[key], key)
+                shutil.rmtree(self.folder / "results")
+                self.assertFalse((self.folder / "results.checkpoint").exists())
 
 
 class Faults(Interrupted):

@@ -2,21 +2,11 @@
 #define varfield_application_h
 
 #include <varfield/batch.h>
+#include <varfield/exit_code.h>
 #include <varfield/server_settings.h>
 
 namespace varfield
 {
-  /// How the program ends.
-  enum ExitCode : int
-  {
-    converged     = 0,
-    failure       = 1,
-    bad_input     = 2,
-    stopped_early = 3,
-    not_converged = 4,
-    untrusted     = 5 ///< converged, but the trust report is red
-  };
-
   /// What the user asked for on the command line.
   struct Command
   {

@@ -126,6 +126,11 @@ namespace varfield
     std::unique_ptr<Case> refined(std::vector<dealii::CellId> cells) const;
 
     const dealii::ParameterHandler &parameters() const { return prm_; }
+    /// From now on solves fail as the section Faults says.
+    void begin_faults() const
+    {
+      varfield::begin_faults(faults_, seed_, dealii::Utilities::MPI::this_mpi_process(world_));
+    }
     const std::string &title() const { return title_; }
     /// About entries whose names are old.
     const std::vector<std::string> &warnings() const { return warnings_; }

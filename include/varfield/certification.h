@@ -56,11 +56,13 @@ namespace varfield
 
   /// Runs chains of the posterior of `problem` with q as their reference, or weighs draws of q, and compares.
   /// `deviations`: pointwise standard deviations of q, of each field; `averages`: over its draws, for the quantities of
-  /// interest; `modes`: other points where chains begin. Collective over the world; UserError where q's covariance is
-  /// no low-rank correction of the prior's.
+  /// interest; `modes`: other points where chains begin; `checkpoint`: a folder for the state of the chains where the
+  /// settings name none, or empty. Collective over the world; UserError where q's covariance is no low-rank correction
+  /// of the prior's.
   template <int dim>
   Certificate certify(const Case<dim> &problem, const Family &family, const std::vector<Vector> &deviations,
-                      const Averages &averages, const std::vector<Vector> &modes, Report &report);
+                      const Averages &averages, const std::vector<Vector> &modes, Report &report,
+                      const std::string &checkpoint = "");
 } // namespace varfield
 
 #endif

@@ -88,14 +88,16 @@ namespace varfield
   ///
   /// The end: every number has rank-normalised split R-hat at most `rhat` and bulk and tail effective sizes of at least
   /// `ess`, and every judged value has so by its batch means; or the most iterations, the time budget or a signal.
-  /// Where a folder for checkpoints is given, the state is written there after the warm-up, at intervals and in the
-  /// end, and a state that is there already is gone on with, on any number of ranks.
+  /// Where a folder for checkpoints is given, in the settings or else by `checkpoint`, the state is written there after
+  /// the warm-up, at intervals and in the end, and a state that is there already is gone on with, on any number of
+  /// ranks.
   ///
   /// `progress` returns whether to stop; it is called alike on all ranks. References must outlive the call. Collective
   /// over the world; ComputationError where no chain can begin.
   ChainResults run_chains(const LogDensity &density, const FrozenGaussian &q, const Watch &watch,
                           const std::vector<Vector> &modes, const ChainSettings &settings, std::uint64_t seed,
-                          const std::function<bool(const ChainProgress &)> &progress);
+                          const std::function<bool(const ChainProgress &)> &progress,
+                          const std::string &checkpoint = "");
 } // namespace varfield
 
 #endif

@@ -23,7 +23,8 @@ namespace varfield
   class Checkpoints
   {
   public:
-    /// `folder` appears with the first state; `interval` in seconds. UserError where another program works with it.
+    /// `folder` appears with the first state; `interval` in seconds. UserError where another program works with it, or
+    /// it has other files.
     Checkpoints(const SampleGroups &groups, std::string folder, double interval);
 
     const std::string &folder() const { return folder_; }
@@ -34,11 +35,13 @@ namespace varfield
     void save(const std::function<void(Archive &)> &keep);
     /// Whether there are states.
     bool has_states() const { return newest_ > 0; }
-    /// Whether there are states or parts (see FinishedParts).
+    /// Whether there are states, parts (see FinishedParts) or chains.
     bool exist() const { return exist_; }
     /// The newest state that is whole. UserError where there is none.
     Archive load() const;
-    /// The run has come to its end. Removes the folder with all that is in it.
+    /// Makes the folder, which is this run's from now on. ComputationError.
+    void begin();
+    /// The run has come to its end: nothing of it is left in the folder, which goes unless others have files in it.
     void remove();
 
   private:
@@ -58,8 +61,9 @@ namespace varfield
   class FinishedParts
   {
   public:
-    /// `folder` appears with the first part.
-    explicit FinishedParts(std::string folder) : folder_(std::move(folder)) {}
+    /// `key`: what parts of the same settings and data have in common; others are as good as none. `folder` appears
+    /// with the first part.
+    FinishedParts(std::string folder, std::string key) : folder_(std::move(folder)), key_(std::move(key)) {}
 
     /// Takes up by `keep` what the part `name` has given in an earlier run. Where there is nothing, calls `compute`,
     /// and writes the part down if that returns true. Collective over the world of `groups`.
@@ -67,7 +71,7 @@ namespace varfield
              const std::function<bool()> &compute) const;
 
   private:
-    const std::string folder_;
+    const std::string folder_, key_;
   };
 
   /// The same where parts may not be kept at all (nullptr).

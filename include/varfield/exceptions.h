@@ -22,6 +22,13 @@ namespace varfield
     using std::runtime_error::runtime_error;
   };
 
+  /// The run was told to stop before it had found anything; exit code 3.
+  class StoppedEarly : public ComputationError
+  {
+  public:
+    using ComputationError::ComputationError;
+  };
+
   /// The candidate with the smallest edit distance to `word` (ignoring case); empty if there are no candidates.
   std::string nearest(const std::string &word, const std::vector<std::string> &candidates);
 

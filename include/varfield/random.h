@@ -9,21 +9,21 @@ namespace varfield
   /// another.
   enum class Stream : std::uint32_t
   {
-    prior_draw,     ///< synthetic truths
-    data_noise,     ///< noise added to synthetic data
-    optimization,   ///< draws of the variational posterior inside an optimiser
-    evaluation,     ///< fresh draws on which the final posterior is judged
-    probing,        ///< random probing vectors: start of eigenvalue iterations, signs of diagonal estimates
-    verification,   ///< directions of derivative checks
-    posterior_draw, ///< draws written as samples of the posterior
-    variances,      ///< estimates of pointwise variances
-    sketch,         ///< random directions of curvatures that are averaged draw by draw
-    starts,         ///< starts of the searches for other modes
-    prior_check,    ///< draws of the prior whose predictions are compared with the data
-    folds,          ///< lots of a cross-validation
-    truths,         ///< hyper-parameters of synthetic truths
-    faults,         ///< solves that fail on purpose
-    chain,          ///< the first of the chains; see chain_stream()
+    prior_draw,           ///< synthetic truths
+    data_noise,           ///< noise added to synthetic data
+    optimization,         ///< draws of the variational posterior inside an optimiser
+    evaluation,           ///< fresh draws on which the final posterior is judged
+    probing,              ///< random probing vectors: start of eigenvalue iterations, signs of diagonal estimates
+    verification,         ///< directions of derivative checks
+    posterior_draw,       ///< draws written as samples of the posterior
+    variances,            ///< estimates of pointwise variances
+    sketch,               ///< random directions of curvatures that are averaged draw by draw
+    starts,               ///< starts of the searches for other modes
+    prior_check,          ///< draws of the prior whose predictions are compared with the data
+    folds,                ///< lots of a cross-validation
+    truths,               ///< hyper-parameters of synthetic truths
+    chain,                ///< the first of the chains; see chain_stream()
+    faults = 0xFFFFFFFFu, ///< solves that fail on purpose
   };
 
   /// The stream of the chain with this number.

@@ -15,7 +15,7 @@ namespace varfield
   /// that message.
   std::string read_text_file(const std::string &path, MPI_Comm comm, const std::string &what = "file");
 
-  /// Writes `path`.tmp and then renames it, so that `path` is whole at any moment. Local: call it on one rank.
+  /// Writes a file aside and then renames it, so that `path` is whole at any moment. Local: call it on one rank.
   /// ComputationError with the system's reason when this fails.
   void write_text_file(const std::string &path, const std::string &text);
 

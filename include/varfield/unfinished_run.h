@@ -27,7 +27,8 @@ namespace varfield
     /// something was left that the settings do not say to go on with, or cannot go on with.
     UnfinishedRun(const Case<dim> &problem, const std::string &command, bool has_parts,
                   const std::string &content = "");
-    /// The results of a run that was stopped give way to those of the whole.
+    /// The results of a run that was stopped give way to those of the whole: such a folder, or one beside a state, may
+    /// be replaced when the run is gone on with.
     static OutputSettings output(const Case<dim> &problem);
 
     /// For infer().
@@ -45,9 +46,9 @@ namespace varfield
 
     const bool resumes_;
     Checkpoints states_;
-    FinishedParts parts_;
     std::string settings_;
     Matrix data_;
+    FinishedParts parts_;
     std::optional<Archive> found_;
     bool anything_ = false; ///< to go on with
     std::vector<std::string> changes_;

@@ -3,7 +3,10 @@
 #include <mpi.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <sanitizer/lsan_interface.h>
 #include <varfield/expression.h>
 #include <varfield/mesh_file.h>
 #include <varfield/parameters.h>
@@ -117,9 +120,21 @@ namespace
   }
 } // namespace
 
+namespace
+{
+  void (*reader)(const std::uint8_t *, std::size_t) = nullptr;
+}
+
 extern "C" int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+  const std::map<std::string, void (*)(const std::uint8_t *, std::size_t)> readers{
+      {"parameters", parameters}, {"json", json}, {"table", table}, {"mesh", mesh}};
+  const char *name = std::getenv("VARFIELD_READER");
+  reader           = readers.at(name != nullptr ? name : "parameters");
+  // What MPI leaves behind is its own affair.
+  __lsan_disable();
   MPI_Init(argc, argv);
+  __lsan_enable();
   return 0;
 }
 
@@ -127,7 +142,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 {
   try
   {
-    READER(data, size);
+    reader(data, size);
   }
   catch (const UserError &)
   {
