@@ -98,6 +98,7 @@ namespace varfield
       Report report(problem.groups(), problem.inference().time_budget);
       print_header(problem, report);
       report.line("\ncalibration   " + std::to_string(problem.calibration().truths) + " truths from the prior");
+      problem.begin_faults();
       UnfinishedRun<dim> unfinished(problem, "calibrate", true);
       for (const std::string &text : unfinished.lines())
         report.line(text);

@@ -445,7 +445,8 @@ namespace varfield
           return;
         const Stage stage("check of the prior");
         results_.prior_check = check_prior(problem, problem_->inference().prior_draws, report_.stop_check());
-        results_.interrupted = !results_.prior_check && pause();
+        // There is no state yet: such a run begins anew.
+        results_.interrupted = !results_.prior_check && report_.should_stop();
         if (results_.prior_check)
           for (const std::string &line : results_.prior_check->lines(problem.measurements()))
             report_.line(line);

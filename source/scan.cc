@@ -231,6 +231,7 @@ namespace varfield
         auto changed = problem.variant(variant.changes);
         changed->check();
         changed->build();
+        changed->begin_faults();
         n_groups                   = changed->groups().n_groups();
         Report silent              = report.silent(changed->groups());
         const Results<dim> results = infer_all(changed, silent);

@@ -83,9 +83,9 @@ BOOST_AUTO_TEST_CASE(scales_and_failures)
 {
   const ScratchFile file("scan_variants.csv",
                          "name,Hyperparameters/Names,Hyperparameters/sigma/Parameter,Hyperparameters/sigma/Prior,"
-                         "Hyperparameters/sigma/lognormal/Median,Linear solver/Type,Linear solver/Maximum iterations\n"
-                         "hopeless,,,,,multigrid,1\n"
-                         "scales,sigma,Fields/f/spde/Standard deviation,lognormal,4,,\n");
+                         "Hyperparameters/sigma/lognormal/Median,Faults/Probability\n"
+                         "hopeless,,,,,1\n"
+                         "scales,sigma,Fields/f/spde/Standard deviation,lognormal,4,\n");
   int n_ranks = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &n_ranks);
   const auto problem    = case_to_scan(file, {"Parallel/Sample groups=" + std::to_string(n_ranks)});
