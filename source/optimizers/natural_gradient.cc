@@ -474,8 +474,8 @@ namespace varfield
       const Estimate difference = gain(begin, end, true);
       if (difference.value < -2. * difference.error)
       {
-        // By less than the tolerance: both are where the ELBO is largest.
-        result.converged = result.converged && difference.value > -settings.tolerance;
+        // Not by more than the tolerance, as far as these draws can tell: both are where the ELBO is largest.
+        result.converged = result.converged && difference.value + 2. * difference.error > -settings.tolerance;
         result.reason +=
             "; the start was better by " + with_digits(-difference.value, 2) + " nat on independent draws and was kept";
       }
