@@ -281,8 +281,7 @@ namespace varfield
         auto assignments = read_parameter_file(member.file, comm);
         if (n_ranks_ > command_.ranks_per_member)
           // All groups may be on one computer. What the file says counts.
-          assignments.insert(assignments.begin(),
-                             parse_override("Parallel/Memory limit=" + to_text(share_of_memory())));
+          assignments.insert(assignments.begin(), parse_override("Parallel/Memory limit=" + to_text(share_of_memory_)));
         for (const std::string &text : command_.overrides)
           assignments.push_back(parse_override(text));
         assignments.insert(assignments.end(), member.changes.begin(), member.changes.end());
@@ -291,9 +290,6 @@ namespace varfield
           assignments.push_back(parse_override(text));
         return assignments;
       }
-
-      /// GB.
-      double share_of_memory() const { return share_of_memory_; }
 
       /// What earlier runs have left. Local.
       Outcome outcome_of(const Member &member) const

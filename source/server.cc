@@ -126,8 +126,7 @@ namespace varfield
 
       std::vector<double> as_whole(const Task &task, const Vector &dual) const
       {
-        return dual.size() == 0 && failed_ ? std::vector<double>()
-                                           : (task.whitened != 0 ? noise_ : coefficients_).whole(dual);
+        return failed_ ? std::vector<double>() : (task.whitened != 0 ? noise_ : coefficients_).whole(dual);
       }
 
       /// −½mᵀC⁻¹m and, if asked for, its derivative as a dual vector.

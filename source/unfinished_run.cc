@@ -82,7 +82,7 @@ namespace varfield
       return "a file with the checksum " + checksum(content);
     }
 
-    /// Files are known by what is in them, those of measurements by the numbers that are used.
+    /// Files are known by what is in them.
     void name_by_content(const ParameterNode &node, nlohmann::ordered_json &values)
     {
       for (const ParameterNode &child : node.children)
@@ -93,6 +93,7 @@ namespace varfield
           values[child.name] = fingerprint(values[child.name]);
     }
 
+    /// Measurements are known by their tables, wherever these are.
     void erase_files_of_sets(nlohmann::ordered_json &values)
     {
       for (auto &[name, set] : values["Measurements"].items())

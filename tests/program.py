@@ -5,7 +5,10 @@ The program is that of $VARFIELD, or the one in build/release; $VARFIELD_MPIRUN 
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
+import tempfile
+import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INVALID = ROOT / "tests" / "invalid"
@@ -40,6 +43,25 @@ def finish(process, timeout=TIMEOUT):
                 process.kill()
                 out, err = process.communicate()
             return None, out, err
+
+
+class ScratchFolder(unittest.TestCase):
+    """Tests in a folder of their own each, with these files of tests/invalid in it."""
+
+    FILES = ("base.prm", "heads.csv")
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for name in self.FILES:
+            shutil.copy(INVALID / name, self.folder)
+
+    def program(self, *arguments, code=0, ranks=1, timeout=TIMEOUT):
+        """Runs it and returns what it wrote to its output and as messages."""
+        found, out, err = finish(start(command(*arguments, ranks=ranks), self.folder), timeout)
+        self.assertEqual(found, code, out + err)
+        return out, err
 
 
 def snapshot(folder):

@@ -5,14 +5,12 @@ Twenty members of which three are bad; with VARFIELD_LONG_TESTS in the environme
 """
 import csv
 import os
-import pathlib
 import shutil
 import signal
-import tempfile
 import time
 import unittest
 
-from program import INVALID, children, command, finish, start
+from program import ScratchFolder, children, command, finish, start
 
 LONG = "VARFIELD_LONG_TESTS" in os.environ
 MEMBERS, BAD = (200, 10) if LONG else (20, 3)
@@ -23,14 +21,7 @@ MISTAKES = [({"Fields/log k/spde/Correlation length": "-1"}, "Correlation length
             ({"case": "missing.prm"}, "missing.prm")]
 
 
-class Batch(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        for name in ("base.prm", "heads.csv"):
-            shutil.copy(INVALID / name, self.folder)
-
+class Batch(ScratchFolder):
     def write_list(self, rows, name="members.csv"):
         columns = ["name", "case"]
         for row in rows:
@@ -53,10 +44,8 @@ class Batch(unittest.TestCase):
         self.write_list(rows)
         return bad
 
-    def program(self, *arguments, ranks=1, code=0):
-        found, out, err = finish(start(command("batch", *arguments, ranks=ranks), self.folder), 600)
-        self.assertEqual(found, code, out + err)
-        return out, err
+    def program(self, *arguments, **options):
+        return super().program("batch", *arguments, timeout=600, **options)
 
     def table(self, folder="members"):
         with open(self.folder / folder / "batch.csv", newline="") as file:

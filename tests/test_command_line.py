@@ -5,18 +5,15 @@ import base64
 import csv
 import json
 import os
-import pathlib
 import re
-import shutil
 import signal
 import struct
-import tempfile
 import time
 import unittest
 import xml.etree.ElementTree as xml
 import zlib
 
-from program import INVALID, ROOT, children, command, finish, snapshot, start
+from program import ROOT, ScratchFolder, children, command, finish, snapshot, start
 
 # An optimisation that goes on until it is stopped.
 ENDLESS = ["Inference/Optimizer=stochastic", "Inference/stochastic/Maximum iterations=100000000",
@@ -52,21 +49,8 @@ def values_at_points(folder, record):
     return found
 
 
-class Folder(unittest.TestCase):
-    """A scratch folder with a small case in it."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        for name in ("base.prm", "heads.csv"):
-            shutil.copy(INVALID / name, self.folder)
-
-    def program(self, *arguments, code=0, ranks=1):
-        """Runs it and returns what it wrote to its output and as messages."""
-        found, out, err = finish(start(command(*arguments, ranks=ranks), self.folder))
-        self.assertEqual(found, code, out + err)
-        return out, err
+class Folder(ScratchFolder):
+    """With what a run leaves in it."""
 
     def results(self, name="results"):
         """Checks that a folder of results is whole; returns its summary."""

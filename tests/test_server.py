@@ -3,17 +3,14 @@
 import json
 import math
 import os
-import pathlib
 import random
 import re
-import shutil
 import signal
-import tempfile
 import unittest
 import urllib.error
 import urllib.request
 
-from program import INVALID, children, command, finish, start
+from program import ScratchFolder, children, command, finish, start
 
 
 class Client:
@@ -59,14 +56,7 @@ def moved(x, t, v):
     return [a + t * b for a, b in zip(x, v)]
 
 
-class Server(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        for name in ("base.prm", "heads.csv"):
-            shutil.copy(INVALID / name, self.folder)
-
+class Server(ScratchFolder):
     def serve(self, *arguments, ranks=1):
         process = start(command("serve", "base.prm", "--port", "0", *arguments, ranks=ranks), self.folder)
         self.addCleanup(lambda: (process.kill(), process.communicate()))

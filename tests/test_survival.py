@@ -8,17 +8,15 @@ with VARFIELD_LONG_TESTS in the environment fifty times.
 import csv
 import json
 import os
-import pathlib
 import random
 import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
 
-from program import INVALID, ROOT, children, command, finish, start
+from program import ROOT, ScratchFolder, children, command, finish, start
 
 LONG = "VARFIELD_LONG_TESTS" in os.environ
 KILLS = 50 if LONG else 6
@@ -48,11 +46,8 @@ def kill_all(process):
             pass
 
 
-class Interrupted(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+class Interrupted(ScratchFolder):
+    FILES = ()
 
     def answer(self):
         """Numbers of the posterior that the run has written, by files of one unit, and its iterations."""
@@ -186,7 +181,7 @@ class Stopped(Interrupted):
         self.assertTrue(list(self.folder.glob("results.checkpoint/*.state")))
 
 
-class Parts(unittest.TestCase):
+class Parts(ScratchFolder):
     """Runs of many inferences, stopped at several moments and gone on with: folds, truths, variants, hyper-parameters, chains."""
 
     QUANTITY = ["Quantities/Names=middle", "Quantities/middle/Type=point value", "Quantities/middle/point value/Of=log k",
@@ -203,11 +198,7 @@ class Parts(unittest.TestCase):
                                        "Certification/Checkpoint interval=0"])]
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        for name in ("base.prm", "heads.csv"):
-            shutil.copy(INVALID / name, self.folder)
+        super().setUp()
         (self.folder / "variants.csv").write_text("name,Fields/log k/spde/Correlation length\nshort,0.3\nmiddle,\nlong,1\n")
 
     def words(self, action, settings, *more):
