@@ -186,8 +186,6 @@ namespace varfield
       return found->second;
     }
 
-    bool has(const std::string &name) const { return entries_.count(name) > 0; }
-
   private:
     std::FILE *file_ = nullptr;
     boost::crc_32_type crc_;
@@ -244,11 +242,6 @@ namespace varfield
     prefix_ += prefix;
     action();
     prefix_ = before;
-  }
-
-  bool Archive::has(const std::string &name) const
-  {
-    return reading_ && file_->has(full(name));
   }
 
   void Archive::text(const std::string &name, std::string &value)

@@ -1,16 +1,13 @@
 #include <deal.II/base/mpi.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <sstream>
-#include <unistd.h>
 #include <varfield/batch.h>
+#include <varfield/batch_members.h>
+#include <varfield/batch_queue.h>
 #include <varfield/collective.h>
 #include <varfield/exit_code.h>
 #include <varfield/file_lock.h>
@@ -20,7 +17,6 @@
 #include <varfield/petsc_options.h>
 #include <varfield/timing.h>
 #include <varfield/unfinished_run.h>
-#include <varfield/variants.h>
 
 namespace varfield
 {
@@ -28,157 +24,7 @@ namespace varfield
 
   namespace
   {
-    using Json = nlohmann::ordered_json;
-
     constexpr unsigned int most_crashes = 2;
-
-    struct Member
-    {
-      std::string name, file, where;
-      std::vector<Assignment> changes;
-    };
-
-    /// What is known about a member.
-    struct Outcome
-    {
-      int code = -1; ///< an ExitCode; −1: it has not ended
-      std::string message;
-      Json summary;
-    };
-
-    std::string status_of(const Outcome &outcome)
-    {
-      switch (outcome.code)
-      {
-      case converged:
-        return "converged";
-      case failure:
-        return "failed";
-      case bad_input:
-        return "bad input";
-      case stopped_early:
-        return "stopped";
-      case not_converged:
-        return "not converged";
-      case untrusted:
-        return "untrusted";
-      default:
-        return "not run";
-      }
-    }
-
-    std::vector<Member> read_members(const std::string &list, MPI_Comm world)
-    {
-      const Table table = Table::read(list, world, "list of the batch");
-      for (const char *column : {"name", "case"})
-        if (!table.has(column))
-          throw UserError("The table “" + list + "”: there is no column “" + column +
-                          "”. A batch has the columns “name” (of the results) and “case” (a parameter file, relative "
-                          "to the list), and one for each entry that changes, as in “Random seed” or "
-                          "“Fields/log T/spde/Correlation length”.");
-      const auto refuse = [](const Assignment &entry) -> std::string
-      {
-        const std::string path = entry.path();
-        return path == "Output/Directory" || path == "Output/Overwrite" || entry.section.at(0) == "Checkpoint"
-                   ? "is for the batch to say; leave it out."
-                   : "";
-      };
-      std::vector<Member> members;
-      for (Variant &variant :
-           variants_in(table, {"case"},
-                       [&](const Assignment &entry) { return entry.section.empty() ? std::string() : refuse(entry); }))
-      {
-        const std::string where = table.where(variant.row);
-        if (variant.name.find('/') != std::string::npos || variant.name[0] == '.')
-          throw UserError(where + ": “" + variant.name +
-                          "” is to be the name of a folder: without “/”, and not with a point first.");
-        for (const char *ending : {".log", ".error", ".started", ".checkpoint", ".csv"})
-          if (fs::path(variant.name).extension() == ending)
-            throw UserError(where + ": “" + variant.name + "” cannot be the name of a member: “" + ending +
-                            "” is for files of the batch.");
-        std::string file = table.text(variant.row, "case");
-        if (file.empty())
-          throw UserError(where + ": the column “case” names no parameter file.");
-        file = (fs::path(list).parent_path() / file).lexically_normal().string();
-        members.push_back({variant.name, file, where, std::move(variant.changes)});
-      }
-      return members;
-    }
-
-    /// The members of a batch that groups take one after the other, without waiting for each other: a member belongs to
-    /// the group that makes its file first. All members are local; call them on one rank of each group.
-    class Queue
-    {
-    public:
-      /// Collective over `world`: its root makes the folder.
-      Queue(const std::string &batch_folder, const std::string &part, std::size_t n, MPI_Comm world) : n_(n)
-      {
-        if (dealii::Utilities::MPI::this_mpi_process(world) == 0)
-        {
-          folder_ = batch_folder + "/.queue" + part;
-          std::error_code error;
-          fs::remove_all(folder_, error);
-          fs::create_directories(folder_, error);
-        }
-        folder_ = dealii::Utilities::MPI::broadcast(world, folder_, 0);
-      }
-
-      /// The next one that nobody has taken, or n.
-      std::size_t next()
-      {
-        while (next_ < n_ && !is_stopped())
-          if (take("taken-" + std::to_string(next_++)))
-            return next_ - 1;
-        return n_;
-      }
-      void note_end(std::size_t i) { take("ended-" + std::to_string(i)); }
-      std::size_t n_ended() const
-      {
-        std::size_t n = 0;
-        std::error_code ignored;
-        for (const auto &entry : fs::directory_iterator(folder_, ignored))
-          n += entry.path().filename().string().rfind("ended-", 0) == 0;
-        return n;
-      }
-      /// Also where no file can be made any more: then the others find that out themselves.
-      void stop()
-      {
-        stopped_ = true;
-        take("stop");
-      }
-      bool is_stopped() const
-      {
-        std::error_code ignored;
-        return stopped_ || fs::exists(folder_ + "/stop", ignored);
-      }
-      /// Why no member can be taken any more; empty: nothing is wrong.
-      const std::string &problem() const { return problem_; }
-      void remove() const
-      {
-        std::error_code ignored;
-        fs::remove_all(folder_, ignored);
-      }
-
-    private:
-      bool take(const std::string &name)
-      {
-        const int file = open((folder_ + "/" + name).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0644);
-        if (file < 0 && errno != EEXIST)
-        {
-          problem_ = folder_ + "/" + name + ": " + std::strerror(errno);
-          stopped_ = true;
-        }
-        if (file >= 0)
-          close(file);
-        return file >= 0;
-      }
-
-      const std::size_t n_;
-      std::string folder_;
-      std::size_t next_ = 0;
-      bool stopped_     = false;
-      std::string problem_;
-    };
 
     class Batch
     {
@@ -212,7 +58,7 @@ namespace varfield
           return in_groups([this](MPI_Comm comm) { return estimate_members(comm); });
         prepare_folder();
         refuse_other_settings();
-        Queue queue(folder_, part_ending(), own_.size(), world_);
+        BatchQueue queue(folder_, part_ending(), own_.size(), world_);
         const int stopped = in_groups([&](MPI_Comm comm) { return run_members(queue, comm); });
         MPI_Barrier(world_);
         if (rank_ == 0)
@@ -227,7 +73,7 @@ namespace varfield
         return command_.parts > 1 ? "-" + std::to_string(command_.part) + "-of-" + std::to_string(command_.parts) : "";
       }
 
-      std::string path(const Member &member, const std::string &ending = "") const
+      std::string path(const BatchMember &member, const std::string &ending = "") const
       {
         return folder_ + "/" + member.name + ending;
       }
@@ -276,7 +122,7 @@ namespace varfield
       }
 
       /// Assignments of a member: those of all, its file, its changes, and what the batch says.
-      std::vector<Assignment> assignments_of(const Member &member, MPI_Comm comm) const
+      std::vector<Assignment> assignments_of(const BatchMember &member, MPI_Comm comm) const
       {
         auto assignments = read_parameter_file(member.file, comm);
         if (n_ranks_ > command_.ranks_per_member)
@@ -291,36 +137,22 @@ namespace varfield
         return assignments;
       }
 
-      /// What earlier runs have left. Local.
-      Outcome outcome_of(const Member &member) const
-      {
-        Outcome outcome;
-        std::ifstream error(path(member, ".error"));
-        std::ifstream summary(path(member) + "/summary.json");
-        if (error >> outcome.code)
-        {
-          error >> std::ws;
-          outcome.message.assign(std::istreambuf_iterator<char>(error), {});
-        }
-        else if (summary)
-        {
-          outcome.summary = Json::parse(summary, nullptr, false);
-          outcome.code    = outcome.summary.is_object() ? outcome.summary.value("exit_code", -1) : -1;
-        }
-        return outcome;
-      }
-
-      void remove_error(const Member &member) const
+      void remove_error(const BatchMember &member) const
       {
         std::error_code ignored;
         fs::remove(path(member, ".error"), ignored);
         fs::remove(path(member, ".started"), ignored);
       }
 
-      bool has_failed(const Outcome &outcome) const { return outcome.code == failure || outcome.code == bad_input; }
-      bool is_done(const Outcome &outcome) const
+      /// What earlier runs have left. Local.
+      BatchOutcome outcome_of(const BatchMember &member) const
       {
-        return outcome.code >= 0 && outcome.code != stopped_early && !(has_failed(outcome) && command_.retry_failed);
+        return BatchOutcome::read(path(member), path(member, ".error"));
+      }
+
+      bool is_done(const BatchOutcome &outcome) const
+      {
+        return outcome.code >= 0 && outcome.code != stopped_early && !(outcome.has_failed() && command_.retry_failed);
       }
 
       /// What has ended must be of the settings as they are now. Each rank looks at some of the members.
@@ -329,8 +161,8 @@ namespace varfield
         std::vector<std::string> mistakes;
         for (std::size_t k = rank_; k < own_.size(); k += n_ranks_)
         {
-          const Member &member  = members_[own_[k]];
-          const Outcome outcome = outcome_of(member);
+          const BatchMember &member  = members_[own_[k]];
+          const BatchOutcome outcome = outcome_of(member);
           if (!outcome.summary.contains("parameters"))
             continue;
           try
@@ -338,7 +170,9 @@ namespace varfield
             const auto assignments = assignments_of(member, MPI_COMM_SELF);
             const std::string now =
                 dimension_of(assignments) == 2 ? settings_of<2>(assignments) : settings_of<3>(assignments);
-            const auto others = compare_settings(outcome.summary["parameters"].dump(), now).others;
+            auto before = outcome.summary["parameters"];
+            before.merge_patch(outcome.summary.value("files", nlohmann::ordered_json::object()));
+            const auto others = compare_settings(before.dump(), now).others;
             if (!others.empty())
               mistakes.push_back(member.where + ": the results in “" + path(member) + "” are of other settings: " +
                                  join(others, "; ") + ". Give the member another name, or remove the folder.");
@@ -355,7 +189,9 @@ namespace varfield
       static std::string settings_of(const std::vector<Assignment> &assignments)
       {
         const Case<dim> problem(MPI_COMM_SELF, assignments);
-        return parameters_as_json(problem.parameters()).dump();
+        auto settings = parameters_as_json(problem.parameters());
+        settings.merge_patch(contents_of_files(problem.parameters()));
+        return settings.dump();
       }
 
       /// Builds every member and says what it would take; members that are not in order are named.
@@ -371,7 +207,7 @@ namespace varfield
         double seconds = 0.;
         for (std::size_t k = own_group; k < own_.size(); k += n_groups)
         {
-          const Member &member = members_[own_[k]];
+          const BatchMember &member = members_[own_[k]];
           const OwnPetscOptions petsc_options;
           std::string text;
           try
@@ -415,7 +251,7 @@ namespace varfield
       }
 
       /// Takes members until none is left; whether the batch is to stop.
-      int run_members(Queue &queue, MPI_Comm comm)
+      int run_members(BatchQueue &queue, MPI_Comm comm)
       {
         const bool leads = dealii::Utilities::MPI::this_mpi_process(comm) == 0;
         const SampleGroups group(comm, 1);
@@ -434,9 +270,9 @@ namespace varfield
           k      = dealii::Utilities::MPI::broadcast(comm, k, 0);
           if (k >= own_.size())
             return report.should_stop() ? 1 : 0;
-          const Member &member = members_[own_[k]];
-          const double began   = report.seconds();
-          const bool ran       = run_or_skip(member, comm, leads, surroundings);
+          const BatchMember &member = members_[own_[k]];
+          const double began        = report.seconds();
+          const bool ran            = run_or_skip(member, comm, leads, surroundings);
           if (leads)
             queue.note_end(k);
           if (leads && ran)
@@ -447,13 +283,13 @@ namespace varfield
       }
 
       /// The member's state so far decides; whether it was run.
-      bool run_or_skip(const Member &member, MPI_Comm comm, bool leads, const Surroundings &surroundings)
+      bool run_or_skip(const BatchMember &member, MPI_Comm comm, bool leads, const Surroundings &surroundings)
       {
         std::string message;
         int skip = 0;
         if (leads)
         {
-          Outcome outcome;
+          BatchOutcome outcome;
           try
           {
             outcome = outcome_of(member);
@@ -465,7 +301,7 @@ namespace varfield
           skip = is_done(outcome) ? 1 : 0;
           if (skip == 0 && message.empty())
           {
-            if (has_failed(outcome))
+            if (outcome.has_failed())
               remove_error(member);
             const unsigned int crashes = count_start(member);
             if (crashes >= most_crashes)
@@ -494,13 +330,10 @@ namespace varfield
       }
 
       /// How often the member was started before without having ended since; then notes another start.
-      unsigned int count_start(const Member &member) const
+      unsigned int count_start(const BatchMember &member) const
       {
-        unsigned int n = 0, state_then = 0, state = 0;
-        std::error_code ignored;
-        for (const auto &entry : fs::directory_iterator(path(member, ".checkpoint"), ignored))
-          if (entry.path().extension() == ".state")
-            state = std::max(state, static_cast<unsigned int>(std::atoi(entry.path().stem().c_str())));
+        unsigned int n = 0, state_then = 0;
+        const unsigned int state = Checkpoints::newest_in(path(member, ".checkpoint"));
         std::ifstream(path(member, ".started")) >> n >> state_then;
         // Whoever gets on is no trouble, however often the program is killed.
         if (state > state_then)
@@ -509,7 +342,8 @@ namespace varfield
         return n;
       }
 
-      int run_member(const Member &member, MPI_Comm comm, bool leads, Surroundings surroundings, std::string &message)
+      int run_member(const BatchMember &member, MPI_Comm comm, bool leads, Surroundings surroundings,
+                     std::string &message)
       {
         std::ofstream log;
         if (leads)
@@ -554,7 +388,7 @@ namespace varfield
         return code;
       }
 
-      void note_outcome(const Member &member, int code, const std::string &message) const
+      void note_outcome(const BatchMember &member, int code, const std::string &message) const
       {
         std::error_code ignored;
         fs::remove(path(member, ".started"), ignored);
@@ -562,14 +396,14 @@ namespace varfield
           write_text_file(path(member, ".error"), std::to_string(code) + "\n" + message + "\n");
       }
 
-      void report_end(const Member &member, double seconds, const Queue &queue) const
+      void report_end(const BatchMember &member, double seconds, const BatchQueue &queue) const
       {
-        const Outcome outcome    = outcome_of(member);
-        const std::size_t ended  = queue.n_ended();
-        const double left        = elapsed() / double(std::max<std::size_t>(1, ended)) * double(own_.size() - ended);
-        const std::string counts = std::to_string(ended) + "/" + std::to_string(own_.size());
+        const BatchOutcome outcome = outcome_of(member);
+        const std::size_t ended    = queue.n_ended();
+        const double left          = elapsed() / double(std::max<std::size_t>(1, ended)) * double(own_.size() - ended);
+        const std::string counts   = std::to_string(ended) + "/" + std::to_string(own_.size());
         std::string text = "  " + std::string(9 - std::min<std::size_t>(9, counts.size()), ' ') + counts + "  " +
-                           padded(member.name, 16) + "  " + padded(status_of(outcome), 13) + "  " +
+                           padded(member.name, 16) + "  " + padded(outcome.status(), 13) + "  " +
                            with_decimals(seconds, 1) + " s";
         if (outcome.summary.contains("elbo"))
           text += "  ELBO " + with_decimals(outcome.summary["elbo"].value("value", 0.), 2);
@@ -588,19 +422,19 @@ namespace varfield
         std::string message;
         if (rank_ == 0)
         {
-          std::vector<Outcome> outcomes;
-          for (const Member &member : members_)
+          std::vector<BatchOutcome> outcomes;
+          for (const BatchMember &member : members_)
             outcomes.push_back(outcome_of(member));
           std::map<std::string, unsigned int> counts;
           for (const std::size_t i : own_)
           {
-            ++counts[status_of(outcomes[i])];
+            ++counts[outcomes[i].status()];
             if (!stopped && outcomes[i].code != converged && outcomes[i].code != untrusted)
               code = not_converged;
           }
           try
           {
-            write_table(outcomes);
+            write_batch_table(folder_ + "/batch.csv", members_, outcomes);
           }
           catch (const ComputationError &error)
           {
@@ -617,92 +451,9 @@ namespace varfield
         return dealii::Utilities::MPI::broadcast(world_, code, 0);
       }
 
-      static const Json *find(const Json &tree, const std::vector<std::string> &path)
-      {
-        const Json *node = &tree;
-        for (const std::string &name : path)
-        {
-          if (!node->is_object() || !node->contains(name))
-            return nullptr;
-          node = &(*node)[name];
-        }
-        return node;
-      }
-
-      static Cell cell(const Json &tree, const std::vector<std::string> &path)
-      {
-        const Json *node = find(tree, path);
-        return node == nullptr || node->is_null() ? Cell("")
-               : node->is_string()                ? Cell(node->get<std::string>())
-               : node->is_number()                ? Cell(node->get<double>())
-                                                  : Cell(node->dump());
-      }
-
-      static Cell figure(const Json &summary, const std::string &finding, const std::string &name)
-      {
-        if (const Json *findings = find(summary, {"trust", "findings"}))
-          for (const Json &one : *findings)
-            if (one.value("name", "") == finding)
-              return cell(one, {"figures", name});
-        return "";
-      }
-
-      void write_table(const std::vector<Outcome> &outcomes) const
-      {
-        std::vector<std::string> names{"name",  "case",       "status",       "exit_code",
-                                       "elbo",  "elbo_error", "log_evidence", "log_evidence_error",
-                                       "k_hat", "trust",      "cells",        "seconds"};
-        std::vector<std::string> quantities;
-        for (const Outcome &outcome : outcomes)
-          if (const Json *all = find(outcome.summary, {"quantities"}))
-            for (const Json &quantity : *all)
-              if (const std::string name = quantity.value("name", "");
-                  std::find(quantities.begin(), quantities.end(), name) == quantities.end())
-                quantities.push_back(name);
-        for (const std::string &name : quantities)
-        {
-          names.push_back("mean " + name);
-          names.push_back("std " + name);
-        }
-        names.emplace_back("message");
-        std::vector<std::vector<Cell>> rows;
-        for (std::size_t i = 0; i < members_.size(); ++i)
-        {
-          const Json &summary = outcomes[i].summary;
-          std::vector<Cell> row{members_[i].name,
-                                members_[i].file,
-                                status_of(outcomes[i]),
-                                outcomes[i].code < 0 ? Cell("") : Cell(outcomes[i].code),
-                                cell(summary, {"elbo", "value"}),
-                                cell(summary, {"elbo", "error"}),
-                                figure(summary, "evidence", "log_evidence"),
-                                figure(summary, "evidence", "error"),
-                                figure(summary, "k-hat", "k"),
-                                cell(summary, {"trust", "colour"}),
-                                cell(summary, {"cells"}),
-                                cell(summary, {"cost", "seconds"})};
-          for (const std::string &name : quantities)
-          {
-            Cell mean = "", deviation = "";
-            if (const Json *all = find(summary, {"quantities"}))
-              for (const Json &quantity : *all)
-                if (quantity.value("name", "") == name)
-                {
-                  mean      = cell(quantity, {"mean"});
-                  deviation = cell(quantity, {"std"});
-                }
-            row.push_back(mean);
-            row.push_back(deviation);
-          }
-          row.emplace_back(normalize(outcomes[i].message));
-          rows.push_back(row);
-        }
-        write_csv(folder_ + "/batch.csv", names, rows);
-      }
-
       const BatchCommand &command_;
       const MPI_Comm world_;
-      const std::vector<Member> members_;
+      const std::vector<BatchMember> members_;
       const std::string folder_;
       const unsigned int rank_, n_ranks_;
       std::shared_ptr<SharedParts> parts_ = std::make_shared<SharedParts>(); ///< of one member and the next

@@ -575,6 +575,17 @@ namespace varfield
     return result;
   }
 
+  namespace
+  {
+    /// As a part of a key: it is another one for other groups.
+    std::string name_of(const std::shared_ptr<const SampleGroups> &groups)
+    {
+      std::ostringstream name;
+      name << groups.get();
+      return name.str();
+    }
+  } // namespace
+
   /// Groups and mesh. A run is refused before it begins, or never: by the cells before local refinement, and with all
   /// cycles of the adaptive one.
   template <int dim>
@@ -588,8 +599,11 @@ namespace varfield
     if (mesh_->follows_sensors())
       for (const Point<dim> &point : measurements_->locations())
         key << point << "\n";
-    mesh_->load(world_);
-    const auto estimate = static_cast<double>(mesh_->estimated_cells());
+    // A file is read where no case has the mesh, and distrusted the first time.
+    const auto known = groups ? parts_->find<Mesh<dim>>("mesh", key.str() + name_of(groups)) : nullptr;
+    if (!known)
+      mesh_->load(world_, /* is_new */ !groups);
+    const auto estimate = static_cast<double>((known ? known : mesh_)->estimated_cells());
     const double growth = std::pow(growth_of_a_cycle(), static_cast<double>(adaptive_refinement_.cycles));
     if (!groups)
     {
@@ -603,8 +617,7 @@ namespace varfield
     groups_ = std::move(groups);
     if (is_the_run)
       plan_memory_for(growth * estimate);
-    key << groups_.get();
-    mesh_key_ = key.str();
+    mesh_key_ = key.str() + name_of(groups_);
     if (auto shared = parts_->find<Mesh<dim>>("mesh", mesh_key_))
       mesh_ = shared;
     else

@@ -38,6 +38,16 @@ namespace varfield
     }
   } // namespace
 
+  unsigned int Checkpoints::newest_in(const std::string &folder)
+  {
+    unsigned int newest = 0;
+    std::error_code ignored;
+    for (const auto &entry : fs::directory_iterator(folder, ignored))
+      if (entry.path().extension() == ".state")
+        newest = std::max(newest, static_cast<unsigned int>(std::atoi(entry.path().stem().string().c_str())));
+    return newest;
+  }
+
   Checkpoints::Checkpoints(const SampleGroups &groups, std::string folder, double interval)
       : groups_(groups), folder_(std::move(folder)), interval_(interval)
   {
@@ -51,11 +61,10 @@ namespace varfield
         if (!is_own(name))
           message = "Checkpoint/Folder: “" + folder_ + "” has other files, such as “" + name +
                     "”. A folder for states is the run's alone: name one that does not exist.";
-        const bool is_state = entry.path().extension() == ".state";
-        exist_              = exist_ || is_state || entry.path().extension() == ".part" || name == chains_folder;
-        if (is_state)
-          newest_ = std::max(newest_, static_cast<unsigned int>(std::atoi(entry.path().stem().string().c_str())));
+        exist_ = exist_ || entry.path().extension() == ".part" || name == chains_folder;
       }
+      newest_ = newest_in(folder_);
+      exist_  = exist_ || newest_ > 0;
       if (message.empty() && fs::is_directory(folder_, ignored) && !lock_.take(folder_ + "/lock"))
         message = "Checkpoint/Folder: “" + folder_ +
                   "” is that of a run that goes on, in another process. Wait for its end, or end it.";

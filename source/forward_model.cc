@@ -229,7 +229,7 @@ namespace varfield
     for (const unsigned int node : dirichlet_nodes_)
       rhs.row(node) = u.row(node);
     u = rhs;
-    if (!(start_.size() > 0 && work.solver->is_iterative() ? solve_states_from(start_, work, u)
+    if (!(start_.cols() > 0 && work.solver->is_iterative() ? solve_states_from(start_, work, u)
                                                            : solve_states(work, u)))
       return false;
     // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
@@ -317,13 +317,22 @@ namespace varfield
 
   /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
   template <int dim>
+  void ForwardModel<dim>::keep(Archive &archive) const
+  {
+    bool is_there = start_.cols() > 0;
+    archive.number("has a start of iterations", is_there);
+    if (is_there)
+      archive.columns("start of iterations", space_->layout(), start_);
+  }
+
+  template <int dim>
   bool ForwardModel<dim>::solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                                           unsigned int experiment) const
   {
     MultiVector cold = state.states.col(experiment);
     space_->distribute(cold);
     const double size = cold_residual(state, fields, experiment), target = newton_target(size, experiment);
-    if (start_.size() > 0)
+    if (start_.cols() > 0)
     {
       MultiVector warm = start_.col(experiment);
       for (const unsigned int node : dirichlet_nodes_)

@@ -105,6 +105,24 @@ namespace varfield
         return "the inferences without the folds " + join(folds.not_converged, ", ");
       return {};
     }
+
+    /// The tables at the end of a run.
+    template <int dim>
+    void report_end(const Case<dim> &problem, const Results<dim> &results, const TrustReport &trust,
+                    const Report &report)
+    {
+      const auto print = [&](const std::vector<std::string> &lines)
+      {
+        report.line("");
+        for (const std::string &text : lines)
+          report.line(text);
+      };
+      print(summary_lines(problem, results));
+      print(Report::timing_table());
+      if (results.cross_validation)
+        print(results.cross_validation->lines());
+      print(trust.lines());
+    }
   } // namespace
 
   template <int dim>
@@ -143,21 +161,7 @@ namespace varfield
     folder.finish();
     if (!results.interrupted)
       unfinished.finish();
-    report.line("");
-    for (const auto &text : summary_lines(*problem, results))
-      report.line(text);
-    report.line("");
-    for (const auto &text : Report::timing_table())
-      report.line(text);
-    if (results.cross_validation)
-    {
-      report.line("");
-      for (const auto &text : results.cross_validation->lines())
-        report.line(text);
-    }
-    report.line("");
-    for (const auto &text : trust.lines())
-      report.line(text);
+    report_end(*problem, results, trust, report);
     report.line("\nresults       " + folder.final_path() + "/ (open posterior.pvd and state.pvd in ParaView)");
     if (results.interrupted)
       report.line("\nSTOPPED EARLY (" + report.stop_reason() +

@@ -254,11 +254,8 @@ namespace varfield
     {
       Termination result;
       std::string note;
-      const bool goes_on = memory.loop.begin_from != nullptr;
-      memory.loop.keep   = [&](Archive &archive) { archive.in("loop ", [&] { keep(archive, result, note); }); };
-      if (goes_on)
-        memory.loop.keep(*std::exchange(memory.loop.begin_from, nullptr));
-      else
+      const bool goes_on = memory.loop.begin([&](Archive &archive) { keep(archive, result, note); });
+      if (!goes_on)
         begin(m, memory);
       const double target = std::max(settings.absolute_tolerance, settings.gradient_tolerance * first_gradient_norm);
       for (bool is_known = goes_on;; is_known = false)
@@ -305,9 +302,9 @@ namespace varfield
         if (!advanced)
           break;
       }
-      result.gradient  = current.gradient_norm;
-      memory.inverse   = std::move(inverse);
-      memory.loop.keep = nullptr;
+      result.gradient = current.gradient_norm;
+      memory.inverse  = std::move(inverse);
+      memory.loop.end();
       return result;
     }
   } // namespace

@@ -119,14 +119,14 @@ namespace varfield
   }
 
   template <int dim>
-  void Mesh<dim>::load(MPI_Comm comm)
+  void Mesh<dim>::load(MPI_Comm comm, bool is_new)
   {
     if (type_ != "box")
     {
       from_file_ = std::make_unique<Triangulation<dim>>();
       // A bad file can make a reader do anything.
       std::string message;
-      if (Utilities::MPI::this_mpi_process(comm) == 0)
+      if (is_new && Utilities::MPI::this_mpi_process(comm) == 0)
         message = try_in_child(
             [this]
             {

@@ -176,7 +176,7 @@ namespace varfield
     }
     if (child == 0)
     {
-      for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGSEGV, SIGABRT, SIGFPE, SIGBUS})
+      for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGALRM, SIGSEGV, SIGABRT, SIGFPE, SIGBUS})
         std::signal(signal, SIG_DFL);
       // What libraries say as they crash is for nobody.
       const int nowhere = open("/dev/null", O_WRONLY);

@@ -629,7 +629,9 @@ namespace varfield
                                {"seconds", results.seconds}};
       summary["memory"]     = memory_as_json(problem);
       summary["stages"]     = stages_as_json();
-      summary["parameters"] = parameters_as_json(problem.as_given()->parameters());
+      const auto given      = problem.as_given();
+      summary["parameters"] = parameters_as_json(given->parameters());
+      summary["files"]      = contents_of_files(given->parameters());
       return summary;
     }
   } // namespace
@@ -694,6 +696,7 @@ namespace varfield
       nlohmann::ordered_json summary{{"case", problem.title()}, {"version", version}, {"git_commit", git_commit}};
       summary.update(found);
       summary["parameters"] = parameters_as_json(problem.parameters());
+      summary["files"]      = contents_of_files(problem.parameters());
       write_text_file(path + "summary.json", summary.dump(2) + "\n");
       write_text_file(path + "parameters.prm", parameters_as_used(problem.parameters()));
     }

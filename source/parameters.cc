@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
@@ -394,5 +395,34 @@ namespace varfield
   nlohmann::ordered_json parameters_as_json(const dealii::ParameterHandler &prm)
   {
     return values(declared(prm));
+  }
+
+  namespace
+  {
+    nlohmann::ordered_json contents_in(const ParameterNode &node, const nlohmann::ordered_json &values)
+    {
+      nlohmann::ordered_json contents = nlohmann::ordered_json::object();
+      for (const ParameterNode &child : node.children)
+        if (!values.contains(child.name))
+          continue;
+        else if (child.is_section)
+        {
+          if (auto inside = contents_in(child, values[child.name]); !inside.empty())
+            contents[child.name] = std::move(inside);
+        }
+        else if (const auto &name = values[child.name];
+                 names_a_file(child.pattern) && name.is_string() && !name.get<std::string>().empty())
+        {
+          std::ifstream file(name.get<std::string>(), std::ios::binary);
+          contents[child.name] = "a file with the CRC-32 " +
+                                 crc32({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()});
+        }
+      return contents;
+    }
+  } // namespace
+
+  nlohmann::ordered_json contents_of_files(const dealii::ParameterHandler &prm)
+  {
+    return contents_in(declared_parameters(prm), parameters_as_json(prm));
   }
 } // namespace varfield

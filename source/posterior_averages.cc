@@ -189,10 +189,7 @@ namespace varfield
 
       Averages run(bool hurry, LoopState &loop)
       {
-        bool goes_on = loop.begin_from != nullptr;
-        if (goes_on)
-          keep(*std::exchange(loop.begin_from, nullptr));
-        if (hurry && !goes_on)
+        if (hurry && !loop.goes_on())
         {
           wanted_ = std::min(pilot, settings_.minimum_draws + settings_.minimum_draws % 2);
           draw(0, wanted_, false);
@@ -200,16 +197,16 @@ namespace varfield
         }
         else
         {
+          bool goes_on = loop.begin([this](Archive &archive) { keep(archive); });
           if (!goes_on)
             choose_base();
-          loop.keep = [this](Archive &archive) { keep(archive); };
           for (place_.drew = true; place_.drew && !result_.interrupted; goes_on = false)
           {
             if (!goes_on)
               place_ = {plan(base()), levels_.size(), 0, false};
             draw_towards_plan();
           }
-          loop.keep = nullptr;
+          loop.end();
         }
         finish();
         return std::move(result_);

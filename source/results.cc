@@ -1,7 +1,10 @@
 #include <deal.II/base/mpi.h>
 
-#include <varfield/run.h>
-#include <varfield/text.h>
+#include <numeric>
+#include <varfield/case.h>
+#include <varfield/pareto_smoothing.h>
+#include <varfield/results.h>
+#include <varfield/timing.h>
 
 namespace varfield
 {
@@ -97,6 +100,170 @@ namespace varfield
     archive.numbers("weights of these", quantity_weights);
   }
 
+  namespace
+  {
+    /// The directions of a low-rank correction, those of the largest |λ| first.
+    std::vector<Index> by_information(const Vector &lambda)
+    {
+      std::vector<Index> order(static_cast<std::size_t>(lambda.size()));
+      std::iota(order.begin(), order.end(), Index(0));
+      std::stable_sort(order.begin(), order.end(),
+                       [&](Index a, Index b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
+      return order;
+    }
+
+    template <int dim>
+    MultiVector posterior_draws(const Case<dim> &problem, unsigned int n)
+    {
+      MultiVector draws(problem.density().prior().layout().n_local(), n);
+      for (unsigned int k = 0; k < n; ++k)
+        draws.col(k) = problem.inference().family->sample({problem.seed(), Stream::posterior_draw, k, 1.}).m;
+      return draws;
+    }
+
+    void take_from_chains(const NumberSummary &number, QuantityResult &result)
+    {
+      result.variational = {result.mean, result.deviation};
+      result.mean        = number.mean;
+      result.deviation   = number.deviation;
+      result.mean_error  = number.mean_error;
+      result.quantiles   = number.quantiles;
+    }
+  } // namespace
+
+  template <int dim>
+  void Results<dim>::collect_fields(const Case<dim> &problem, const Vector &map_point, const StopCheck &stop)
+  {
+    const Stage stage("pointwise variances");
+    const OutputSettings &output = problem.output();
+    VarianceSettings variances{output.exact_variance_limit, output.variance_probes, problem.seed(), {}};
+    if (!interrupted)
+      variances.stop = stop;
+    else
+    {
+      // Whoever stopped the run waits for its end: coarse variances will do.
+      variances.exact_limit = 0;
+      variances.n_draws     = std::min(variances.n_draws, 64u);
+    }
+    const auto &spaces   = problem.fields();
+    const Family &family = *problem.inference().family;
+    std::optional<LowRankCorrection> correction;
+    if (has_spread)
+    {
+      correction    = family.low_rank_correction();
+      first_dropped = family.first_dropped();
+    }
+    MultiVector modes;
+    if (correction)
+    {
+      // The precision that each direction adds, and the leading directions alone: the basis may be large.
+      const Vector lambda = correction->shrinkage.array() / (1. - correction->shrinkage.array());
+      auto order          = by_information(lambda);
+      eigenvalues         = lambda(order);
+      order.resize(std::min<std::size_t>(order.size(), output.n_modes));
+      modes = (*correction->modes)(Eigen::all, order);
+    }
+    const MultiVector draws = posterior_draws(problem, has_spread ? output.n_draws : 0);
+    for (unsigned int f = 0; f < spaces.size(); ++f)
+    {
+      FieldResult result;
+      const auto &field = spaces[f];
+      result.mean       = spaces.values(has_spread ? family.mean() : map_point, f);
+      result.map        = spaces.values(map_point, f);
+      FieldVariances found =
+          pointwise_variances(spaces, f, problem.groups(), has_spread ? &family : nullptr, variances);
+      result.prior_variance = std::move(found.prior);
+      result.variance       = std::move(found.posterior);
+      if (correction)
+        result.modes = field.expand(spaces.part(modes, f));
+      result.draws = field.expand(spaces.part(draws, f));
+      result.draws.colwise() += field.mean();
+      if (const auto truth = problem.truth(f))
+        result.truth = *truth;
+      fields.push_back(std::move(result));
+    }
+  }
+
+  template <int dim>
+  void Results<dim>::collect_quantities(const Case<dim> &problem)
+  {
+    const auto &asked   = problem.quantities();
+    const Matrix &draws = averages.quantity_draws;
+    quantity_draws      = draws;
+    for (Index i = 0; i < draws.cols() && draws.rows() > 1; ++i)
+    {
+      const double mean  = draws.col(i).mean();
+      const double scale = std::sqrt((draws.col(i).array() - mean).square().mean());
+      if (scale > 0.)
+        quantity_draws.col(i) =
+            averages.quantity_mean[i] + (draws.col(i).array() - mean) / scale * averages.quantity_deviation[i];
+    }
+    quantity_weights = Vector::Constant(draws.rows(), 1. / std::max<double>(1., double(draws.rows())));
+    for (Index i = 0; i < asked.size(); ++i)
+    {
+      QuantityResult result;
+      result.name       = asked.names()[i];
+      result.unit       = asked.units()[i];
+      result.mean       = averages.quantity_mean[i];
+      result.deviation  = averages.quantity_deviation[i];
+      result.mean_error = result.deviation / std::sqrt(std::max(1., double(averages.elbo.elbo.draws)));
+      result.quantiles.fill(result.mean);
+      if (draws.rows() > 1)
+      {
+        const auto on_finest = quantity_draws.col(i);
+        const std::vector<double> all(on_finest.begin(), on_finest.end());
+        for (std::size_t k = 0; k < quantile_levels.size(); ++k)
+          result.quantiles[k] = quantile(all, quantile_levels[k]);
+        result.k = tail_shape(averages.log_weights, draws.col(i));
+      }
+      if (corrected)
+        take_from_chains(certificate->chains.numbers[first_quantity + static_cast<std::size_t>(i)], result);
+      quantities.push_back(std::move(result));
+    }
+  }
+
+  template <int dim>
+  void Results<dim>::correct_by_chains()
+  {
+    corrected              = true;
+    const Certificate &end = *certificate;
+    for (std::size_t f = 0; f < fields.size(); ++f)
+    {
+      FieldResult &field            = fields[f];
+      field.variational_mean        = field.mean;
+      field.variational_deviation   = field.variance.values.cwiseSqrt();
+      field.mean                    = end.fields[f].mean;
+      field.variance                = {end.fields[f].deviation.cwiseAbs2(), 0.};
+      field.variance.relative_error = std::sqrt(2. / std::max(2., end.chains.end.ess));
+      const Index n = field.draws.cols(), kept = end.kept[f].cols();
+      for (Index k = 0; k < std::min(n, kept); ++k)
+        field.draws.col(k) = end.kept[f].col(k * kept / n);
+    }
+    averages.state_mean           = end.state_mean;
+    averages.state_deviation      = end.state_deviation;
+    averages.prediction_mean      = end.prediction_mean;
+    averages.prediction_deviation = end.prediction_deviation;
+  }
+
+  template <int dim>
+  std::optional<Scores> score_held_out(const Measurements<dim> &measurements, const Averages &predicted,
+                                       const Vector &noise)
+  {
+    std::vector<Index> rows;
+    for (Index i = 0; i < measurements.size(); ++i)
+      if (!measurements.used()[static_cast<std::size_t>(i)])
+        rows.push_back(i);
+    if (rows.empty())
+      return {};
+    const auto all = measurements.spreads(predicted.prediction_deviation, noise);
+    std::vector<NormalMixture> spreads;
+    for (const Index i : rows)
+      spreads.push_back(all[static_cast<std::size_t>(i)]);
+    return score(measurements.values()(rows), predicted.prediction_mean(rows), spreads);
+  }
+
+  template std::optional<Scores> score_held_out(const Measurements<2> &, const Averages &, const Vector &);
+  template std::optional<Scores> score_held_out(const Measurements<3> &, const Averages &, const Vector &);
   template struct Results<2>;
   template struct Results<3>;
 } // namespace varfield

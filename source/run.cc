@@ -1,6 +1,4 @@
 #include <cmath>
-#include <numeric>
-#include <varfield/pareto_smoothing.h>
 #include <varfield/run.h>
 #include <varfield/text.h>
 #include <varfield/timing.h>
@@ -52,13 +50,13 @@ namespace varfield
         else if (step_ != collecting)
           at_one_point(map_);
         enter(collecting);
-        collect_fields();
+        results_.collect_fields(*problem_, map_, report_.stop_check());
         // What comes now is not kept: it is made again.
         if (!results_.interrupted)
           results_.interrupted = pause();
         if (extras_.chains && results_.has_spread && !results_.interrupted)
           run_chains_of_posterior();
-        collect_quantities();
+        results_.collect_quantities(*problem_);
         results_.noise_deviation = problem_->measurements().standard_deviations();
         if (results_.has_spread)
           results_.scores = score_held_out(problem_->measurements(), results_.averages, results_.noise_deviation);
@@ -190,15 +188,17 @@ namespace varfield
         archive.number("failed solves", solve_counts().failed);
         if (previous_has_family_ && has_previous_)
           archive.in("previous ", [&] { keep_family(archive, previous()); });
+        for (std::size_t i = 0; i <= at_; ++i)
+          archive.in("mesh " + std::to_string(i) + " ", [&] { on_mesh(i).model().keep(archive); });
         if (has_family_)
           archive.in("family ", [&] { keep_family(archive, here); });
         if (step_ == collecting)
           archive.in("averages ", [&] { results_.averages.keep(archive, here.model().space().layout()); });
         LoopState *loop = loop_of_step();
-        bool in_loop    = loop != nullptr && loop->keep;
+        bool in_loop    = loop != nullptr && loop->has_begun();
         archive.number("in loop", in_loop);
         if (in_loop && archive.is_reading())
-          loop->begin_from = &archive;
+          loop->go_on_from(archive);
         else if (in_loop)
           loop->keep(archive);
       }
@@ -548,126 +548,6 @@ namespace varfield
         results_.averages = Averages::at(*problem_, m);
       }
 
-      /// The directions of a low-rank correction, those of the largest |λ| first.
-      static std::vector<Index> by_information(const Vector &lambda)
-      {
-        std::vector<Index> order(static_cast<std::size_t>(lambda.size()));
-        std::iota(order.begin(), order.end(), Index(0));
-        std::stable_sort(order.begin(), order.end(),
-                         [&](Index a, Index b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
-        return order;
-      }
-
-      MultiVector posterior_draws(unsigned int n) const
-      {
-        MultiVector draws(map_.size(), n);
-        for (unsigned int k = 0; k < n; ++k)
-          draws.col(k) = family().sample({problem_->seed(), Stream::posterior_draw, k, 1.}).m;
-        return draws;
-      }
-
-      void collect_fields()
-      {
-        const Stage stage("pointwise variances");
-        const OutputSettings &output = problem_->output();
-        VarianceSettings variances{output.exact_variance_limit, output.variance_probes, problem_->seed(), {}};
-        if (!results_.interrupted)
-          variances.stop = report_.stop_check();
-        if (results_.interrupted)
-        {
-          // Whoever stopped the run waits for its end: coarse variances will do.
-          variances.exact_limit = 0;
-          variances.n_draws     = std::min(variances.n_draws, 64u);
-        }
-        const auto &fields    = problem_->fields();
-        const bool has_spread = results_.has_spread;
-        std::optional<LowRankCorrection> correction;
-        if (has_spread)
-        {
-          correction             = family().low_rank_correction();
-          results_.first_dropped = family().first_dropped();
-        }
-        MultiVector modes;
-        if (correction)
-        {
-          // The precision that each direction adds, and the leading directions alone: the basis may be large.
-          const Vector lambda  = correction->shrinkage.array() / (1. - correction->shrinkage.array());
-          auto order           = by_information(lambda);
-          results_.eigenvalues = lambda(order);
-          order.resize(std::min<std::size_t>(order.size(), output.n_modes));
-          modes = (*correction->modes)(Eigen::all, order);
-        }
-        const MultiVector draws = posterior_draws(has_spread ? output.n_draws : 0);
-        for (unsigned int f = 0; f < fields.size(); ++f)
-        {
-          FieldResult result;
-          const auto &field = fields[f];
-          result.mean       = fields.values(has_spread ? family().mean() : map_, f);
-          result.map        = fields.values(map_, f);
-          FieldVariances found =
-              pointwise_variances(fields, f, problem_->groups(), has_spread ? &family() : nullptr, variances);
-          result.prior_variance = std::move(found.prior);
-          result.variance       = std::move(found.posterior);
-          if (correction)
-            result.modes = field.expand(fields.part(modes, f));
-          result.draws = field.expand(fields.part(draws, f));
-          result.draws.colwise() += field.mean();
-          if (const auto truth = problem_->truth(f))
-            result.truth = *truth;
-          results_.fields.push_back(std::move(result));
-        }
-      }
-
-      /// Quantiles are those of the draws of the mesh with most of them, shifted and stretched to the mean and the
-      /// standard deviation on the finest.
-      void collect_quantities()
-      {
-        const Averages &averages = results_.averages;
-        const auto &quantities   = problem_->quantities();
-        const Matrix &draws      = averages.quantity_draws;
-        results_.quantity_draws  = draws;
-        for (Index i = 0; i < draws.cols() && draws.rows() > 1; ++i)
-        {
-          const double mean  = draws.col(i).mean();
-          const double scale = std::sqrt((draws.col(i).array() - mean).square().mean());
-          if (scale > 0.)
-            results_.quantity_draws.col(i) =
-                averages.quantity_mean[i] + (draws.col(i).array() - mean) / scale * averages.quantity_deviation[i];
-        }
-        results_.quantity_weights = Vector::Constant(draws.rows(), 1. / std::max<double>(1., double(draws.rows())));
-        for (Index i = 0; i < quantities.size(); ++i)
-        {
-          QuantityResult result;
-          result.name       = quantities.names()[i];
-          result.unit       = quantities.units()[i];
-          result.mean       = averages.quantity_mean[i];
-          result.deviation  = averages.quantity_deviation[i];
-          result.mean_error = result.deviation / std::sqrt(std::max(1., double(averages.elbo.elbo.draws)));
-          result.quantiles.fill(result.mean);
-          if (draws.rows() > 1)
-          {
-            const auto on_finest = results_.quantity_draws.col(i);
-            const std::vector<double> all(on_finest.begin(), on_finest.end());
-            for (std::size_t k = 0; k < quantile_levels.size(); ++k)
-              result.quantiles[k] = quantile(all, quantile_levels[k]);
-            result.k = tail_shape(averages.log_weights, draws.col(i));
-          }
-          if (results_.corrected)
-            take_from_chains(results_.certificate->chains.numbers[first_quantity + static_cast<std::size_t>(i)],
-                             result);
-          results_.quantities.push_back(std::move(result));
-        }
-      }
-
-      static void take_from_chains(const NumberSummary &number, QuantityResult &result)
-      {
-        result.variational = {result.mean, result.deviation};
-        result.mean        = number.mean;
-        result.deviation   = number.deviation;
-        result.mean_error  = number.mean_error;
-        result.quantiles   = number.quantiles;
-      }
-
       /// The inference again without each fold, from the MAP point and with what is set up.
       void validate_by_folds()
       {
@@ -706,7 +586,7 @@ namespace varfield
         const Certificate &certificate = *results_.certificate;
         results_.interrupted           = certificate.chains.interrupted && report_.should_stop();
         if (certificate.verdict == Verdict::failed && problem_->certification().correct)
-          correct(certificate);
+          results_.correct_by_chains();
       }
 
       void leave_uncertified(const std::string &reason)
@@ -731,28 +611,6 @@ namespace varfield
         return modes;
       }
 
-      /// Means and standard deviations of the chains take the place of the variational ones.
-      void correct(const Certificate &certificate)
-      {
-        results_.corrected = true;
-        for (std::size_t f = 0; f < results_.fields.size(); ++f)
-        {
-          FieldResult &field            = results_.fields[f];
-          field.variational_mean        = field.mean;
-          field.variational_deviation   = field.variance.values.cwiseSqrt();
-          field.mean                    = certificate.fields[f].mean;
-          field.variance                = {certificate.fields[f].deviation.cwiseAbs2(), 0.};
-          field.variance.relative_error = std::sqrt(2. / std::max(2., certificate.chains.end.ess));
-          const Index n = field.draws.cols(), kept = certificate.kept[f].cols();
-          for (Index k = 0; k < std::min(n, kept); ++k)
-            field.draws.col(k) = certificate.kept[f].col(k * kept / n);
-        }
-        results_.averages.state_mean           = certificate.state_mean;
-        results_.averages.state_deviation      = certificate.state_deviation;
-        results_.averages.prediction_mean      = certificate.prediction_mean;
-        results_.averages.prediction_deviation = certificate.prediction_deviation;
-      }
-
       std::unique_ptr<Case<dim>> &problem_; ///< on the finest mesh so far
       Report &report_;
       const Extras extras_;
@@ -775,30 +633,11 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  std::optional<Scores> score_held_out(const Measurements<dim> &measurements, const Averages &predicted,
-                                       const Vector &noise)
-  {
-    std::vector<Index> rows;
-    for (Index i = 0; i < measurements.size(); ++i)
-      if (!measurements.used()[static_cast<std::size_t>(i)])
-        rows.push_back(i);
-    if (rows.empty())
-      return {};
-    const auto all = measurements.spreads(predicted.prediction_deviation, noise);
-    std::vector<NormalMixture> spreads;
-    for (const Index i : rows)
-      spreads.push_back(all[static_cast<std::size_t>(i)]);
-    return score(measurements.values()(rows), predicted.prediction_mean(rows), spreads);
-  }
-
-  template <int dim>
   Results<dim> infer(std::unique_ptr<Case<dim>> &problem, Report &report, const Extras &extras)
   {
     return Inference<dim>(problem, report, extras).run();
   }
 
-  template std::optional<Scores> score_held_out(const Measurements<2> &, const Averages &, const Vector &);
-  template std::optional<Scores> score_held_out(const Measurements<3> &, const Averages &, const Vector &);
   template Results<2> infer(std::unique_ptr<Case<2>> &, Report &, const Extras &);
   template Results<3> infer(std::unique_ptr<Case<3>> &, Report &, const Extras &);
 } // namespace varfield

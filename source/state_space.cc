@@ -109,11 +109,22 @@ namespace varfield
     /// Gathers the pieces of all ranks; each functional is complete on one of them.
     std::vector<Functional> share(const std::vector<Functional> &local, MPI_Comm comm)
     {
+      // Rows and weights on their own: pairs have bytes between them that no one has set.
+      std::vector<std::vector<types::global_dof_index>> rows(local.size());
+      std::vector<std::vector<double>> weights(local.size());
+      for (std::size_t i = 0; i < local.size(); ++i)
+        for (const auto &[row, weight] : local[i])
+        {
+          rows[i].push_back(row);
+          weights[i].push_back(weight);
+        }
+      const auto all_rows    = Utilities::MPI::all_gather(comm, rows);
+      const auto all_weights = Utilities::MPI::all_gather(comm, weights);
       std::vector<Functional> all(local.size());
-      for (const auto &part : Utilities::MPI::all_gather(comm, local))
-        for (std::size_t i = 0; i < part.size(); ++i)
-          if (!part[i].empty())
-            all[i] = part[i];
+      for (std::size_t rank = 0; rank < all_rows.size(); ++rank)
+        for (std::size_t i = 0; i < all.size(); ++i)
+          for (std::size_t k = 0; k < all_rows[rank][i].size(); ++k)
+            all[i].emplace_back(all_rows[rank][i][k], all_weights[rank][i][k]);
       return all;
     }
   } // namespace

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <boost/crc.hpp>
 #include <cctype>
 #include <cerrno>
 #include <charconv>
@@ -208,6 +209,15 @@ namespace varfield
   std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural)
   {
     return std::to_string(n) + " " + (n == 1 ? noun : plural.empty() ? noun + "s" : plural);
+  }
+
+  std::string crc32(const std::string &bytes)
+  {
+    boost::crc_32_type crc;
+    crc.process_bytes(bytes.data(), bytes.size());
+    std::ostringstream text;
+    text << std::hex << std::setw(8) << std::setfill('0') << crc.checksum();
+    return text.str();
   }
 
   std::string duration_in_words(double seconds)

@@ -1,6 +1,5 @@
 #include <deal.II/base/mpi.h>
 
-#include <boost/crc.hpp>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -67,32 +66,6 @@ namespace varfield
       return given.empty() ? OutputFolder::name(problem.output()) + ".checkpoint" : given;
     }
 
-    std::string checksum(const std::string &text)
-    {
-      boost::crc_32_type crc;
-      crc.process_bytes(text.data(), text.size());
-      return std::to_string(crc.checksum());
-    }
-
-    /// What is in a file, in a word; the file may have moved.
-    std::string fingerprint(const std::string &path)
-    {
-      std::ifstream file(path, std::ios::binary);
-      const std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-      return "a file with the checksum " + checksum(content);
-    }
-
-    /// Files are known by what is in them.
-    void name_by_content(const ParameterNode &node, nlohmann::ordered_json &values)
-    {
-      for (const ParameterNode &child : node.children)
-        if (child.is_section)
-          name_by_content(child, values[child.name]);
-        else if (child.pattern.rfind("[FileName", 0) == 0 && values.contains(child.name) &&
-                 !values[child.name].get<std::string>().empty())
-          values[child.name] = fingerprint(values[child.name]);
-    }
-
     /// Measurements are known by their tables, wherever these are.
     void erase_files_of_sets(nlohmann::ordered_json &values)
     {
@@ -110,11 +83,11 @@ namespace varfield
       if (problem.groups().is_root())
       {
         nlohmann::ordered_json settings = parameters_as_json(given->parameters());
+        settings.merge_patch(contents_of_files(given->parameters()));
         erase_files_of_sets(settings);
-        name_by_content(declared_parameters(given->parameters()), settings);
         for (const auto &set : problem.measurements().sets())
           settings["Measurements"][set->name]["Table"] =
-              "a table with the checksum " + checksum(set->table.text_without(""));
+              "a table with the CRC-32 " + crc32(set->table.text_without(""));
         settings["Command"]          = command;
         settings["Content of files"] = content;
         result                       = settings.dump();
@@ -145,7 +118,7 @@ namespace varfield
           text += entry + "=" + value + "\n";
       const std::string numbers(reinterpret_cast<const char *>(data.data()),
                                 sizeof(double) * static_cast<std::size_t>(data.size()));
-      return checksum(text) + " " + checksum(numbers);
+      return crc32(text) + " " + crc32(numbers);
     }
 
     void keep_head(Archive &archive, std::string &settings, Matrix &data)
@@ -198,6 +171,11 @@ namespace varfield
   {
     OutputSettings result = problem.output();
     std::string message;
+    const auto whole  = [](const std::string &path) { return std::filesystem::absolute(path).lexically_normal(); };
+    const auto inside = whole(folder_of(problem)).lexically_relative(whole(OutputFolder::name(result)));
+    if (!inside.empty() && *inside.begin() != "..")
+      throw UserError("Checkpoint/Folder: “" + folder_of(problem) + "” is in the folder of the results, “" +
+                      result.directory + "”, which is replaced as a whole. Choose a folder beside it.");
     if (problem.checkpoint().resume && !result.overwrite &&
         dealii::Utilities::MPI::this_mpi_process(problem.world()) == 0)
     {

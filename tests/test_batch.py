@@ -105,6 +105,12 @@ class Batch(ScratchFolder):
         self.assertIn("line 3", err)
         _, err = self.program("members.csv", "--output", "out", code=2)
         self.assertIn("--resume", err)
+        # The same name, another content.
+        self.write_list([{"name": "a", "case": "base.prm"}])
+        with open(self.folder / "heads.csv", "a") as heads:
+            heads.write("0.31,0.62,0.4\n")
+        _, err = self.program("members.csv", "--output", "out", "--resume", code=2)
+        self.assertRegex(err, "Measurements/heads/File = a file with the CRC-32 [0-9a-f]{8} .was a file with")
 
     def test_same_as_alone(self):
         self.write_list([{"name": f"s{k}", "case": "base.prm", "Random seed": str(k), "Output/Draws": "1"} for k in range(3)])

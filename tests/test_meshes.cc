@@ -6,7 +6,10 @@
 #include <deal.II/fe/fe_values.h>
 
 #include <boost/test/unit_test.hpp>
+#include <csignal>
 #include <filesystem>
+#include <unistd.h>
+#include <varfield/mesh_file.h>
 
 /// Meshes from files and generated ones: measure, ids, refinement, and a linear state, which elements of every shape
 /// reproduce exactly.
@@ -163,6 +166,23 @@ namespace
     BOOST_TEST(std::abs(dealii::Utilities::MPI::max(at_sensor, MPI_COMM_WORLD) - 1. / 32.) < 1e-12);
     BOOST_TEST(std::abs(dealii::Utilities::MPI::max(largest, MPI_COMM_WORLD) - 1. / 8.) < 1e-12);
     BOOST_TEST(problem->mesh().triangulation().has_hanging_nodes());
+  }
+
+  BOOST_AUTO_TEST_CASE(a_reader_that_crashes_or_hangs_is_no_harm)
+  {
+    BOOST_TEST(try_in_child([] {}, 10) == "");
+    BOOST_TEST(try_in_child([] { throw UserError("a message"); }, 10) == "a message");
+    BOOST_TEST(try_in_child([] { std::abort(); }, 10) == "the reader crashed (Aborted).");
+    const auto before       = std::signal(SIGALRM, SIG_IGN);
+    const std::string found = try_in_child(
+        []
+        {
+          for (;;)
+            pause();
+        },
+        1);
+    std::signal(SIGALRM, before);
+    BOOST_TEST(found == "the reader did not come to an end within 1 seconds.");
   }
 } // namespace
 

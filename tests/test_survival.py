@@ -16,7 +16,7 @@ import subprocess
 import time
 import unittest
 
-from program import ROOT, ScratchFolder, children, command, finish, start
+from program import INVALID, ROOT, ScratchFolder, children, command, finish, start
 
 LONG = "VARFIELD_LONG_TESTS" in os.environ
 KILLS = 50 if LONG else 6
@@ -313,9 +313,9 @@ class Faults(Interrupted):
 class DiskFull(Interrupted):
     """A small file system of its own, at the folder “small”: what is left of it after a run comes back as an archive."""
 
-    def run_on(self, kilobytes, *more):
+    def run_on(self, kilobytes, *arguments):
         script = (f"mkdir -p small && mount -t tmpfs -o size={kilobytes}k tmpfs small && cd small && tar xf ../kept.tar 2>/dev/null; "
-                  + shlex.join(map(str, command(*words(*more)))) + "; code=$?; tar cf ../kept.tar .; exit $code")
+                  + shlex.join(map(str, command(*arguments))) + "; code=$?; tar cf ../kept.tar .; exit $code")
         (self.folder / "kept.tar").open("a").close()
         unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         code, out, err = finish(start([*unshare, "sh", "-c", script], self.folder), 120)
@@ -328,7 +328,7 @@ class DiskFull(Interrupted):
         """From a disk that takes hardly a state to one that takes all but a few of the results."""
         codes = set()
         for kilobytes in (40, 120, 250, 400, 550, 700) if LONG else (40, 250):
-            code, out, err, left = self.run_on(kilobytes, "--set", "Checkpoint/Interval=1000")
+            code, out, err, left = self.run_on(kilobytes, *words("--set", "Checkpoint/Interval=1000"))
             codes.add(code)
             if code in (0, 5):
                 continue
@@ -337,6 +337,23 @@ class DiskFull(Interrupted):
             self.assertFalse([name for name in left if name.startswith("./results/")], left)
             (self.folder / "kept.tar").unlink()
         self.assertIn(1, codes)
+
+    def test_a_batch(self):
+        """What had room is whole, what had none is run later."""
+        for name in ("base.prm", "heads.csv"):
+            shutil.copy(INVALID / name, self.folder)
+        names = [f"m{k}" for k in range(6)]
+        (self.folder / "members.csv").write_text("name,case,Random seed\n" + "".join(f"{name},base.prm,{name[1:]}\n" for name in names))
+        code, out, err, left = self.run_on(220, "batch", "../members.csv")
+        self.assertNotEqual(code, 0, out + err)
+        self.assertIn("No space left on device", out + err)
+        whole = [name for name in names if f"./members/{name}/summary.json" in left]
+        self.assertGreater(len(whole), 0, left)
+        self.assertLess(len(whole), len(names), left)
+        code, out, err, left = self.run_on(50000, "batch", "../members.csv", "--resume", "--retry-failed")
+        self.assertEqual(code, 0, out + err)
+        self.assertIn(f"{len(names)} converged", out)
+        self.assertEqual([name for name in names if f"./members/{name}/summary.json" in left], names)
 
     def test_the_state_survives(self):
         """The disk has room for the states of a run that was killed, and not for its results; later there is room."""
@@ -349,12 +366,12 @@ class DiskFull(Interrupted):
         size = sum(path.stat().st_size for path in self.folder.glob("results.checkpoint/*"))
         subprocess.run(["tar", "cf", "kept.tar", "results.checkpoint"], cwd=self.folder, check=True)
         shutil.rmtree(self.folder / "results.checkpoint")
-        code, out, err, left = self.run_on(size // 1024 + 150, "--resume", "--set", "Checkpoint/Interval=1000")
+        code, out, err, left = self.run_on(size // 1024 + 150, *words("--resume", "--set", "Checkpoint/Interval=1000"))
         self.assertEqual(code, 1, out + err)
         self.assertIn("No space left on device", err)
         self.assertIn("--resume", err)
         self.assertTrue([name for name in left if name.endswith(".state")], left)
-        code, out, err, left = self.run_on(50000, "--resume")
+        code, out, err, left = self.run_on(50000, *words("--resume"))
         self.assertIn(code, (0, 5), out + err)
         self.assertIn("goes on where it was", out)
         subprocess.run(["tar", "xf", "kept.tar"], cwd=self.folder, check=True)

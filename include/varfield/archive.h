@@ -28,8 +28,6 @@ namespace varfield
     bool is_reading() const { return reading_; }
     /// Names of entries begin with `prefix` in `action`.
     void in(const std::string &prefix, const std::function<void()> &action);
-    /// Whether what is read has such an entry. Not collective.
-    bool has(const std::string &name) const;
 
     void text(const std::string &name, std::string &value);
     /// Alike on all ranks.

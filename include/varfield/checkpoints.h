@@ -27,6 +27,8 @@ namespace varfield
     /// it has other files.
     Checkpoints(const SampleGroups &groups, std::string folder, double interval);
 
+    /// Number of the newest state in a folder; 0: there is none. Local.
+    static unsigned int newest_in(const std::string &folder);
     const std::string &folder() const { return folder_; }
     /// Whether the interval has passed since the last state, or since the beginning; between two stages of a run a few
     /// seconds are enough.

@@ -2,6 +2,7 @@
 #define varfield_forward_model_h
 
 #include <Eigen/SparseCore>
+#include <varfield/archive.h>
 #include <varfield/assembler.h>
 #include <varfield/experiment.h>
 #include <varfield/log_density.h>
@@ -78,6 +79,8 @@ namespace varfield
     void start_from_last() const { start_ = last_; }
     /// Iterations begin as after initialize().
     void forget() const { start_ = last_ = MultiVector(); }
+    /// Where iterations begin, to and from a file. Collective over the world of the archive.
+    void keep(Archive &archive) const;
     /// Whether linear solves end at a tolerance.
     bool solves_iteratively() const;
     double tolerance() const { return settings_.tolerance; }

@@ -19,9 +19,9 @@ namespace varfield
     void add_parameters(dealii::ParameterHandler &prm);
     /// Throws UserError on contradictions.
     void check() const;
-    /// Reads the mesh file, if there is one, on every rank. Collective over `comm`, where a mistake is thrown on all
-    /// ranks; UserError.
-    void load(MPI_Comm comm);
+    /// Reads the mesh file, if there is one, on every rank; one that `is_new` on the first rank in a child process
+    /// before that. Collective over `comm`, where a mistake is thrown on all ranks; UserError.
+    void load(MPI_Comm comm, bool is_new = true);
     /// After load(): builds and refines the mesh over `comm`. `sensors` are the points towards which the mesh is
     /// refined, if asked. After that the cells of each list in `cycles`, ascending ids, are refined, one list after the
     /// other. No cell is refined beyond `max_level`: such a mesh is an ancestor of the one without limit.

@@ -28,14 +28,34 @@ namespace varfield
   /// ranks.
   using Monitor = std::function<bool(const IterationReport &)>;
 
-  /// What an iteration leaves to the next run of the program where this one ends before it.
-  struct LoopState
+  /// What an iteration leaves to the next run of the program where this one ends before it. Members are collective over
+  /// the world.
+  class LoopState
   {
-    /// Set by the iteration while it runs: its state at the last call of the monitor, to and from a file. Collective
-    /// over the world.
-    std::function<void(Archive &)> keep;
-    /// Where the iteration begins; nullptr: at its beginning.
-    Archive *begin_from = nullptr;
+  public:
+    /// The iteration will go on from this archive.
+    void go_on_from(Archive &archive) { begin_from_ = &archive; }
+    /// Whether it will.
+    bool goes_on() const { return begin_from_ != nullptr; }
+    /// For the iteration, which calls it first: `keep` takes its state at the last call of the monitor to and from a
+    /// file. Whether it was read just now.
+    bool begin(std::function<void(Archive &)> keep)
+    {
+      keep_ = [keep = std::move(keep)](Archive &archive) { archive.in("loop ", [&] { keep(archive); }); };
+      if (!goes_on())
+        return false;
+      keep_(*std::exchange(begin_from_, nullptr));
+      return true;
+    }
+    /// For the iteration, at its end: there is nothing to keep any more.
+    void end() { keep_ = nullptr; }
+    bool has_begun() const { return static_cast<bool>(keep_); }
+    /// Writes down where the iteration is. Only where it has begun.
+    void keep(Archive &archive) { keep_(archive); }
+
+  private:
+    std::function<void(Archive &)> keep_;
+    Archive *begin_from_ = nullptr;
   };
 
   /// How an iteration ended, in a value and in words.

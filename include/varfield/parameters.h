@@ -47,6 +47,8 @@ namespace varfield
 
   /// All parameters with their present values: {"section": {"name": "value"}}.
   nlohmann::ordered_json parameters_as_json(const dealii::ParameterHandler &prm);
+  /// Entries that name files, in the same tree, each with the CRC-32 of what is in its file now. Local.
+  nlohmann::ordered_json contents_of_files(const dealii::ParameterHandler &prm);
 } // namespace varfield
 
 #endif

@@ -43,6 +43,9 @@ namespace varfield
   /// “1 rank”, “2 ranks”; “2 data” with a plural of its own.
   std::string counted(std::uint64_t n, const std::string &noun, const std::string &plural = "");
 
+  /// CRC-32 of all bytes, in eight hexadecimal digits.
+  std::string crc32(const std::string &bytes);
+
   /// “5 s”, “2 min 5 s”, “3 h 2 min”.
   std::string duration_in_words(double seconds);
 

@@ -426,10 +426,7 @@ namespace varfield
       Termination result;
       result.reason = "the maximum number of iterations was reached";
       ElboEstimate first;
-      memory.loop.keep = [&](Archive &archive)
-      { archive.in("loop ", [&] { keep(archive, start.get(), first, result); }); };
-      if (memory.loop.begin_from != nullptr)
-        memory.loop.keep(*std::exchange(memory.loop.begin_from, nullptr));
+      memory.loop.begin([&](Archive &archive) { keep(archive, start.get(), first, result); });
       while (result.iterations < settings.max_iterations && !result.converged && !result.interrupted)
       {
         const auto sweep = next_sweep();
@@ -455,7 +452,7 @@ namespace varfield
       if (memory.n_averaged == 0)
         judge(*start, first, result);
       remember(result.converged);
-      memory.loop.keep = nullptr;
+      memory.loop.end();
       return result;
     }
 

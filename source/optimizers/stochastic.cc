@@ -200,12 +200,8 @@ namespace varfield
         archive.in("start ", [&] { start->keep(archive); });
         archive.in("result ", [&] { result.keep(archive); });
       };
-      loop.keep = [&](Archive &archive) { archive.in("loop ", [&] { keep(archive); }); };
-      if (loop.begin_from != nullptr)
-      {
-        loop.keep(*std::exchange(loop.begin_from, nullptr));
+      if (loop.begin(keep))
         family.set_parameters(eta);
-      }
       else
       {
         first     = estimate_elbo(density, family, judging);
@@ -246,7 +242,7 @@ namespace varfield
         if (result.interrupted && result.reason.empty())
           result.reason = "stopped from outside";
       }
-      loop.keep = nullptr;
+      loop.end();
       family.set_parameters(best.parameters);
       const Estimate difference = gain(first, estimate_elbo(density, family, judging), true);
       if (!(difference.value >= -2. * difference.error))

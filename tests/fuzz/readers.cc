@@ -109,7 +109,7 @@ namespace
           dealii::Triangulation<2> triangulation;
           read_mesh_file(path, false, triangulation);
         },
-        10);
+        2);
     // What a child has read the program reads again.
     if (message.empty())
     {
