@@ -315,7 +315,6 @@ namespace varfield
     return norm(assemble_newton(fields, cold, experiment, nullptr));
   }
 
-  /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
   template <int dim>
   void ForwardModel<dim>::keep(Archive &archive) const
   {
@@ -325,6 +324,7 @@ namespace varfield
       archive.columns("start of iterations", space_->layout(), start_);
   }
 
+  /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
   template <int dim>
   bool ForwardModel<dim>::solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                                           unsigned int experiment) const

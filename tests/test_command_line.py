@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# processors: 1
 """The program as its users meet it: commands, exit codes, files. Only Python's standard library is needed; program.py says which
 program is run."""
 import base64

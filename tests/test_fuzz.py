@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# processors: 1
 """Some seconds of scripts/fuzz.sh for each reader, where its compiler is installed: no crash, no hang, no leak. Only Python's
 standard library is needed."""
 import os

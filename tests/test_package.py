@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# processors: 1
 """The installed package, as CONTRIBUTING.md describes it: a program with a PDE of one's own. Only Python's standard library is
 needed; program.py says which program is installed."""
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# processors: 1
 """Tests of scripts/score.py and of the shipped measurement files. Only Python's standard library is needed."""
 import contextlib
 import io

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# processors: 1
 """The straight line of CONTRIBUTING.md: right of the log density nothing knows a mesh. Only Python's standard library is needed."""
 import pathlib
 import re
