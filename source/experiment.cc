@@ -20,9 +20,11 @@ namespace varfield
         "Dirichlet", dirichlet,
         "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "
         "field(boundary head)”: an expression, or the trace of a field. A boundary is a side of the box, an id, "
-        "or “all”; where two meet, the later entry counts.");
-    prm.add_parameter("Neumann", neumann,
-                      "Flux n·f₁ into the domain by boundary, for example “left: 2*y”. Zero on all other boundaries.");
+        "or “all”; where two meet, the later entry counts. “left[u_x]: 0” is for one component of the state.");
+    prm.add_parameter(
+        "Neumann", neumann,
+        "Flux n·f₁ into the domain (the traction, of an elastic body) by boundary, for example “left: 2*y” or, for "
+        "one component of the state, “top[u_y]: -1”. Zero on all other boundaries.");
     prm.add_parameter(
         "Wells", wells,
         "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain.",
@@ -57,15 +59,41 @@ namespace varfield
     }
   } // namespace
 
+  namespace
+  {
+    /// “left”, or “left[u_x]” for one component.
+    template <int dim>
+    BoundaryPlace place_of(const std::string &text, const Mesh<dim> &mesh, const std::vector<std::string> &state_names,
+                           const std::string &origin)
+    {
+      BoundaryPlace place;
+      const auto bracket = text.find('[');
+      place.ids          = mesh.boundary_ids(trim(text.substr(0, bracket)), origin);
+      if (bracket == std::string::npos)
+        return place;
+      if (text.back() != ']')
+        throw UserError(origin + ": one component of the state at a boundary is written as “left[" + state_names[0] +
+                        "]”, but found “" + text + "”.");
+      const std::string name = trim(text.substr(bracket + 1, text.size() - bracket - 2));
+      const auto found       = std::find(state_names.begin(), state_names.end(), name);
+      if (found == state_names.end())
+        throw UserError(origin + ": the components of the state are " + join(state_names) + ", but found “" + name +
+                        "”" + did_you_mean(name, state_names) + ".");
+      place.component = static_cast<unsigned int>(found - state_names.begin());
+      return place;
+    }
+  } // namespace
+
   template <int dim>
-  std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh)
+  std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh,
+                                                       const std::vector<std::string> &state_names)
   {
     const std::string origin = experiment.section + "/Dirichlet";
     std::vector<DirichletCondition<dim>> conditions;
     for (const auto &[boundary, text] : parse_boundary_map(experiment.dirichlet, origin))
     {
       DirichletCondition<dim> condition;
-      condition.ids = mesh.boundary_ids(boundary, origin);
+      condition.place = place_of(boundary, mesh, state_names, origin);
       if (text.rfind("field(", 0) == 0 && text.back() == ')')
         condition.field = trim(text.substr(6, text.size() - 7));
       else
@@ -93,15 +121,16 @@ namespace varfield
   } // namespace
 
   template <int dim>
-  std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh)
+  std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh,
+                                               const std::vector<std::string> &state_names)
   {
     std::vector<FluxCondition<dim>> conditions;
     std::string origin = experiment.section + "/Neumann";
     for (const auto &[boundary, text] : parse_boundary_map(experiment.neumann, origin))
     {
       FluxCondition<dim> condition;
-      condition.ids  = mesh.boundary_ids(boundary, origin);
-      condition.flux = expression<dim>(text, origin);
+      condition.place = place_of(boundary, mesh, state_names, origin);
+      condition.flux  = expression<dim>(text, origin);
       conditions.push_back(condition);
     }
     origin = "Physics/Robin";
@@ -109,7 +138,7 @@ namespace varfield
     {
       FluxCondition<dim> condition;
       const auto [coefficient, reference] = split_pair(text, origin);
-      condition.ids                       = mesh.boundary_ids(boundary, origin);
+      condition.place                     = place_of(boundary, mesh, state_names, origin);
       condition.is_robin                  = true;
       condition.coefficient               = expression<dim>(coefficient, origin);
       condition.reference                 = expression<dim>(reference, origin);
@@ -118,8 +147,12 @@ namespace varfield
     return conditions;
   }
 
-  template std::vector<DirichletCondition<2>> parse_dirichlet<2>(const Experiment &, const Mesh<2> &);
-  template std::vector<DirichletCondition<3>> parse_dirichlet<3>(const Experiment &, const Mesh<3> &);
-  template std::vector<FluxCondition<2>> parse_fluxes<2>(const Experiment &, const Mesh<2> &);
-  template std::vector<FluxCondition<3>> parse_fluxes<3>(const Experiment &, const Mesh<3> &);
+  template std::vector<DirichletCondition<2>> parse_dirichlet<2>(const Experiment &, const Mesh<2> &,
+                                                                 const std::vector<std::string> &);
+  template std::vector<DirichletCondition<3>> parse_dirichlet<3>(const Experiment &, const Mesh<3> &,
+                                                                 const std::vector<std::string> &);
+  template std::vector<FluxCondition<2>> parse_fluxes<2>(const Experiment &, const Mesh<2> &,
+                                                         const std::vector<std::string> &);
+  template std::vector<FluxCondition<3>> parse_fluxes<3>(const Experiment &, const Mesh<3> &,
+                                                         const std::vector<std::string> &);
 } // namespace varfield

@@ -116,7 +116,7 @@ namespace varfield
       is_affine_       = is_affine_ && slots[slot].is_source && (*fields_)[field].transform().is_identity();
     }
     for (const auto &experiment : experiments_)
-      for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_))
+      for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_, state_names()))
         if (!condition.field.empty())
         {
           const unsigned int field = fields_->find(condition.field);
@@ -133,6 +133,19 @@ namespace varfield
                         physics_.name() + " nor in a Dirichlet condition, so the data say nothing about it.");
   }
 
+  namespace
+  {
+    /// All degrees of freedom of these components there that are known to this rank.
+    template <int dim>
+    IndexSet dofs_at(const BoundaryPlace &place, const DoFHandler<dim> &handler)
+    {
+      ComponentMask mask(handler.get_fe().n_components(), false);
+      for (unsigned int c = 0; c < mask.size(); ++c)
+        mask.set(c, place.has(c));
+      return DoFTools::extract_boundary_dofs(handler, mask, {place.ids.begin(), place.ids.end()});
+    }
+  } // namespace
+
   /// The condition that holds at each owned boundary node: the last one that names the boundary.
   template <int dim>
   std::map<unsigned int, const DirichletCondition<dim> *>
@@ -141,12 +154,9 @@ namespace varfield
     std::map<unsigned int, const DirichletCondition<dim> *> nodes;
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     for (const auto &condition : conditions)
-    {
-      const std::set<types::boundary_id> ids(condition.ids.begin(), condition.ids.end());
-      for (const auto dof : DoFTools::extract_boundary_dofs(space_->dof_handler(), ComponentMask(), ids))
+      for (const auto dof : dofs_at(condition.place, space_->dof_handler()))
         if (owned.is_element(dof) && !space_->hanging().is_constrained(dof))
           nodes[owned.index_within_set(dof)] = &condition;
-    }
     return nodes;
   }
 
@@ -161,7 +171,7 @@ namespace varfield
     std::string message;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
-      const auto conditions = parse_dirichlet<dim>(experiments_[e], *mesh_);
+      const auto conditions = parse_dirichlet<dim>(experiments_[e], *mesh_, state_names());
       const auto nodes      = dirichlet_nodes(conditions);
       std::vector<unsigned int> local;
       std::map<unsigned int, std::vector<unsigned int>> by_field;
@@ -196,11 +206,8 @@ namespace varfield
 
     condensed_.reinit(space_->relevant());
     DoFTools::make_hanging_node_constraints(space_->dof_handler(), condensed_);
-    std::set<types::boundary_id> ids;
-    for (const auto &condition : parse_dirichlet<dim>(experiments_[0], *mesh_))
-      ids.insert(condition.ids.begin(), condition.ids.end());
-    if (!ids.empty())
-      for (const auto dof : DoFTools::extract_boundary_dofs(space_->dof_handler(), ComponentMask(), ids))
+    for (const auto &condition : parse_dirichlet<dim>(experiments_[0], *mesh_, state_names()))
+      for (const auto dof : dofs_at(condition.place, space_->dof_handler()))
         if (condensed_.can_store_line(dof) && !condensed_.is_constrained(dof))
           condensed_.add_line(dof);
     condensed_.close();
@@ -320,10 +327,10 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::add_fluxes(const Experiment &experiment, GhostedVector &load, bool first)
   {
-    const auto conditions = parse_fluxes<dim>(experiment, *mesh_);
+    const auto conditions = parse_fluxes<dim>(experiment, *mesh_, state_names());
     std::map<types::boundary_id, std::vector<const FluxCondition<dim> *>> at;
     for (const auto &condition : conditions)
-      for (const auto id : condition.ids)
+      for (const auto id : condition.place.ids)
         at[id].push_back(&condition);
     const auto &fe = space_->fe();
     const QGauss<dim - 1> quadrature(fe.degree + 1);
@@ -346,8 +353,11 @@ namespace varfield
               const auto &x       = values.quadrature_point(q);
               const double a      = condition->is_robin ? condition->coefficient.value(x) : 0.;
               const double inflow = condition->is_robin ? a * condition->reference.value(x) : condition->flux.value(x);
+              const auto counts   = [&](unsigned int i)
+              { return condition->place.has(fe.system_to_component_index(i).first); };
               for (unsigned int i = 0; i < local.size(); ++i)
-                local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
+                if (counts(i))
+                  local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
               if (!condition->is_robin || !first)
                 continue;
               auto &matrix = assembler_->robin()[cell->active_cell_index()];
@@ -355,7 +365,7 @@ namespace varfield
                 matrix.reinit(local.size(), local.size());
               for (unsigned int i = 0; i < local.size(); ++i)
                 for (unsigned int j = 0; j < local.size(); ++j)
-                  if (fe.system_to_component_index(i).first == fe.system_to_component_index(j).first)
+                  if (counts(i) && fe.system_to_component_index(i).first == fe.system_to_component_index(j).first)
                     matrix(i, j) += a * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
             }
         }

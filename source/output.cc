@@ -122,11 +122,9 @@ namespace varfield
       std::vector<std::unique_ptr<GhostedVector>> vectors_;
     };
 
-    /// P(k > threshold) at every degree of freedom: of a normal m, or the share of the draws. Transforms are monotone.
-    template <int dim>
-    Vector exceedance(const Field<dim> &field, const FieldResult &result, const MultiVector *draws, double threshold)
+    /// P(field > m) at every degree of freedom: of a normal one, or the share of the draws.
+    Vector probability_above(const FieldResult &result, const MultiVector *draws, double m)
     {
-      const double m = field.transform().inverse(threshold);
       Vector probability(result.mean.size());
       for (Index i = 0; i < probability.size(); ++i)
         if (draws != nullptr)
@@ -135,6 +133,24 @@ namespace varfield
           probability[i] =
               normal_probability((result.mean[i] - m) / std::sqrt(std::max(1e-300, result.variance.values[i])));
       return probability;
+    }
+
+    /// P(m is between thresholds i − 1 and i) at every degree of freedom, for every phase i.
+    template <int dim>
+    std::vector<Vector> phase_probabilities(const Field<dim> &field, const FieldResult &result,
+                                            const MultiVector *draws)
+    {
+      std::vector<Vector> probabilities;
+      Vector above = Vector::Ones(result.mean.size());
+      for (const double threshold : field.transform().thresholds())
+      {
+        const Vector next = probability_above(result, draws, threshold);
+        probabilities.push_back(above - next);
+        above = next;
+      }
+      if (!probabilities.empty())
+        probabilities.push_back(above);
+      return probabilities;
     }
 
     template <int dim>
@@ -157,9 +173,13 @@ namespace varfield
         add(result.modes.col(j), "mode_" + std::to_string(j));
       for (Index j = 0; j < result.draws.cols(); ++j)
         add(result.draws.col(j), "draw_" + std::to_string(j));
+      const MultiVector *draws = corrected ? &certificate->kept[f] : nullptr;
+      // Transforms rise.
       for (const double threshold : field.thresholds())
-        add(exceedance(field, result, corrected ? &certificate->kept[f] : nullptr, threshold),
-            "exceeds_" + to_text(threshold));
+        add(probability_above(result, draws, field.transform().inverse(threshold)), "exceeds_" + to_text(threshold));
+      const auto phases = phase_probabilities(field, result, draws);
+      for (std::size_t i = 0; i < phases.size(); ++i)
+        add(phases[i], "phase_" + std::to_string(i) + "_probability");
       if (certificate != nullptr)
       {
         const ChainMoments &chains = certificate->fields[f];

@@ -103,13 +103,13 @@ namespace
     std::string text(const std::string &equation) const
     {
       const auto physics = Registry<Physics<dim>>::members().at(equation).create();
-      std::string names = "a", fields = field("a", "nodal", "identity", "0.3"), slots;
+      std::string names = "a", fields = field("a", "nodal", "identity", 0.3), slots;
       const auto all = physics->slots();
       for (std::size_t i = 0; i < all.size(); ++i)
       {
         const std::string name = "m" + std::to_string(i);
         names += ", " + name;
-        fields += field(name, space, transform, transform == "exp" ? "0.2" : "0.5");
+        fields += field(name, space, transform, all[i].typical);
         slots += "set " + all[i].name + " = " + name + "\n";
       }
       std::string size = std::to_string(n), source = "3+x";
@@ -125,16 +125,20 @@ namespace
     }
 
   private:
-    std::string field(const std::string &name, const std::string &kind, const std::string &map,
-                      const std::string &mean) const
+    /// With a coefficient that is about `typical`, and half as much more or less at most.
+    std::string field(const std::string &name, const std::string &kind, const std::string &map, double typical) const
     {
-      const bool zonal = !kind.empty() && kind != "nodal";
-      return "subsection " + name + "\nset Transform = " + map + "\nset Mean = " + mean +
-             (map == "logit" ? "\nsubsection logit\nset Lower bound = 0.5\nset Upper bound = 3\nend" : "") +
+      const bool zonal            = !kind.empty() && kind != "nodal";
+      const double mean           = map == "exp" ? std::log(typical) : map == "logit" ? 0.3 : typical;
+      const std::string deviation = to_text(map == "exp" ? 0.1 : map == "logit" ? 0.3 : 0.1 * typical);
+      return "subsection " + name + "\nset Transform = " + map + "\nset Mean = " + to_text(mean) +
+             (map == "logit" ? "\nsubsection logit\nset Lower bound = " + to_text(0.5 * typical) +
+                                   "\nset Upper bound = " + to_text(1.5 * typical) + "\nend"
+                             : "") +
              (zonal ? "\nset Space = blocks\nset Blocks = 2, 3" + std::string(dim == 3 ? ", 3" : "") +
-                          "\nset Prior = kernel\nsubsection kernel\nset Standard deviation = 0.3\nend"
-                    : "\nset Degree = " + std::to_string(degree) +
-                          "\nsubsection spde\nset Standard deviation = 0.3\nset Correlation length = 0.5\nend") +
+                          "\nset Prior = kernel\nsubsection kernel\nset Standard deviation = " + deviation + "\nend"
+                    : "\nset Degree = " + std::to_string(degree) + "\nsubsection spde\nset Standard deviation = " +
+                          deviation + "\nset Correlation length = 0.5\nend") +
              "\nend\n";
     }
 

@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <regex>
 
 /// The forward model against solutions that are known: order p+1 in L2 and p in H1, through the way of the whole
 /// program (the coefficient is a field with this mean, the right-hand side an expression).
@@ -39,8 +40,14 @@ namespace
   struct Manufactured
   {
     std::string field, physics; ///< entries of Fields/m and of Physics
-    Exact<dim> solution;
+    std::shared_ptr<dealii::Function<dim>> solution;
   };
+
+  template <int dim>
+  std::shared_ptr<Exact<dim>> exact(typename Exact<dim>::Value value, typename Exact<dim>::Gradient gradient)
+  {
+    return std::make_shared<Exact<dim>>(std::move(value), std::move(gradient));
+  }
 
   const std::string source_2d = "exp(0.5*sin(2*pi*x)*cos(pi*y)) * pi^2 * (5*sin(pi*x)*sin(2*pi*y)"
                                 " - cos(2*pi*x)*cos(pi*y)*cos(pi*x)*sin(2*pi*y)"
@@ -53,26 +60,27 @@ namespace
   {
     return {"set Mean = 0.5*sin(2*pi*x)*cos(pi*y)",
             "set Source = " + source_2d + "\nset Dirichlet = all: 0\nsubsection diffusion\nset Conductivity = m\nend",
-            {[](const auto &x) { return std::sin(pi * x[0]) * std::sin(2. * pi * x[1]); },
-             [](const auto &x)
-             {
-               return dealii::Tensor<1, 2>({pi * std::cos(pi * x[0]) * std::sin(2. * pi * x[1]),
-                                            2. * pi * std::sin(pi * x[0]) * std::cos(2. * pi * x[1])});
-             }}};
+            exact<2>([](const auto &x) { return std::sin(pi * x[0]) * std::sin(2. * pi * x[1]); },
+                     [](const auto &x)
+                     {
+                       return dealii::Tensor<1, 2>({pi * std::cos(pi * x[0]) * std::sin(2. * pi * x[1]),
+                                                    2. * pi * std::sin(pi * x[0]) * std::cos(2. * pi * x[1])});
+                     })};
   }
 
   Manufactured<3> poisson_3d()
   {
     return {"set Mean = x*y - z/2",
             "set Source = " + source_3d + "\nset Dirichlet = all: 0\nsubsection diffusion\nset Conductivity = m\nend",
-            {[](const auto &x) { return std::sin(pi * x[0]) * std::sin(pi * x[1]) * std::sin(pi * x[2]); },
-             [](const auto &x)
-             {
-               dealii::Tensor<1, 3> gradient;
-               for (unsigned int d = 0; d < 3; ++d)
-                 gradient[d] = pi * std::cos(pi * x[d]) * std::sin(pi * x[(d + 1) % 3]) * std::sin(pi * x[(d + 2) % 3]);
-               return gradient;
-             }}};
+            exact<3>([](const auto &x) { return std::sin(pi * x[0]) * std::sin(pi * x[1]) * std::sin(pi * x[2]); },
+                     [](const auto &x)
+                     {
+                       dealii::Tensor<1, 3> gradient;
+                       for (unsigned int d = 0; d < 3; ++d)
+                         gradient[d] =
+                             pi * std::cos(pi * x[d]) * std::sin(pi * x[(d + 1) % 3]) * std::sin(pi * x[(d + 2) % 3]);
+                       return gradient;
+                     })};
   }
 
   /// −∇·((1 + xy/2)∇u) + (1 + y)u = m + 10x with u = eˣ sin(2y + 0.3): a flux at the right, a Robin condition at the
@@ -86,12 +94,12 @@ namespace
                 "\nset Neumann = right: " + k + "*" + u + "\nset Robin = top: 2+x, " + u + " + " + k + "*" + u_y +
                 "/(2+x)\nsubsection reaction diffusion\nset Conductivity = " + k +
                 "\nset Reaction = 1+y\nset Source density = m\nend",
-            {[](const auto &x) { return std::exp(x[0]) * std::sin(2. * x[1] + 0.3); },
-             [](const auto &x)
-             {
-               return dealii::Tensor<1, 2>(
-                   {std::exp(x[0]) * std::sin(2. * x[1] + 0.3), 2. * std::exp(x[0]) * std::cos(2. * x[1] + 0.3)});
-             }}};
+            exact<2>([](const auto &x) { return std::exp(x[0]) * std::sin(2. * x[1] + 0.3); },
+                     [](const auto &x)
+                     {
+                       return dealii::Tensor<1, 2>({std::exp(x[0]) * std::sin(2. * x[1] + 0.3),
+                                                    2. * std::exp(x[0]) * std::cos(2. * x[1] + 0.3)});
+                     })};
   }
 
   template <int dim>
@@ -127,7 +135,7 @@ namespace
     const auto norm   = [&](dealii::VectorTools::NormType type)
     {
       dealii::Vector<double> cells(grid.n_active_cells());
-      dealii::VectorTools::integrate_difference(built->mesh().mapping(), space.dof_handler(), u, problem.solution,
+      dealii::VectorTools::integrate_difference(built->mesh().mapping(), space.dof_handler(), u, *problem.solution,
                                                 cells, dealii::QGauss<dim>(degree + 3), type);
       return dealii::VectorTools::compute_global_error(grid, cells, type);
     };
@@ -159,6 +167,172 @@ namespace
       BOOST_TEST(std::abs(f_2.value({x, y}) / table.at("f")[i] - 1.) < 1e-11);
       BOOST_TEST(std::abs(f_3.value({x, y, z}) / table.at("f")[i + 1] - 1.) < 1e-11);
     }
+  }
+
+  /// A problem in words. The field m has this mean and the transform identity; the state and its gradient, the flux f₁
+  /// and the density f₀ of the equation there, one for each component.
+  template <int dim>
+  struct InWords
+  {
+    std::string equation, mean, slots;
+    std::vector<std::string> u;
+    std::vector<std::array<std::string, dim>> gradient, flux;
+    std::vector<std::string> density;
+  };
+
+  /// f₀ − ∇·f₁, by central differences in words.
+  template <int dim>
+  std::string source_of(const InWords<dim> &words, std::size_t c)
+  {
+    std::string source = words.density[c];
+    for (unsigned int d = 0; d < dim; ++d)
+    {
+      const std::string axis(1, "xyz"[d]);
+      const auto moved = [&](const std::string &step) {
+        return "(" + std::regex_replace(words.flux[c][d], std::regex("\\b" + axis + "\\b"), "(" + axis + step + ")") +
+               ")";
+      };
+      source += " - (" + moved("+1e-4") + " - " + moved("-1e-4") + ")/2e-4";
+    }
+    return source;
+  }
+
+  /// The flux is given at the right, the state at all other sides.
+  template <int dim>
+  std::string physics_of(const InWords<dim> &words)
+  {
+    const auto names = Registry<Physics<dim>>::members().at(words.equation).create()->state_names();
+    std::string source, dirichlet, neumann;
+    for (std::size_t c = 0; c < names.size(); ++c)
+    {
+      source += (c > 0 ? "; " : "") + source_of(words, c);
+      for (const std::string side : {"left", "bottom", "top", "front", "back"})
+        if (dim == 3 || (side != "front" && side != "back"))
+          dirichlet += (dirichlet.empty() ? "" : "; ") + side + "[" + names[c] + "]: " + words.u[c];
+      neumann += (c > 0 ? "; " : "") + ("right[" + names[c] + "]: ") + words.flux[c][0];
+    }
+    return "set Equation = " + words.equation + "\nset Source = " + source + "\nset Dirichlet = " + dirichlet +
+           "\nset Neumann = " + neumann + "\nsubsection " + words.equation + "\n" + words.slots + "end";
+  }
+
+  template <int dim>
+  class Known : public dealii::Function<dim>
+  {
+  public:
+    explicit Known(const InWords<dim> &words) : dealii::Function<dim>(words.u.size())
+    {
+      for (std::size_t c = 0; c < words.u.size(); ++c)
+      {
+        u_.emplace_back(words.u[c], "u");
+        for (const std::string &text : words.gradient[c])
+          gradient_.emplace_back(text, "gradient");
+      }
+    }
+    double value(const dealii::Point<dim> &x, unsigned int c) const override { return u_[c].value(x); }
+    dealii::Tensor<1, dim> gradient(const dealii::Point<dim> &x, unsigned int c) const override
+    {
+      dealii::Tensor<1, dim> result;
+      for (unsigned int d = 0; d < dim; ++d)
+        result[d] = gradient_[c * dim + d].value(x);
+      return result;
+    }
+
+  private:
+    std::deque<Expression<dim>> u_, gradient_;
+  };
+
+  template <int dim>
+  Manufactured<dim> manufactured(const InWords<dim> &words)
+  {
+    return {"set Transform = identity\nset Mean = " + words.mean, physics_of(words),
+            std::make_shared<Known<dim>>(words)};
+  }
+
+  /// Of the laws for one state: u = eˣ sin(2y) + 3 and m = 1 + xy/2, the flux a multiple of the gradient.
+  InWords<2> scalar(const std::string &equation, const std::string &slots, const std::string &conductivity,
+                    const std::string &density = "0")
+  {
+    const std::string u = "(exp(x)*sin(2*y)+3)", u_x = "(exp(x)*sin(2*y))", u_y = "(2*exp(x)*cos(2*y))";
+    const auto in_u = [&](std::string text)
+    {
+      for (const auto &[name, value] : {std::pair("u", u), std::pair("p", u_x), std::pair("q", u_y)})
+        text = std::regex_replace(text, std::regex("\\b" + std::string(name) + "\\b"), value);
+      return text;
+    };
+    return {
+        equation,       "1+x*y/2", slots, {u}, {{u_x, u_y}}, {{in_u(conductivity + "*p"), in_u(conductivity + "*q")}},
+        {in_u(density)}};
+  }
+
+  /// λ and μ of an elastic body, in words, with its displacements.
+  template <int dim>
+  InWords<dim> elastic(const std::string &equation, const std::string &slots, const std::string &lambda,
+                       const std::string &mu)
+  {
+    InWords<dim> words{equation, "1+x*y/2", slots, {}, {}, {}, {}};
+    const std::string third = dim == 3 ? "*cos(z)" : "", slope = dim == 3 ? "*(-sin(z))" : "*0";
+    words.u        = {"sin(2*x)*cos(y)" + third, "exp(x)*y*y" + third, "x*y*sin(z)"};
+    words.gradient = {{{"2*cos(2*x)*cos(y)" + third, "-sin(2*x)*sin(y)" + third}},
+                      {{"exp(x)*y*y" + third, "2*exp(x)*y" + third}},
+                      {{"y*sin(z)", "x*sin(z)"}}};
+    if constexpr (dim == 3)
+    {
+      words.gradient[0][2] = "sin(2*x)*cos(y)" + slope;
+      words.gradient[1][2] = "exp(x)*y*y" + slope;
+      words.gradient[2][2] = "x*y*cos(z)";
+    }
+    words.u.resize(dim);
+    words.gradient.resize(dim);
+    std::string divergence = words.gradient[0][0];
+    for (unsigned int c = 1; c < dim; ++c)
+      divergence += "+" + words.gradient[c][c];
+    for (unsigned int c = 0; c < dim; ++c)
+    {
+      words.density.emplace_back("0");
+      words.flux.emplace_back();
+      for (unsigned int d = 0; d < dim; ++d)
+        words.flux[c][d] = mu + "*(" + words.gradient[c][d] + "+" + words.gradient[d][c] + ")" +
+                           (c == d ? "+" + lambda + "*(" + divergence + ")" : "");
+    }
+    return words;
+  }
+
+  BOOST_AUTO_TEST_CASE(orders_of_nonlinear_laws)
+  {
+    const std::string m = "(1+x*y/2)";
+    for (const InWords<2> &words :
+         {scalar("unconfined aquifer", "set Conductivity = m\nset Bottom = x/2\nset Least thickness = 0.5\n",
+                 m + "*0.5*(u-x/2+sqrt((u-x/2)^2+1))"),
+          scalar("nonlinear conduction",
+                 "set Conductivity = m\nset Linear coefficient = 0.3\nset Quadratic coefficient = y\n",
+                 m + "*(1+0.3*u+y*u^2)"),
+          scalar("p-Laplacian", "set Conductivity = m\nset Exponent = 1.5\nset Regularization = 0.5\n",
+                 m + "*(0.25+p^2+q^2)^(-0.25)"),
+          scalar("nonlinear reaction",
+                 "set Conductivity = m\nset Linear rate = x\nset Cubic rate = 0.5\nset Source density = 2*y\n", m,
+                 "x*u+0.5*u^3-2*y")})
+    {
+      check_orders(words.equation, manufactured(words), 8, 1);
+      check_orders(words.equation, manufactured(words), 6, 2);
+    }
+  }
+
+  BOOST_AUTO_TEST_CASE(orders_of_elasticity)
+  {
+    const std::string m = "(1+x*y/2)";
+    // With ν = 1/4: λ = μ = 2E/5 in plane strain and in space, λ = 4E/15 in plane stress.
+    for (const InWords<2> &words :
+         {elastic<2>("elasticity", "set Young's modulus = m\nset Poisson's ratio = 0.25\n", m + "*0.4", m + "*0.4"),
+          elastic<2>("plane stress", "set Young's modulus = m\nset Poisson's ratio = 0.25\n", m + "*4/15", m + "*0.4"),
+          elastic<2>("Lamé elasticity", "set First parameter = 1+y\nset Shear modulus = m\n", "(1+y)", m)})
+    {
+      check_orders(words.equation, manufactured(words), 8, 1);
+      check_orders(words.equation, manufactured(words), 6, 2);
+    }
+    check_orders("elasticity",
+                 manufactured(elastic<3>("elasticity", "set Young's modulus = m\nset Poisson's ratio = 0.25\n",
+                                         m + "*0.4", m + "*0.4")),
+                 4, 1);
   }
 
   BOOST_AUTO_TEST_CASE(orders_in_the_square)

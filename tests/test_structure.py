@@ -36,6 +36,19 @@ class Structure(unittest.TestCase):
             for origin, line in headers_below(file):
                 self.assertIsNone(MESH.search(line), f"{file.name}, through {origin}: {line}")
 
+    def test_the_table_of_equations(self):
+        """doc/physics.md has every equation, with the length of its file; none is longer than 60 lines."""
+        table = (ROOT / "doc" / "physics.md").read_text()
+        for file in (ROOT / "source" / "physics").glob("*.cc"):
+            text = file.read_text()
+            names = re.findall(r"(?:PdeRegistration<\w+>|WeakForm<\w+>>)\s+\w+\(\s*\"([^\"]+)\"", text)
+            self.assertTrue(names, file.name)
+            lines = len(text.splitlines())
+            self.assertLess(lines / len(names), 60, file.name)
+            self.assertIn(f"`{file.name}`, {lines} |", table)
+            for name in names:
+                self.assertIn(f"| `{name}` |", table)
+
 
 if __name__ == "__main__":
     unittest.main()

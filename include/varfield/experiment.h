@@ -1,6 +1,7 @@
 #ifndef varfield_experiment_h
 #define varfield_experiment_h
 
+#include <optional>
 #include <varfield/expression.h>
 #include <varfield/mesh.h>
 #include <varfield/table.h>
@@ -22,11 +23,19 @@ namespace varfield
     void inherit(const Experiment &common);
   };
 
-  /// A Dirichlet condition on some boundary ids: an expression, or the trace of the coefficient k = T(m) of a field.
+  /// Where a condition holds: boundary ids, and one component of the state or all of them.
+  struct BoundaryPlace
+  {
+    std::vector<dealii::types::boundary_id> ids;
+    std::optional<unsigned int> component;
+    bool has(unsigned int c) const { return !component || *component == c; }
+  };
+
+  /// A Dirichlet condition: an expression, or the trace of the coefficient k = T(m) of a field.
   template <int dim>
   struct DirichletCondition
   {
-    std::vector<dealii::types::boundary_id> ids;
+    BoundaryPlace place;
     std::string field; ///< empty: the expression
     Expression<dim> value;
   };
@@ -35,18 +44,20 @@ namespace varfield
   template <int dim>
   struct FluxCondition
   {
-    std::vector<dealii::types::boundary_id> ids;
+    BoundaryPlace place;
     Expression<dim> flux;        ///< Neumann: flux into the domain
     Expression<dim> coefficient; ///< Robin: a
     Expression<dim> reference;   ///< Robin: u_ref
     bool is_robin = false;
   };
 
-  /// UserError that names the section's key for what cannot be understood.
+  /// `state_names`: of the components. UserError that names the section's key for what cannot be understood.
   template <int dim>
-  std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh);
+  std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh,
+                                                       const std::vector<std::string> &state_names);
   template <int dim>
-  std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh);
+  std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh,
+                                               const std::vector<std::string> &state_names);
 } // namespace varfield
 
 #endif

@@ -14,6 +14,7 @@ namespace varfield
     std::string default_value; ///< an expression, or empty: has to be given
     std::string documentation;
     bool is_source = false; ///< the state is an affine function of this coefficient while the others are known
+    double typical = 1.;    ///< a value that it may take, with what is up to a half more or less: for tests
   };
 
   /// State and coefficients at one quadrature point. The flat index of component c is c(dim+1) for the value and

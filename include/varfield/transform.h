@@ -3,6 +3,7 @@
 
 #include <type_traits>
 #include <varfield/registry.h>
+#include <vector>
 
 namespace varfield
 {
@@ -19,6 +20,8 @@ namespace varfield
     virtual double derivative(unsigned int order, double m) const = 0;
     /// T⁻¹(k); not a number where k is out of the range of T.
     virtual double inverse(double k) const = 0;
+    /// Values of m, ascending, between which the coefficient is in one phase; none where there are no phases.
+    virtual std::vector<double> thresholds() const { return {}; }
     /// Whether k = m: then the coefficient is not written a second time.
     virtual bool is_identity() const { return false; }
   };
