@@ -102,7 +102,7 @@ namespace varfield
       UnfinishedRun<dim> unfinished(problem, "calibrate", true);
       for (const std::string &text : unfinished.lines())
         report.line(text);
-      const Calibration found = calibrate(problem, report, &unfinished.parts());
+      const Calibration found = calibrate(problem, report, &unfinished.parts(report));
       OutputFolder folder(output, problem.groups());
       write_calibration(problem, found, folder.path());
       folder.finish();
@@ -132,7 +132,7 @@ namespace varfield
       UnfinishedRun<dim> unfinished(problem, "scan", true, read_text_file(problem.scan().file, problem.world()));
       for (const std::string &text : unfinished.lines())
         report.line(text);
-      const ModelScan found = scan(problem, variants, report, &unfinished.parts());
+      const ModelScan found = scan(problem, variants, report, &unfinished.parts(report));
       OutputFolder folder(output, problem.groups());
       write_scan(problem, found, folder.path());
       folder.finish();

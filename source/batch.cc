@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <iostream>
 #include <sstream>
+#include <thread>
 #include <varfield/batch.h>
 #include <varfield/batch_members.h>
 #include <varfield/batch_queue.h>
@@ -24,7 +25,7 @@ namespace varfield
 
   namespace
   {
-    constexpr unsigned int most_crashes = 2;
+    constexpr unsigned int most_crashes = 3;
 
     class Batch
     {
@@ -110,6 +111,8 @@ namespace varfield
             message = "--output: the folder “" + folder_ + "” cannot be made: " + error.message() + ".";
           else if (!lock_.take(folder_ + "/.lock" + part_ending()))
             message = "--output: another process works on the batch in “" + folder_ + "”.";
+          else
+            message = other_division();
         }
         throw_together(message, world_);
         if (rank_ == 0)
@@ -119,6 +122,24 @@ namespace varfield
                                   : "") +
               " in " + command_.list + ", " + counted(n_ranks_ / command_.ranks_per_member, "group") + " of " +
               counted(command_.ranks_per_member, "rank"));
+      }
+
+      /// Who works on other parts is to have divided the batch in as many.
+      std::string other_division() const
+      {
+        const std::string same = "-of-" + std::to_string(command_.parts);
+        std::error_code ignored;
+        for (const auto &entry : fs::directory_iterator(folder_, ignored))
+        {
+          const std::string name = entry.path().filename().string();
+          const bool is_same     = command_.parts > 1
+                                       ? name.size() > same.size() && name.substr(name.size() - same.size()) == same
+                                       : name == ".lock";
+          if (name.rfind(".lock", 0) == 0 && !is_same && !FileLock().take(entry.path().string()))
+            return "--part: another process works on the batch in “" + folder_ + "” in another number of parts (" +
+                   name + ").";
+        }
+        return "";
       }
 
       /// Assignments of a member: those of all, its file, its changes, and what the batch says.
@@ -152,7 +173,8 @@ namespace varfield
 
       bool is_done(const BatchOutcome &outcome) const
       {
-        return outcome.code >= 0 && outcome.code != stopped_early && !(outcome.has_failed() && command_.retry_failed);
+        const bool is_good = !outcome.has_failed() && outcome.code != not_converged;
+        return outcome.code >= 0 && outcome.code != stopped_early && (is_good || !command_.retry_failed);
       }
 
       /// What has ended must be of the settings as they are now. Each rank looks at some of the members.
@@ -163,7 +185,7 @@ namespace varfield
         {
           const BatchMember &member  = members_[own_[k]];
           const BatchOutcome outcome = outcome_of(member);
-          if (!outcome.summary.contains("parameters"))
+          if (!is_done(outcome) || !outcome.summary.contains("parameters"))
             continue;
           try
           {
@@ -172,7 +194,9 @@ namespace varfield
                 dimension_of(assignments) == 2 ? settings_of<2>(assignments) : settings_of<3>(assignments);
             auto before = outcome.summary["parameters"];
             before.merge_patch(outcome.summary.value("files", nlohmann::ordered_json::object()));
-            const auto others = compare_settings(before.dump(), now).others;
+            const SettingsChange change = compare_settings(before.dump(), now);
+            auto others                 = change.others;
+            others.insert(others.end(), change.harmless.begin(), change.harmless.end());
             if (!others.empty())
               mistakes.push_back(member.where + ": the results in “" + path(member) + "” are of other settings: " +
                                  join(others, "; ") + ". Give the member another name, or remove the folder.");
@@ -265,11 +289,18 @@ namespace varfield
           if (stop && leads)
             queue.stop();
           if (stop)
+          {
+            wait_for_others(queue);
             return 1;
+          }
           auto k = static_cast<unsigned long>(leads ? queue.next() : 0);
           k      = dealii::Utilities::MPI::broadcast(comm, k, 0);
           if (k >= own_.size())
-            return report.should_stop() ? 1 : 0;
+          {
+            say_problem(queue, leads);
+            wait_for_others(queue);
+            return report.should_stop() || !queue.problem().empty() ? 1 : 0;
+          }
           const BatchMember &member = members_[own_[k]];
           const double began        = report.seconds();
           const bool ran            = run_or_skip(member, comm, leads, surroundings);
@@ -277,8 +308,26 @@ namespace varfield
             queue.note_end(k);
           if (leads && ran)
             report_end(member, report.seconds() - began, queue);
-          if (leads && !queue.problem().empty())
-            say("  the batch cannot go on: " + queue.problem());
+          say_problem(queue, leads);
+        }
+      }
+
+      void say_problem(const BatchQueue &queue, bool leads) const
+      {
+        if (leads && !queue.problem().empty())
+          say("  the batch cannot go on: " + queue.problem());
+      }
+
+      /// Until all groups are done. Who gets a signal meanwhile tells those that work.
+      void wait_for_others(BatchQueue &queue) const
+      {
+        MPI_Request request = MPI_REQUEST_NULL;
+        MPI_Ibarrier(world_, &request);
+        for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0;)
+        {
+          if (stop_was_asked_for() && !queue.is_stopped())
+            queue.stop();
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
       }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <unistd.h>
 #include <varfield/batch_queue.h>
+#include <varfield/collective.h>
 
 namespace varfield
 {
@@ -14,13 +15,17 @@ namespace varfield
   BatchQueue::BatchQueue(const std::string &batch_folder, const std::string &part, std::size_t n, MPI_Comm world)
       : n_(n)
   {
+    std::string message;
     if (dealii::Utilities::MPI::this_mpi_process(world) == 0)
     {
       folder_ = batch_folder + "/.queue" + part;
       std::error_code error;
       fs::remove_all(folder_, error);
       fs::create_directories(folder_, error);
+      if (error)
+        message = folder_ + ": cannot be made: " + error.message() + ".";
     }
+    throw_together<ComputationError>(message, world);
     folder_ = dealii::Utilities::MPI::broadcast(world, folder_, 0);
   }
 

@@ -614,10 +614,13 @@ namespace varfield
         parts_->add("groups", n_groups, shared = std::make_shared<SampleGroups>(world_, split_.groups));
       groups = shared;
     }
-    groups_ = std::move(groups);
+    groups_   = std::move(groups);
+    mesh_key_ = key.str() + name_of(groups_);
+    // What another case has left on another mesh is not needed any more.
+    if (is_the_run && !parts_->find<Mesh<dim>>("mesh", mesh_key_))
+      parts_->hold({groups_});
     if (is_the_run)
       plan_memory_for(growth * estimate);
-    mesh_key_ = key.str() + name_of(groups_);
     if (auto shared = parts_->find<Mesh<dim>>("mesh", mesh_key_))
       mesh_ = shared;
     else

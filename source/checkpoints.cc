@@ -26,17 +26,26 @@ namespace varfield
 
   namespace
   {
-    const std::string chains_folder = "chains";
+    const std::string chains_folder = "chains", lock_file = "lock";
 
     /// Whether a file in a folder of states is of this program.
     bool is_own(const std::string &name)
     {
       const auto ends_with = [&](const std::string &ending)
       { return name.size() >= ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0; };
-      return name == "lock" || name == chains_folder || ends_with(".state") || ends_with(".part") ||
+      return name == lock_file || name == chains_folder || ends_with(".state") || ends_with(".part") ||
              ends_with(".state.tmp") || ends_with(".part.tmp");
     }
   } // namespace
+
+  bool Checkpoints::exist_in(const std::string &folder)
+  {
+    std::error_code ignored;
+    for (const auto &entry : fs::directory_iterator(folder, ignored))
+      if (entry.path().extension() == ".part" || entry.path().filename() == chains_folder)
+        return true;
+    return newest_in(folder) > 0;
+  }
 
   unsigned int Checkpoints::newest_in(const std::string &folder)
   {
@@ -61,13 +70,13 @@ namespace varfield
         if (!is_own(name))
           message = "Checkpoint/Folder: “" + folder_ + "” has other files, such as “" + name +
                     "”. A folder for states is the run's alone: name one that does not exist.";
-        exist_ = exist_ || entry.path().extension() == ".part" || name == chains_folder;
       }
-      newest_ = newest_in(folder_);
-      exist_  = exist_ || newest_ > 0;
-      if (message.empty() && fs::is_directory(folder_, ignored) && !lock_.take(folder_ + "/lock"))
+      fs::create_directories(folder_, ignored);
+      if (message.empty() && !lock_.take(folder_ + "/" + lock_file))
         message = "Checkpoint/Folder: “" + folder_ +
                   "” is that of a run that goes on, in another process. Wait for its end, or end it.";
+      newest_ = newest_in(folder_);
+      exist_  = exist_in(folder_);
     }
     throw_together(message, groups_.world());
     exist_  = dealii::Utilities::MPI::broadcast(groups_.world(), exist_ ? 1 : 0, 0) > 0;
@@ -82,25 +91,17 @@ namespace varfield
     return dealii::Utilities::MPI::broadcast(groups_.world(), passed >= wanted ? 1 : 0, 0) > 0;
   }
 
-  void Checkpoints::begin()
+  Checkpoints::~Checkpoints()
   {
-    std::string message;
-    if (groups_.is_root())
-    {
-      std::error_code error;
-      if (!fs::create_directories(folder_, error) && error)
-        message = folder_ + ": cannot be made: " + error.message() + ".";
-      else if (!lock_.take(folder_ + "/lock"))
-        message = folder_ + ": belongs to a run in another process.";
-    }
-    throw_together<ComputationError>(message, groups_.world());
+    // Nothing is left of a run that has kept nothing.
+    if (groups_.is_root() && lock_.is_held() && !exist_in(folder_))
+      leave();
   }
 
   void Checkpoints::save(const std::function<void(Archive &)> &keep)
   {
     // Failed attempts are not tried again at once.
     last_ = Clock::now();
-    begin();
     {
       Archive archive = Archive::to(file(newest_ + 1), groups_);
       keep(archive);
@@ -130,20 +131,38 @@ namespace varfield
     throw UserError(message);
   }
 
-  void Checkpoints::remove()
+  void Checkpoints::clear()
   {
     MPI_Barrier(groups_.world());
     newest_ = 0;
     exist_  = false;
-    if (!groups_.is_root())
-      return;
+    if (groups_.is_root())
+      remove_files();
+  }
+
+  void Checkpoints::remove()
+  {
+    clear();
+    if (groups_.is_root())
+      leave();
+  }
+
+  /// All but the lock.
+  void Checkpoints::remove_files()
+  {
     std::error_code ignored;
     std::vector<fs::path> own;
     for (const auto &entry : fs::directory_iterator(folder_, ignored))
-      if (is_own(entry.path().filename().string()))
+      if (const std::string name = entry.path().filename().string(); is_own(name) && name != lock_file)
         own.push_back(entry.path());
     for (const fs::path &path : own)
       fs::remove_all(path, ignored);
+  }
+
+  void Checkpoints::leave()
+  {
+    std::error_code ignored;
+    fs::remove(folder_ + "/" + lock_file, ignored);
     fs::remove(folder_, ignored);
     lock_.release();
   }
@@ -182,9 +201,10 @@ namespace varfield
       keep(archive);
       archive.commit();
     }
-    catch (const ComputationError &)
+    catch (const ComputationError &error)
     {
-      // Then a later run makes it again.
+      if (say_)
+        say_("  “" + name + "” is not kept for a run that goes on: " + error.what());
     }
   }
 

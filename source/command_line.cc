@@ -22,7 +22,8 @@ namespace varfield
       sub->add_option("--set", batch.overrides, "Override a parameter of all members: \"Section/Name=value\"")
           ->allow_extra_args(false);
       sub->add_flag("--resume", batch.resume, "Go on with a batch that was stopped or killed");
-      sub->add_flag("--retry-failed", batch.retry_failed, "With --resume: members that failed are run again");
+      sub->add_flag("--retry-failed", batch.retry_failed,
+                    "With --resume: members that failed or did not converge are run again");
       sub->add_flag("--dry-run", batch.dry_run, "Say what each member would take, and run nothing");
       sub->add_option("--ranks-per-member", batch.ranks_per_member,
                       "Ranks that work on a member together; by itself 1");

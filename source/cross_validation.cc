@@ -223,13 +223,14 @@ namespace varfield
               try
               {
                 fit = refit_(of_group, used, silent);
+                return !fit.end.interrupted;
               }
               catch (const std::runtime_error &)
               {
                 // Nothing was predicted. What was stopped at its beginning has not failed.
                 fit.end.interrupted = silent.should_stop();
+                return false;
               }
-              return !fit.end.interrupted;
             });
         of_group.use_measurements(all);
         return fit;

@@ -145,7 +145,7 @@ namespace varfield
     Report report(problem->groups(), problem->inference().time_budget, start, surroundings);
     print_header(*problem, report);
     UnfinishedRun<dim> unfinished(*problem, "run", extras.cross_validation || problem->hyper_parameters().size() > 0);
-    unfinished.add_to(extras);
+    unfinished.add_to(extras, report);
     for (const std::string &text : unfinished.lines())
       report.line(text);
     const Results<dim> results = infer_all(problem, report, extras);
@@ -167,7 +167,9 @@ namespace varfield
       report.line("\nSTOPPED EARLY (" + report.stop_reason() +
                   "): the results are those of the last complete iteration" +
                   (results.has_spread ? ", their spread a coarse estimate" : ", without a spread") +
-                  ".\nTo go on from there: the same command with --resume (" + unfinished.folder() + ")");
+                  (unfinished.has_states()
+                       ? ".\nTo go on from there: the same command with --resume (" + unfinished.folder() + ")"
+                       : ".\nThere is no state to go on from."));
     else if (undone)
       report.line("\nNOT CONVERGED: " + *undone + "\nThe results are written, but they are not the answer yet.");
     else if (exit_code == untrusted)

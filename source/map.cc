@@ -245,7 +245,7 @@ namespace varfield
       archive.number("last step was full", last_step_was_full);
       archive.number("inverse serves", inverse_serves);
       archive.number("tightening", tightening);
-      archive.number("iterations", result.iterations);
+      archive.in("result ", [&] { result.keep(archive); });
       archive.text("note", note);
       varfield::keep(archive, "inverse", layout, inverse);
     }

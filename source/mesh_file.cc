@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,7 +177,11 @@ namespace varfield
     }
     if (child == 0)
     {
-      for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGALRM, SIGSEGV, SIGABRT, SIGFPE, SIGBUS})
+      // A wish to stop is for the parent, after whose end the child has nothing to do.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
+        std::signal(signal, SIG_IGN);
+      for (const int signal : {SIGALRM, SIGSEGV, SIGABRT, SIGFPE, SIGBUS})
         std::signal(signal, SIG_DFL);
       // What libraries say as they crash is for nobody.
       const int nowhere = open("/dev/null", O_WRONLY);

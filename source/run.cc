@@ -184,8 +184,7 @@ namespace varfield
         archive.number("searched on", searched_at_);
         keep_if(archive, "starts ", results_.starts,
                 [&](SeveralStarts &x) { x.keep(archive, on_mesh(searched_at_).density().prior().layout()); });
-        archive.number("repeated solves", solve_counts().repeated);
-        archive.number("failed solves", solve_counts().failed);
+        keep_solve_counts(archive);
         if (previous_has_family_ && has_previous_)
           archive.in("previous ", [&] { keep_family(archive, previous()); });
         for (std::size_t i = 0; i <= at_; ++i)
@@ -201,6 +200,20 @@ namespace varfield
           loop->go_on_from(archive);
         else if (in_loop)
           loop->keep(archive);
+      }
+
+      /// Each group has its own; those of an earlier run go to the first.
+      void keep_solve_counts(Archive &archive) const
+      {
+        const SampleGroups &groups = problem_->groups();
+        for (const auto &[name, count] : {std::pair("repeated solves", &solve_counts().repeated),
+                                          std::pair("failed solves", &solve_counts().failed)})
+        {
+          double all = archive.is_reading() ? 0. : groups.sum(*count);
+          archive.number(name, all);
+          if (archive.is_reading())
+            *count = groups.group() == 0 ? all : 0.;
+        }
       }
 
       LoopState *loop_of_step()
@@ -508,11 +521,26 @@ namespace varfield
       void find_shape(Case<dim> &problem)
       {
         const Stage stage("shape of the posterior");
-        const std::string found =
-            problem.inference().family->refine(problem.density(), problem_->seed(), report_.stop_check());
-        if (!found.empty())
+        Family &family     = *problem.inference().family;
+        const auto without = family.clone();
+        bool cut           = false;
+        const auto stop    = [&cut, check = report_.stop_check()](const SampleGroups &groups)
+        {
+          cut = cut || check(groups);
+          return cut;
+        };
+        const std::string found = family.refine(problem.density(), problem_->seed(), stop);
+        if (found.empty())
+          return;
+        // What was cut short is done again by the run that goes on; what is done is not.
+        if (cut)
+          family.assign(*without);
+        else
+        {
           report_.line("  " + found);
-        results_.interrupted = !problem.density().is_quadratic() && !found.empty() && pause();
+          step_ = done;
+        }
+        results_.interrupted = pause() || cut;
       }
 
       /// A run that is to stop keeps what it has, even if the draws of its posterior cannot be solved.

@@ -304,7 +304,7 @@ namespace varfield
           {
             row         = infer_variant(problem, variant, report);
             row.seconds = report.seconds() - began;
-            return row.status != "stopped";
+            return row.status != "stopped" && row.status.rfind("failed", 0) != 0;
           });
       result.interrupted = row.status == "stopped";
       report.line("  " + row.name + ": log evidence " + right(row.log_evidence, 0, 3) + ", " +

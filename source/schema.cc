@@ -36,7 +36,8 @@ namespace varfield
       bound(trim(pattern.substr(dots + 3, after - dots - 3)), "maximum");
     }
 
-    /// What values of a parameter look like. Numbers and truth values may also be given as texts, as in a .prm file.
+    /// What values of a parameter look like. Of numbers and truth values in texts, which are understood too, an editor
+    /// is to complain.
     Json of_pattern(const std::string &pattern)
     {
       Json schema = Json::object();
@@ -68,9 +69,16 @@ namespace varfield
 
     Json of_parameter(const ParameterNode &node)
     {
-      Json schema           = of_pattern(node.pattern);
-      schema["description"] = node.documentation;
-      schema["default"]     = node.default_value;
+      Json schema            = of_pattern(node.pattern);
+      schema["description"]  = node.documentation;
+      const Json types       = schema.value("type", Json());
+      const std::string type = types.is_string() ? types.get<std::string>() : "";
+      if (type == "boolean")
+        schema["default"] = node.default_value == "true";
+      else if (type == "integer" || type == "number")
+        schema["default"] = Json::parse(node.default_value, nullptr, false);
+      else
+        schema["default"] = node.default_value;
       return schema;
     }
 

@@ -244,7 +244,7 @@ namespace varfield
       // Ranks that wait for the next request sleep; who gets a signal tells the first one.
       MPI_Request request = MPI_REQUEST_NULL;
       MPI_Ibcast(head.data(), head.size(), MPI_LONG, 0, comm, &request);
-      bool told = false;
+      static bool told = false;
       for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0;)
       {
         if (stop_was_asked_for() && !told)
@@ -524,7 +524,7 @@ namespace varfield
     {
       task = Task();
       if (is_root)
-        while (!desk.next(task) && !stop_was_asked_for() && !another_asked_to_stop(world))
+        while (!stop_was_asked_for() && !another_asked_to_stop(world) && !desk.next(task))
           ;
       broadcast(task, world);
       if (task.action == Task::end)

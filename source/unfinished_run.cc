@@ -23,17 +23,45 @@ namespace varfield
           found[path + name] = node.is_string() ? node.get<std::string>() : node.dump();
     }
 
+    bool begins_with(const std::string &entry, const std::string &text)
+    {
+      return entry.rfind(text, 0) == 0;
+    }
+
+    /// Whether no number that a run finds depends on this entry.
+    bool is_without_effect(const std::string &entry)
+    {
+      for (const char *beginning : {"Title", "Output/Directory", "Output/Overwrite", "Parallel/", "Checkpoint/",
+                                    "Faults/", "Inference/Time budget"})
+        if (begins_with(entry, beginning))
+          return true;
+      return false;
+    }
+
+    std::string last_of(const std::string &entry)
+    {
+      return entry.substr(entry.rfind('/') + 1);
+    }
+
+    /// Whether the inferences that a run consists of do not depend on this entry.
+    bool is_outside_of_parts(const std::string &entry)
+    {
+      for (const char *section : {"Certification/", "Synthesis/", "Calibration/", "Scan/"})
+        if (begins_with(entry, section))
+          return true;
+      return is_without_effect(entry) || last_of(entry) == "Truth" || last_of(entry) == "Truth file";
+    }
+
     /// Whether another value of this entry leaves what an unfinished run has found as it is.
     bool is_harmless(const std::string &entry)
     {
-      const auto begins_with = [&](const std::string &text) { return entry.rfind(text, 0) == 0; };
-      const std::string last = entry.substr(entry.rfind('/') + 1);
-      return begins_with("Title") || begins_with("Output/") || begins_with("Parallel/") || begins_with("Checkpoint/") ||
-             begins_with("Faults/") || begins_with("Certification/") || begins_with("Synthesis/") ||
-             begins_with("Calibration/") || begins_with("Scan/") || last == "Truth" || last == "Truth file" ||
-             begins_with("Inference/Time budget") || begins_with("Inference/ELBO error") ||
-             begins_with("Inference/Minimum draws") || begins_with("Inference/Maximum draws") ||
-             last == "Maximum iterations";
+      if (entry == "Certification/Chains" || entry == "Certification/Sampler")
+        return false;
+      for (const char *beginning :
+           {"Output/", "Inference/ELBO error", "Inference/Minimum draws", "Inference/Maximum draws"})
+        if (begins_with(entry, beginning))
+          return true;
+      return is_outside_of_parts(entry) || last_of(entry) == "Maximum iterations";
     }
   } // namespace
 
@@ -49,7 +77,10 @@ namespace varfield
       if (old != old_entries.end() && old->second == value)
         continue;
       const std::string change = entry + " = " + value + (old == old_entries.end() ? "" : " (was " + old->second + ")");
-      (is_harmless(entry) ? result.harmless : result.others).push_back(change);
+      (is_without_effect(entry) ? result.without_effect
+       : is_harmless(entry)     ? result.harmless
+                                : result.others)
+          .push_back(change);
     }
     for (const auto &[entry, value] : old_entries)
       if (new_entries.count(entry) == 0 && !is_harmless(entry))
@@ -114,7 +145,7 @@ namespace varfield
       flatten(nlohmann::ordered_json::parse(settings), "", entries);
       std::string text;
       for (const auto &[entry, value] : entries)
-        if (!is_harmless(entry))
+        if (!is_outside_of_parts(entry))
           text += entry + "=" + value + "\n";
       const std::string numbers(reinterpret_cast<const char *>(data.data()),
                                 sizeof(double) * static_cast<std::size_t>(data.size()));
@@ -143,7 +174,7 @@ namespace varfield
                       "” has the state of a run that did not come to its end. Go on with it (--resume), or remove "
                       "the folder to begin again.");
     if (states_.exist() && !resumes_)
-      states_.remove();
+      states_.clear();
     if (states_.exist() && problem.groups().is_root())
       OutputFolder::remove_leftovers(problem.output());
     if (states_.has_states())
@@ -156,7 +187,6 @@ namespace varfield
     }
     if (!has_parts)
       return;
-    states_.begin();
     std::string settings = settings_;
     Matrix data          = data_;
     FinishedParts(states_.folder(), "")
@@ -179,12 +209,11 @@ namespace varfield
     if (problem.checkpoint().resume && !result.overwrite &&
         dealii::Utilities::MPI::this_mpi_process(problem.world()) == 0)
     {
-      std::error_code ignored;
       std::ifstream file(result.directory + "/summary.json");
       const auto summary = nlohmann::json::parse(file, nullptr, false);
       const bool stopped =
           summary.is_object() && summary.contains("exit_code") && summary["exit_code"] == stopped_early;
-      result.overwrite = stopped || std::filesystem::exists(folder_of(problem), ignored);
+      result.overwrite = stopped || Checkpoints::exist_in(folder_of(problem));
       if (!result.overwrite && file.is_open())
         message = "Output/Directory: “" + result.directory +
                   "” has the results of a run that has come to its end; there is nothing to go on with. Choose another "
@@ -196,12 +225,19 @@ namespace varfield
   }
 
   template <int dim>
-  void UnfinishedRun<dim>::add_to(Extras &extras)
+  void UnfinishedRun<dim>::add_to(Extras &extras, const Report &report)
   {
     extras.checkpoints = &states_;
     extras.head        = [this](Archive &archive) { keep_head(archive, settings_, data_); };
     extras.go_on_from  = found_ ? &*found_ : nullptr;
-    extras.parts       = &parts_;
+    extras.parts       = &parts(report);
+  }
+
+  template <int dim>
+  const FinishedParts &UnfinishedRun<dim>::parts(const Report &report)
+  {
+    parts_.say_by([&report](const std::string &text) { report.line(text); });
+    return parts_;
   }
 
   template <int dim>
@@ -223,6 +259,7 @@ namespace varfield
   {
     SettingsChange change = compare_settings(settings, settings_);
     changes_              = std::move(change.harmless);
+    changes_.insert(changes_.end(), change.without_effect.begin(), change.without_effect.end());
     if (change.others.empty() && (data.rows() != data_.rows() || data != data_))
       change.others.push_back("other measurements, or another noise of theirs");
     if (!change.others.empty())

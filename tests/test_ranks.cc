@@ -1,4 +1,4 @@
-// ranks: 2 3 4
+// ranks: 3 4
 #include "cases.h"
 #include "dense_models.h"
 

@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ from program import INVALID, ROOT, ScratchFolder, children, command, finish, sta
 LONG = "VARFIELD_LONG_TESTS" in os.environ
 KILLS = 50 if LONG else 6
 EXACT = ("checkpoint.csv", "observations.csv", "spectrum.csv")
+ITERATION = re.compile(r"^  [ \d]\d {2,}\S", re.MULTILINE)  # its line on the terminal
 UNDISTURBED = {}  # what all tests compare with
 CASE = ["Mesh/Subdivisions=16, 16", "Mesh/Refinements towards boundaries=left: 1", "Inference/Coarsest cells=50",
         "Inference/Starts=2", "Inference/Prior draws=10", "Inference/natural gradient/Tolerance=1", "Inference/ELBO error=1",
@@ -95,22 +97,29 @@ class Killed(Interrupted):
     def test_killed_at_random_moments(self):
         _, seconds = self.undisturbed()
         lots = random.Random(1)
-        killed = 0
+        killed, rows, since = 0, 0, 0
         for attempt in range(20 * KILLS):
             ranks = (2, 1, 3)[attempt % 3]
+            has_state = bool(list(self.folder.glob("results.checkpoint/*.state")))
             process = start(command(*words("--resume"), ranks=ranks), self.folder)
             try:
                 code = process.wait(timeout=lots.uniform(0.2, 1.0) * seconds / 4 if killed < KILLS else 300)
             except subprocess.TimeoutExpired:
                 kill_all(process)
-                process.communicate()
-                killed += 1
+                out, err = process.communicate()
+                killed, rows, since = killed + 1, rows + len(ITERATION.findall(out)), since + 1
                 continue
             out, err = process.communicate()
             self.assertIn(code, (0, 5), out + err)
+            self.assertEqual("goes on where it was" in out, has_state, out)
             self.check_answer()
+            # An iteration that was printed is in a state, but for the last one before each kill.
+            rows += len(ITERATION.findall(out))
+            self.assertGreater(rows, 0)
+            self.assertLessEqual(rows, len(UNDISTURBED["answer"][1]) + since, "iterations were made again")
             if killed >= KILLS:
                 return
+            rows = since = 0
             shutil.rmtree(self.folder / "results")
         self.fail(f"killed {killed} times only")
 
@@ -153,7 +162,9 @@ class Stopped(Interrupted):
                     os.kill(pid, signal.SIGTERM)
                 except ProcessLookupError:
                     pass
+            begin = time.monotonic()
             code, out, err = finish(process, 60)
+            self.assertLess(time.monotonic() - begin, 5 + 0.5 * seconds)
             self.assertIn(code, (0, 3, 5), out + err)
             if code != 3:
                 self.check_answer()
@@ -162,22 +173,29 @@ class Stopped(Interrupted):
             stopped += 1
             self.assertIn("STOPPED EARLY (signal 15)", out)
             self.assertEqual(json.loads((self.folder / "results/summary.json").read_text())["exit_code"], 3)
+        self.assertGreater(stopped, 2)
         self.go_on(3)
         self.check_answer()
 
     def test_a_second_signal_ends_at_once(self):
         self.undisturbed()
-        process = start(command(*words("--set", "Inference/Optimizer=stochastic", "--set", "Inference/stochastic/Reductions=1000000",
-                                       "--set", "Inference/stochastic/Maximum iterations=100000000")), self.folder)
-        deadline = time.monotonic() + 60
-        while not list(self.folder.glob("results.checkpoint/*.state")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        # So near to each other that no iteration ends in between; signals that are not taken yet are one.
-        for _ in range(3):
+        # In an iteration that takes a minute.
+        process = start(command(*words("--set", "Faults/Stalled rank=0", "--set", "Faults/After=300", "--set", "Faults/Stall=60")),
+                        self.folder)
+        states, deadline = None, time.monotonic() + 60
+        while time.monotonic() < deadline:
+            time.sleep(2)
+            found = sorted(path.name for path in self.folder.glob("results.checkpoint/*.state"))
+            if found and found == states:
+                break
+            states = found
+        for _ in range(2):
             process.send_signal(signal.SIGINT)
-            time.sleep(0.002)
+            time.sleep(0.2)
+        begin = time.monotonic()
         code, out, err = finish(process, 60)
-        self.assertIn(code, (-signal.SIGINT, 3), out + err)
+        self.assertEqual(code, -signal.SIGINT, out + err)
+        self.assertLess(time.monotonic() - begin, 5)
         self.assertTrue(list(self.folder.glob("results.checkpoint/*.state")))
 
 

@@ -22,9 +22,10 @@ namespace varfield
   /// Runs the members of a list, each by a group of `ranks_per_member` ranks; groups take one member after the other.
   /// What a member finds is in `folder`/<name>, what it says in <name>.log, why it failed in <name>.error: a bad member
   /// does not stop the rest. In the end batch.csv has a row for every member of the list, whoever ran it. What has
-  /// ended is not run again with `resume`, unless it failed and `retry_failed` is set; what was stopped or killed goes
-  /// on from its state. Returns the exit code: converged, not_converged (some members failed or did not converge) or
-  /// stopped_early. UserError for a list or a folder that is not in order. Collective over the world.
+  /// ended is not run again with `resume`, unless it failed, or did not converge, and `retry_failed` is set; what was
+  /// stopped or killed goes on from its state. Returns the exit code: converged, not_converged (some members failed or
+  /// did not converge) or stopped_early. UserError for a list or a folder that is not in order. Collective over the
+  /// world.
   int run_batch(const BatchCommand &command, MPI_Comm world);
 } // namespace varfield
 

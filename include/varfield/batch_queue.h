@@ -14,7 +14,7 @@ namespace varfield
   {
   public:
     /// Of `n` members. Collective over `world`: its root makes the folder in that of the batch; `part` as in the names
-    /// of other files of this part of a job array.
+    /// of other files of this part of a job array. ComputationError.
     BatchQueue(const std::string &batch_folder, const std::string &part, std::size_t n, MPI_Comm world);
 
     /// The next one that nobody has taken, or n.

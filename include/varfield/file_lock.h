@@ -18,6 +18,7 @@ namespace varfield
     /// system knows no locks.
     bool take(const std::string &path);
     void release();
+    bool is_held() const { return file_ >= 0; }
 
   private:
     int file_ = -1;

@@ -9,7 +9,8 @@ namespace varfield
   /// How settings differ from those of an earlier run: sentences such as “Mesh/Degree = 2 (was 1)”.
   struct SettingsChange
   {
-    std::vector<std::string> harmless; ///< what was found so far is as good with them
+    std::vector<std::string> without_effect; ///< no number depends on them
+    std::vector<std::string> harmless;       ///< what an unfinished run has found so far is as good with them
     std::vector<std::string> others;
   };
 
@@ -31,9 +32,10 @@ namespace varfield
     /// be replaced when the run is gone on with.
     static OutputSettings output(const Case<dim> &problem);
 
-    /// For infer().
-    void add_to(Extras &extras);
-    const FinishedParts &parts() const { return parts_; }
+    /// For infer(). `report` outlives the parts.
+    void add_to(Extras &extras, const Report &report);
+    /// The same parts, for other runs that consist of them.
+    const FinishedParts &parts(const Report &report);
     /// Lines about it, for the terminal.
     std::vector<std::string> lines() const;
     const std::string &folder() const { return states_.folder(); }

@@ -482,12 +482,16 @@ namespace varfield
 
     /// Φ quadratic.
     Termination maximize_exactly(const LogDensity &density, Family &family, const DrawRange &draws,
-                                 const Monitor &monitor)
+                                 const Monitor &monitor, LoopState &loop)
     {
       Termination result;
-      result.gradient    = maximize_quadratic(density, family, draws.seed, result);
-      result.interrupted = report(monitor, density, family, result.iterations, estimate_elbo(density, family, draws),
-                                  result.gradient, 1., "exact");
+      if (!loop.begin([&result](Archive &archive) { result.keep(archive); }))
+      {
+        result.gradient    = maximize_quadratic(density, family, draws.seed, result);
+        result.interrupted = report(monitor, density, family, result.iterations, estimate_elbo(density, family, draws),
+                                    result.gradient, 1., "exact");
+      }
+      loop.end();
       return result;
     }
 
@@ -531,9 +535,10 @@ namespace varfield
                            OptimizerMemory *memory) override
       {
         check(family);
-        if (density.is_quadratic())
-          return maximize_exactly(density, family, {seed, Stream::optimization, 0, settings.n_draws, true}, monitor);
         OptimizerMemory own;
+        if (density.is_quadratic())
+          return maximize_exactly(density, family, {seed, Stream::optimization, 0, settings.n_draws, true}, monitor,
+                                  (memory != nullptr ? *memory : own).loop);
         return Maximization(settings, density, family, seed, monitor, memory != nullptr ? *memory : own).run();
       }
 

@@ -47,7 +47,7 @@ namespace varfield
 
       double derivative(unsigned int order, double m) const override
       {
-        std::array<double, 4> g{level(0)};
+        std::array<double, 4> g{{level(0)}};
         for (std::size_t i = 0; i < thresholds_.size(); ++i)
         {
           const double s = 1. / (1. + std::exp((thresholds_[i] - m) / width_)), jump = level(i + 1) - level(i),

@@ -1,5 +1,5 @@
 // What users write by hand, given to the readers: none of it may crash them, hang them, or leak. A mistake is a
-// UserError. One program for each reader, with -DREADER=parameters, json, table or mesh; see scripts/fuzz.sh.
+// UserError. VARFIELD_READER says which: parameters, json, table or mesh; see scripts/fuzz.sh.
 #include <mpi.h>
 #include <unistd.h>
 
