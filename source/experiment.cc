@@ -15,7 +15,10 @@ namespace varfield
 
   void Experiment::add_own_parameters(dealii::ParameterHandler &prm)
   {
-    prm.add_parameter("Source", source, "Right-hand side of the PDE, an expression in x, y, z.");
+    prm.add_parameter(
+        "Source", source,
+        "Right-hand side of the PDE, an expression in x, y, z; where the state has several components, one for each, "
+        "separated by semicolons, or 0.");
     prm.add_parameter(
         "Dirichlet", dirichlet,
         "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "

@@ -295,6 +295,8 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::add_source(const Experiment &experiment, GhostedVector &load) const
   {
+    if (trim(experiment.source) == "0")
+      return; // for all components
     const auto texts = split(experiment.source, ';');
     const auto &fe   = space_->fe();
     std::vector<Expression<dim>> source;

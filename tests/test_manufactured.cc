@@ -259,9 +259,10 @@ namespace
         text = std::regex_replace(text, std::regex("\\b" + std::string(name) + "\\b"), value);
       return text;
     };
-    return {
-        equation,       "1+x*y/2", slots, {u}, {{u_x, u_y}}, {{in_u(conductivity + "*p"), in_u(conductivity + "*q")}},
-        {in_u(density)}};
+    InWords<2> words{equation, "1+x*y/2", slots, {u}, {}, {}, {in_u(density)}};
+    words.gradient.push_back({{u_x, u_y}});
+    words.flux.push_back({{in_u(conductivity + "*p"), in_u(conductivity + "*q")}});
+    return words;
   }
 
   /// λ and μ of an elastic body, in words, with its displacements.
@@ -272,7 +273,7 @@ namespace
     InWords<dim> words{equation, "1+x*y/2", slots, {}, {}, {}, {}};
     const std::string third = dim == 3 ? "*cos(z)" : "", slope = dim == 3 ? "*(-sin(z))" : "*0";
     words.u        = {"sin(2*x)*cos(y)" + third, "exp(x)*y*y" + third, "x*y*sin(z)"};
-    words.gradient = {{{"2*cos(2*x)*cos(y)" + third, "-sin(2*x)*sin(y)" + third}},
+    words.gradient = {{{"2*cos(2*x)*cos(y)" + third, "(-sin(2*x))*sin(y)" + third}},
                       {{"exp(x)*y*y" + third, "2*exp(x)*y" + third}},
                       {{"y*sin(z)", "x*sin(z)"}}};
     if constexpr (dim == 3)
@@ -297,8 +298,12 @@ namespace
     return words;
   }
 
+  // The sources of these are long texts; that states do not depend on the partition is seen below.
+
   BOOST_AUTO_TEST_CASE(orders_of_nonlinear_laws)
   {
+    if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+      return;
     const std::string m = "(1+x*y/2)";
     for (const InWords<2> &words :
          {scalar("unconfined aquifer", "set Conductivity = m\nset Bottom = x/2\nset Least thickness = 0.5\n",
@@ -313,12 +318,14 @@ namespace
                  "x*u+0.5*u^3-2*y")})
     {
       check_orders(words.equation, manufactured(words), 8, 1);
-      check_orders(words.equation, manufactured(words), 6, 2);
+      check_orders(words.equation, manufactured(words), 4, 2);
     }
   }
 
   BOOST_AUTO_TEST_CASE(orders_of_elasticity)
   {
+    if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+      return;
     const std::string m = "(1+x*y/2)";
     // With ν = 1/4: λ = μ = 2E/5 in plane strain and in space, λ = 4E/15 in plane stress.
     for (const InWords<2> &words :
@@ -327,12 +334,12 @@ namespace
           elastic<2>("Lamé elasticity", "set First parameter = 1+y\nset Shear modulus = m\n", "(1+y)", m)})
     {
       check_orders(words.equation, manufactured(words), 8, 1);
-      check_orders(words.equation, manufactured(words), 6, 2);
+      check_orders(words.equation, manufactured(words), 4, 2);
     }
     check_orders("elasticity",
                  manufactured(elastic<3>("elasticity", "set Young's modulus = m\nset Poisson's ratio = 0.25\n",
                                          m + "*0.4", m + "*0.4")),
-                 4, 1);
+                 3, 1);
   }
 
   BOOST_AUTO_TEST_CASE(orders_in_the_square)
