@@ -201,12 +201,14 @@ namespace varfield
   {
     OutputSettings result = problem.output();
     std::string message;
-    const std::string &given = problem.checkpoint().folder;
-    const auto whole  = [](const std::string &path) { return std::filesystem::absolute(path).lexically_normal(); };
-    const auto inside = whole(given).lexically_relative(whole(OutputFolder::name(result)));
-    if (!given.empty() && !inside.empty() && *inside.begin() != "..")
-      throw UserError("Checkpoint/Folder: “" + given + "” is in the folder of the results, “" + result.directory +
-                      "”, which is replaced as a whole. Choose a folder beside it.");
+    if (const std::string &given = problem.checkpoint().folder; !given.empty())
+    {
+      const auto whole  = [](const std::string &path) { return std::filesystem::absolute(path).lexically_normal(); };
+      const auto inside = whole(given).lexically_relative(whole(OutputFolder::name(result)));
+      if (!inside.empty() && *inside.begin() != "..")
+        throw UserError("Checkpoint/Folder: “" + given + "” is in the folder of the results, “" + result.directory +
+                        "”, which is replaced as a whole. Choose a folder beside it.");
+    }
     if (problem.checkpoint().resume && !result.overwrite &&
         dealii::Utilities::MPI::this_mpi_process(problem.world()) == 0)
     {
