@@ -26,15 +26,13 @@ namespace varfield
 
   namespace
   {
-    const std::string chains_folder = "chains", lock_file = "lock";
+    const std::string chains_folder = "chains", lock_file = "lock", state_ending = ".state", part_ending = ".part";
 
-    /// Whether a file in a folder of states is of this program.
-    bool is_own(const std::string &name)
+    /// Whether a file in a folder of states is of this program; files are written aside, as “.tmp”.
+    bool is_own(const fs::path &file)
     {
-      const auto ends_with = [&](const std::string &ending)
-      { return name.size() >= ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0; };
-      return name == lock_file || name == chains_folder || ends_with(".state") || ends_with(".part") ||
-             ends_with(".state.tmp") || ends_with(".part.tmp");
+      const auto extension = (file.extension() == ".tmp" ? file.stem() : file).extension();
+      return file == lock_file || file == chains_folder || extension == state_ending || extension == part_ending;
     }
   } // namespace
 
@@ -42,7 +40,7 @@ namespace varfield
   {
     std::error_code ignored;
     for (const auto &entry : fs::directory_iterator(folder, ignored))
-      if (entry.path().extension() == ".part" || entry.path().filename() == chains_folder)
+      if (entry.path().extension() == part_ending || entry.path().filename() == chains_folder)
         return true;
     return newest_in(folder) > 0;
   }
@@ -52,7 +50,7 @@ namespace varfield
     unsigned int newest = 0;
     std::error_code ignored;
     for (const auto &entry : fs::directory_iterator(folder, ignored))
-      if (entry.path().extension() == ".state")
+      if (entry.path().extension() == state_ending)
         newest = std::max(newest, static_cast<unsigned int>(std::atoi(entry.path().stem().string().c_str())));
     return newest;
   }
@@ -170,7 +168,7 @@ namespace varfield
   void FinishedParts::get(const std::string &name, const SampleGroups &groups,
                           const std::function<void(Archive &)> &keep, const std::function<bool()> &compute) const
   {
-    const std::string file = folder_ + "/" + name + ".part";
+    const std::string file = folder_ + "/" + name + part_ending;
     bool exists            = groups.is_root() && fs::exists(file);
     exists                 = dealii::Utilities::MPI::broadcast(groups.world(), exists ? 1 : 0, 0) > 0;
     if (exists)
@@ -188,11 +186,6 @@ namespace varfield
       }
     if (!compute())
       return;
-    if (groups.is_root())
-    {
-      std::error_code ignored;
-      fs::create_directories(folder_, ignored);
-    }
     try
     {
       Archive archive = Archive::to(file, groups);

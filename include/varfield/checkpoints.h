@@ -71,8 +71,8 @@ namespace varfield
   class FinishedParts
   {
   public:
-    /// `key`: what parts of the same settings and data have in common; others are as good as none. `folder` appears
-    /// with the first part.
+    /// `key`: what parts of the same settings and data have in common; others are as good as none. `folder` is
+    /// there: that of Checkpoints.
     FinishedParts(std::string folder, std::string key) : folder_(std::move(folder)), key_(std::move(key)) {}
 
     /// Takes up by `keep` what the part `name` has given in an earlier run. Where there is nothing, calls `compute`,
