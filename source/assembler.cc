@@ -30,7 +30,7 @@ namespace varfield
                  update_values | update_gradients | update_quadrature_points | update_JxW_values),
           n(assembler.space_.fe().dofs_per_cell),
           n_state(assembler.space_.n_components() * stride),
-          n_fields(assembler.known_.size() * stride),
+          n_fields(assembler.n_slots_ * stride),
           component(n),
           dofs(n),
           phi(n),
@@ -42,7 +42,11 @@ namespace varfield
         component[i] = assembler.space_.fe().system_to_component_index(i).first;
       column.resize(n_state);
       point.state.assign(n_state, 0.);
-      point.fields.assign(n_fields, 0.);
+      point.fields.assign(assembler.known_.size() * stride, 0.);
+      rate_coefficients.resize(n);
+      rate.assign(assembler.space_.n_components(), 0.);
+      point.rate.assign(assembler.space_.n_components(), 0.);
+      by_rate.resize(n_state * assembler.space_.n_components());
       point.transforms.assign(assembler.known_.size(), nullptr);
       for (const auto &slot : assembler.field_slots_)
       {
@@ -62,7 +66,10 @@ namespace varfield
     std::vector<unsigned int> component;
     std::vector<types::global_dof_index> dofs;
     std::vector<std::array<double, dim + 1>> phi; ///< value and gradient of each shape function at the point
-    std::vector<double> state, column;
+    std::vector<double> state, column, rate_coefficients;
+    std::vector<double> rate;                   ///< w at the point, by component
+    std::vector<double> by_rate;                ///< ∂(f₀, f₁)/∂(Sw), row-major
+    double storage = 0., storage_gradient = 0.; ///< S and ∂S/∂m there
     dealii::Vector<double> residual;
     FullMatrix<double> matrix;
 
@@ -78,8 +85,12 @@ namespace varfield
 
   template <int dim>
   Assembler<dim>::Assembler(const StateSpace<dim> &space, const FieldSet<dim> &fields, const Physics<dim> &physics,
-                            const std::string &origin)
-      : space_(space), fields_(fields), physics_(physics), quadrature_(highest_degree(space, fields) + 1)
+                            const std::string &origin, const std::string &storage)
+      : space_(space),
+        fields_(fields),
+        physics_(physics),
+        quadrature_(highest_degree(space, fields) + 1),
+        n_slots_(physics.slots().size())
   {
     FEValues<dim> values(space.mesh().mapping(), space.fe(), quadrature_, update_quadrature_points);
     std::vector<Point<dim>> points;
@@ -90,25 +101,36 @@ namespace varfield
         points.insert(points.end(), values.get_quadrature_points().begin(), values.get_quadrature_points().end());
       }
     const auto slots = physics.slots();
-    known_.resize(slots.size());
-    for (unsigned int s = 0; s < slots.size(); ++s)
+    for (unsigned int s = 0; s < n_slots_; ++s)
+      add_known(physics.slot_value(s), origin + "/" + slots[s].name, points);
+    if (!storage.empty())
+      add_known(storage, "Physics/Time/Storage", points);
+  }
+
+  /// The next slot.
+  template <int dim>
+  void Assembler<dim>::add_known(const std::string &text, const std::string &origin,
+                                 const std::vector<Point<dim>> &points)
+  {
+    const unsigned int slot = known_.size(), field = fields_.find(text);
+    known_.emplace_back();
+    if (field < fields_.size())
     {
-      const unsigned int field = fields.find(physics.slot_value(s));
-      if (field < fields.size())
-        field_slots_.push_back({s, field});
-      else
-      {
-        const Expression<dim> known(physics.slot_value(s), origin + "/" + slots[s].name);
-        if (physics.uses_field_gradients() && !known.is_constant())
-          throw UserError(origin + "/" + slots[s].name +
-                          ": this equation needs the gradient of its coefficients, so each has to be a field or a "
-                          "constant, but found “" +
-                          physics.slot_value(s) + "”.");
-        const auto value       = [&known](const Point<dim> &x) { return known.value(x); };
-        const Vector at_points = evaluate_together<dim>(value, points, space.comm());
-        known_[s].assign(at_points.begin(), at_points.end());
-      }
+      if (fields_[field].space().is_in_time())
+        throw UserError(origin + ": the field “" + text +
+                        "” is on intervals of time; such a field can be in a Dirichlet condition only.");
+      field_slots_.push_back({slot, field});
+      return;
     }
+    const Expression<dim> known(text, origin);
+    if (physics_.uses_field_gradients() && slot < n_slots_ && !known.is_constant())
+      throw UserError(origin +
+                      ": this equation needs the gradient of its coefficients, so each has to be a field or a "
+                      "constant, but found “" +
+                      text + "”.");
+    const auto value       = [&known](const Point<dim> &x) { return known.value(x); };
+    const Vector at_points = evaluate_together<dim>(value, points, space_.comm());
+    known_.back().assign(at_points.begin(), at_points.end());
   }
 
   template <int dim>
@@ -139,12 +161,16 @@ namespace varfield
         for (unsigned int q = 0; q < quadrature_.size(); ++q, ++cached)
         {
           read_point(q, cached, scratch);
+          if (is_transient())
+            read_rate(scratch);
           physics_.evaluate(scratch.point, scratch.fluxes);
+          if (is_transient())
+            add_rate(scratch);
           const double weight = scratch.values.JxW(q);
           if (task.residual != nullptr)
             add_residual(weight, scratch);
           if (task.state_matrix != nullptr)
-            add_state_matrix(weight, scratch);
+            add_state_matrix(weight, task, scratch);
           if (task.field_matrices != nullptr)
             add_field_matrices(weight, q, scratch);
         }
@@ -159,7 +185,10 @@ namespace varfield
     scratch.values.reinit(cell);
     cell->get_dof_indices(scratch.dofs);
     for (unsigned int i = 0; i < scratch.n; ++i)
-      scratch.state[i] = task.state != nullptr ? (*task.state)(scratch.dofs[i]) : 0.;
+    {
+      scratch.state[i]             = task.state != nullptr ? (*task.state)(scratch.dofs[i]) : 0.;
+      scratch.rate_coefficients[i] = task.rate != nullptr ? (*task.rate)(scratch.dofs[i]) : 0.;
+    }
     for (unsigned int f = 0; f < field_slots_.size(); ++f)
     {
       const auto &handler = fields_[field_slots_[f].field].space().dof_handler();
@@ -175,6 +204,7 @@ namespace varfield
     scratch.first_cell = false;
     scratch.residual   = 0.;
     scratch.matrix     = 0.;
+    scratch.point.h    = cell->diameter();
   }
 
   /// State and coefficients at a quadrature point.
@@ -214,6 +244,37 @@ namespace varfield
     }
   }
 
+  /// The storage and S ∂u/∂t at that point.
+  template <int dim>
+  void Assembler<dim>::read_rate(Scratch &scratch) const
+  {
+    const double m              = scratch.point.fields[n_slots_ * Scratch::stride];
+    const auto *const transform = scratch.point.transforms[n_slots_];
+    scratch.storage             = transform != nullptr ? transform->derivative(0, m) : m;
+    scratch.storage_gradient    = transform != nullptr ? transform->derivative(1, m) : 0.;
+    std::fill(scratch.rate.begin(), scratch.rate.end(), 0.);
+    for (unsigned int i = 0; i < scratch.n; ++i)
+      scratch.rate[scratch.component[i]] += scratch.rate_coefficients[i] * scratch.phi[i][0];
+    for (unsigned int c = 0; c < scratch.rate.size(); ++c)
+      scratch.point.rate[c] = scratch.storage * scratch.rate[c];
+  }
+
+  /// S ∂u/∂t comes to f₀.
+  template <int dim>
+  void Assembler<dim>::add_rate(Scratch &scratch) const
+  {
+    const std::size_t n = scratch.rate.size();
+    if (physics_.uses_rates())
+      scratch.by_rate = scratch.fluxes.rate_gradient;
+    else
+      std::fill(scratch.by_rate.begin(), scratch.by_rate.end(), 0.);
+    for (std::size_t c = 0; c < n; ++c)
+    {
+      scratch.fluxes.flux[c * Scratch::stride] += scratch.point.rate[c];
+      scratch.by_rate[c * Scratch::stride * n + c] += 1.;
+    }
+  }
+
   // In what follows Φᵢ = (φᵢ, ∇φᵢ) stands in the rows, or columns, of its component.
 
   template <int dim>
@@ -228,9 +289,11 @@ namespace varfield
   }
 
   template <int dim>
-  void Assembler<dim>::add_state_matrix(double weight, Scratch &scratch) const
+  void Assembler<dim>::add_state_matrix(double weight, const Task &task, Scratch &scratch) const
   {
     constexpr unsigned int stride = Scratch::stride;
+    const double per_rate         = is_transient() ? task.per_rate * weight * scratch.storage : 0.;
+    const std::size_t n           = scratch.rate.size();
     for (unsigned int j = 0; j < scratch.n; ++j)
     {
       // ∂(f₀, f₁)/∂(u, ∇u) times Φⱼ once for all i.
@@ -240,8 +303,11 @@ namespace varfield
         double sum        = 0.;
         for (unsigned int s = 0; s < stride; ++s)
           sum += row[s] * scratch.phi[j][s];
-        scratch.column[r] = weight * sum;
+        scratch.column[r] = task.per_state * weight * sum;
       }
+      if (per_rate != 0.)
+        for (unsigned int r = 0; r < scratch.n_state; ++r)
+          scratch.column[r] += per_rate * scratch.by_rate[r * n + scratch.component[j]] * scratch.phi[j][0];
       for (unsigned int i = 0; i < scratch.n; ++i)
       {
         const double *flux = scratch.column.data() + scratch.component[i] * stride;
@@ -260,6 +326,18 @@ namespace varfield
     for (unsigned int f = 0; f < field_slots_.size(); ++f)
       for (unsigned int i = 0; i < scratch.n; ++i)
       {
+        if (is_storage(field_slots_[f]))
+        {
+          double row = 0.;
+          for (unsigned int r = 0; r < stride; ++r)
+            for (std::size_t c = 0; c < scratch.rate.size(); ++c)
+              row += scratch.phi[i][r] * scratch.rate[c] *
+                     scratch.by_rate[(scratch.component[i] * stride + r) * scratch.rate.size() + c];
+          row *= weight * scratch.storage_gradient;
+          for (unsigned int j = 0; j < scratch.field_dofs[f].size(); ++j)
+            scratch.field_matrices[f](i, j) += row * scratch.field_values[f]->shape_value(j, q);
+          continue;
+        }
         const double *block = scratch.fluxes.field_gradient.data() + scratch.component[i] * stride * scratch.n_fields +
                               field_slots_[f].slot * stride;
         std::array<double, dim + 1> row{};
@@ -284,7 +362,7 @@ namespace varfield
       for (unsigned int i = 0; i < scratch.n; ++i)
         for (unsigned int j = 0; j < scratch.n; ++j)
         {
-          scratch.matrix(i, j) += robin->second(i, j);
+          scratch.matrix(i, j) += task.per_state * robin->second(i, j);
           scratch.residual(i) += robin->second(i, j) * scratch.state[j];
         }
     if (task.residual != nullptr)

@@ -11,7 +11,7 @@ namespace varfield
   template <int dim>
   void reinit_matrix(SparseMatrix &matrix, const DoFHandler<dim> &rows,
                      const AffineConstraints<double> &row_constraints, const DoFHandler<dim> &columns,
-                     const AffineConstraints<double> &column_constraints)
+                     const AffineConstraints<double> &column_constraints, const Couplings &couplings)
   {
     const IndexSet relevant = DoFTools::extract_locally_relevant_dofs(rows);
     DynamicSparsityPattern pattern(rows.n_dofs(), columns.n_dofs(), relevant);
@@ -30,6 +30,8 @@ namespace varfield
         else
           row_constraints.add_entries_local_to_global(row_dofs, column_constraints, column_dofs, pattern, false);
       }
+    for (const auto &[i, j] : couplings)
+      pattern.add(i, j);
     SparsityTools::distribute_sparsity_pattern(pattern, rows.locally_owned_dofs(), rows.get_communicator(), relevant);
     matrix.reinit(rows.locally_owned_dofs(), columns.locally_owned_dofs(), pattern, rows.get_communicator());
   }
@@ -46,9 +48,9 @@ namespace varfield
   }
 
   template void reinit_matrix<2>(SparseMatrix &, const DoFHandler<2> &, const AffineConstraints<double> &,
-                                 const DoFHandler<2> &, const AffineConstraints<double> &);
+                                 const DoFHandler<2> &, const AffineConstraints<double> &, const Couplings &);
   template void reinit_matrix<3>(SparseMatrix &, const DoFHandler<3> &, const AffineConstraints<double> &,
-                                 const DoFHandler<3> &, const AffineConstraints<double> &);
+                                 const DoFHandler<3> &, const AffineConstraints<double> &, const Couplings &);
   template void finish_matrix<2>(SparseMatrix &, const DoFHandler<2> &, const AffineConstraints<double> &, double);
   template void finish_matrix<3>(SparseMatrix &, const DoFHandler<3> &, const AffineConstraints<double> &, double);
 } // namespace varfield

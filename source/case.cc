@@ -1,4 +1,5 @@
 #include <iomanip>
+#include <nlohmann/json.hpp>
 #include <petscsys.h>
 #include <sstream>
 #include <varfield/case.h>
@@ -50,6 +51,8 @@ namespace varfield
     prm.add_parameter("Directory", directory, "Folder for the results, made by the run.", DirectoryName());
     prm.add_parameter("Overwrite", overwrite, "Whether a folder of that name that exists already may be replaced.");
     prm.add_parameter("Draws", n_draws, "Number of draws of the posterior that are written.", Integer(0, 1000));
+    prm.add_parameter("Snapshots", n_snapshots, "Times of a problem in time whose states are written, at most.",
+                      Integer(2));
     prm.add_parameter("Modes", n_modes, "Number of leading directions of the covariance's change that are written.",
                       Integer(0, 1000));
     prm.add_parameter(
@@ -294,7 +297,7 @@ namespace varfield
     for (const auto &name : names)
       if (!trim(synthesis_.truth.at(name)).empty() && !synthesis_.truth_file.at(name).empty())
         throw UserError("Fields/" + name + "/Truth: the truth is given twice, here and by “Truth file”; take one out.");
-    model_->check(names, declared_experiments_);
+    model_->check(names, declared_experiments_, world_);
     if (inference_.minimum_draws > inference_.maximum_draws)
       throw UserError("Inference/Minimum draws: is " + std::to_string(inference_.minimum_draws) +
                       ", more than the maximum of " + std::to_string(inference_.maximum_draws) + ".");
@@ -391,6 +394,15 @@ namespace varfield
       field.direct     = is_direct(MatrixKind::spd, unknowns_of(cells, dim, field.degree));
       size.fields.push_back(field);
     }
+    std::vector<double> jumps; // those of wells come to them
+    for (const std::string &text : split(field_names_, ','))
+      if (const std::string name = normalize(text); prm_.get({"Fields", name}, "Space") == "intervals of time")
+        for (const double time : parse_times(prm_.get({"Fields", name}, "Intervals"), "Fields/" + name + "/Intervals"))
+          jumps.push_back(time);
+    const auto steps = model_->time().steps(jumps);
+    size.steps       = steps.size();
+    for (const TimeStep &step : steps)
+      size.kinds_of_steps = std::max(size.kinds_of_steps, step.kind + 1);
     size.has_posterior  = inference_.method != "map";
     size.is_variational = inference_.method == "variational";
     size.coarse_to_fine = inference_.coarse_to_fine;
@@ -406,9 +418,10 @@ namespace varfield
     size.measurements          = static_cast<double>(measurements_->n_used());
     CurvatureSettings settings = inference_.curvature;
     settings.workspace_bytes   = size.workspace_bytes();
-    const CurvaturePlan plan   = plan_curvature(settings, {size.field_unknowns(), size.measurements});
-    size.data_space            = plan.data_space;
-    size.keeps_linearizations  = plan.keeps(size.draws) || !inference_.family->follows_curvature();
+    const CurvaturePlan plan =
+        plan_curvature(settings, {size.field_unknowns(), size.measurements, 1. * size.experiments});
+    size.data_space           = plan.data_space;
+    size.keeps_linearizations = plan.keeps(size.draws) || !inference_.family->follows_curvature();
     return size;
   }
 
@@ -634,6 +647,22 @@ namespace varfield
     inference_.curvature.workspace_bytes = problem_size(cells).workspace_bytes();
   }
 
+  /// Files that the model is made from, beside mesh, fields and measurements.
+  template <int dim>
+  std::vector<std::string> Case<dim>::model_files() const
+  {
+    std::vector<std::string> files{prm_.get({"Physics", "Electrodes"}, "Currents")};
+    for (const auto &experiment : model_->experiments())
+      files.push_back(experiment.wells);
+    for (const auto &set : measurements_->sets())
+      for (const char *key : {"Points", "Matrix"})
+        files.push_back(set->observation.name() == "combinations"
+                            ? prm_.get({"Measurements", set->name, "combinations"}, key)
+                            : "");
+    files.erase(std::remove(files.begin(), files.end(), ""), files.end());
+    return files;
+  }
+
   /// Fields, functionals of the measurements, and the equation.
   template <int dim>
   void Case<dim>::build_model()
@@ -651,11 +680,13 @@ namespace varfield
     std::string model_key = fields_key + settings_of({"Physics", "Experiments", "Measurements"});
     for (const auto &set : measurements_->sets())
       model_key += set->table.text_without("value");
+    for (const std::string &file : model_files())
+      model_key += crc32(read_text_file(file, world_));
     if (auto shared = parts_->find<ForwardModel<dim>>("model", model_key))
     {
       model_ = shared;
       model_->forget();
-      measurements_->initialize(model_->space(), model_->state_names());
+      measurements_->initialize(model_->space(), model_->state_names(), *fields_, model_->electrodes());
     }
     else
     {
@@ -668,7 +699,7 @@ namespace varfield
   void Case<dim>::build_on(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level)
   {
     measurements_ = std::make_unique<Measurements<dim>>(std::move(declared_sets_));
-    measurements_->read(world_, model_->experiment_names(), values_needed);
+    measurements_->read(world_, model_->experiment_names(), values_needed, model_->time().is_transient());
     inference_.curvature.draws = inference_.optimizer->draws_per_iteration();
     inference_.curvature.rank  = prm_.get_integer({"Inference", "low rank"}, "Rank");
     build_mesh(std::move(groups), values_needed, max_level);

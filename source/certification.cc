@@ -87,7 +87,7 @@ namespace varfield
         }
         for (Index i = 0; i < std::min(n_directions, q.rank()); ++i)
           names_.push_back("direction " + std::to_string(i + 1));
-        for (unsigned int e = 0; e < problem.model().experiments().size(); ++e)
+        for (unsigned int c = 0; c < problem.model().n_columns(); ++c)
           layouts.push_back(layout_of(problem.model().space().dof_handler()));
         layouts.push_back(on_first_rank(problem.measurements().size()));
         layout_ = concatenate(problem.groups().space(), layouts);
@@ -245,10 +245,10 @@ namespace varfield
         result.kept.push_back(result.chains.kept.middleRows(row, n));
         row += n;
       }
-      const Index n = model.space().n_owned(), experiments = static_cast<Index>(model.experiments().size());
-      result.state_mean      = all.mean.segment(row, n * experiments).reshaped(n, experiments);
-      result.state_deviation = all.deviation.segment(row, n * experiments).reshaped(n, experiments);
-      row += n * experiments;
+      const Index n = model.space().n_owned(), columns = model.n_columns();
+      result.state_mean      = all.mean.segment(row, n * columns).reshaped(n, columns);
+      result.state_deviation = all.deviation.segment(row, n * columns).reshaped(n, columns);
+      row += n * columns;
       result.prediction_mean = result.prediction_deviation = Vector::Zero(problem.measurements().size());
       const Index here                                     = all.mean.size() - row;
       result.prediction_mean.head(here)                    = all.mean.tail(here);

@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
 #include <varfield/experiment.h>
 #include <varfield/text.h>
 
@@ -22,15 +27,18 @@ namespace varfield
     prm.add_parameter(
         "Dirichlet", dirichlet,
         "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "
-        "field(boundary head)”: an expression, or the trace of a field. A boundary is a side of the box, an id, "
-        "or “all”; where two meet, the later entry counts. “left[u_x]: 0” is for one component of the state.");
+        "field(boundary head)”: an expression in which traces of fields may occur, as long as it is an affine "
+        "function of them. A boundary is a side of the box, an id, or “all”; where two meet, the later entry counts. "
+        "“left[u_x]: 0” is for one component of the state. In problems in time, t is the time here, in Neumann and in "
+        "Source.");
     prm.add_parameter(
         "Neumann", neumann,
         "Flux n·f₁ into the domain (the traction, of an elastic body) by boundary, for example “left: 2*y” or, for "
         "one component of the state, “top[u_y]: -1”. Zero on all other boundaries.");
     prm.add_parameter(
         "Wells", wells,
-        "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain.",
+        "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain. In "
+        "problems in time, columns “start” and “end” say when.",
         dealii::Patterns::FileName());
   }
 
@@ -50,15 +58,89 @@ namespace varfield
 
   namespace
   {
-    template <int dim>
-    Expression<dim> expression(const std::string &text, const std::string &origin)
+    /// Places and lengths of “field(NAME)”.
+    std::vector<std::pair<std::size_t, std::size_t>> traces_in(const std::string &text, const std::string &origin)
     {
-      if (text.find("field(") != std::string::npos)
-        throw UserError(origin +
-                        ": the trace of a field stands alone, as in “left: field(NAME)”, and in Dirichlet conditions "
-                        "only, but found “" +
+      const std::string word = "field(";
+      std::vector<std::pair<std::size_t, std::size_t>> result;
+      for (std::size_t i = text.find(word); i != std::string::npos; i = text.find(word, i + 1))
+      {
+        if (i > 0 && (std::isalnum(static_cast<unsigned char>(text[i - 1])) || text[i - 1] == '_'))
+          continue;
+        const std::size_t end = text.find(')', i);
+        if (end == std::string::npos)
+          throw UserError(origin + ": “field(” is not closed in “" + text + "”.");
+        result.emplace_back(i, end + 1 - i);
+      }
+      return result;
+    }
+  } // namespace
+
+  template <int dim>
+  FieldExpression<dim>::FieldExpression(const std::string &text, const std::string &origin, bool in_time)
+  {
+    const auto traces = traces_in(text, origin);
+    std::vector<std::string> name_of;
+    for (const auto &[begin, length] : traces)
+    {
+      name_of.push_back(normalize(text.substr(begin + 6, length - 7)));
+      if (std::find(fields_.begin(), fields_.end(), name_of.back()) == fields_.end())
+        fields_.push_back(name_of.back());
+    }
+    const auto with = [&](const std::function<std::string(const std::string &)> &value)
+    {
+      std::string result;
+      std::size_t done = 0;
+      for (std::size_t i = 0; i < traces.size(); ++i)
+      {
+        result += text.substr(done, traces[i].first - done) + "(" + value(name_of[i]) + ")";
+        done = traces[i].first + traces[i].second;
+      }
+      return Expression<dim>(result + text.substr(done), origin, in_time);
+    };
+    with_zero_ = with([](const std::string &) { return "0"; });
+    if (fields_.empty())
+      return;
+    for (const char *value : {"-3.7", "0.37", "1", "1000"})
+      probes_.emplace_back(std::atof(value), with([value](const std::string &) { return value; }));
+    for (const std::string &field : fields_)
+      with_one_.push_back(with([&field](const std::string &name) { return name == field ? "1" : "0"; }));
+  }
+
+  template <int dim>
+  std::vector<double> FieldExpression<dim>::coefficients(const dealii::Point<dim> &x, double time) const
+  {
+    std::vector<double> result{with_zero_.value(x, time)};
+    if (fields_.empty())
+      return result;
+    double sum = 0., size = std::abs(result[0]);
+    for (const auto &expression : with_one_)
+    {
+      result.push_back(expression.value(x, time) - result[0]);
+      sum += result.back();
+      size = std::max(size, std::abs(result.back()));
+    }
+    const auto is_affine = [&](const auto &probe)
+    {
+      const double expected = result[0] + probe.first * sum;
+      return std::abs(probe.second.value(x, time) - expected) <= 1e-9 * size * (1. + std::abs(probe.first));
+    };
+    if (!std::all_of(probes_.begin(), probes_.end(), is_affine))
+      throw UserError(with_zero_.origin() +
+                      ": an expression with fields in it has to be an affine function of them, as in “1 + x*field(" +
+                      fields_[0] + ")”: their products and other functions of them are not allowed.");
+    return result;
+  }
+
+  namespace
+  {
+    template <int dim>
+    Expression<dim> without_fields(const std::string &text, const std::string &origin, bool in_time)
+    {
+      if (!traces_in(text, origin).empty())
+        throw UserError(origin + ": fields occur in Dirichlet conditions and in the initial state only, but found “" +
                         text + "”.");
-      return Expression<dim>(text, origin);
+      return Expression<dim>(text, origin, in_time);
     }
   } // namespace
 
@@ -89,7 +171,7 @@ namespace varfield
 
   template <int dim>
   std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh,
-                                                       const std::vector<std::string> &state_names)
+                                                       const std::vector<std::string> &state_names, bool in_time)
   {
     const std::string origin = experiment.section + "/Dirichlet";
     std::vector<DirichletCondition<dim>> conditions;
@@ -97,10 +179,7 @@ namespace varfield
     {
       DirichletCondition<dim> condition;
       condition.place = place_of(boundary, mesh, state_names, origin);
-      if (text.rfind("field(", 0) == 0 && text.back() == ')')
-        condition.field = trim(text.substr(6, text.size() - 7));
-      else
-        condition.value = expression<dim>(text, origin);
+      condition.value = FieldExpression<dim>(text, origin, in_time);
       conditions.push_back(condition);
     }
     return conditions;
@@ -125,7 +204,7 @@ namespace varfield
 
   template <int dim>
   std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh,
-                                               const std::vector<std::string> &state_names)
+                                               const std::vector<std::string> &state_names, bool in_time)
   {
     std::vector<FluxCondition<dim>> conditions;
     std::string origin = experiment.section + "/Neumann";
@@ -133,7 +212,7 @@ namespace varfield
     {
       FluxCondition<dim> condition;
       condition.place = place_of(boundary, mesh, state_names, origin);
-      condition.flux  = expression<dim>(text, origin);
+      condition.flux  = without_fields<dim>(text, origin, in_time);
       conditions.push_back(condition);
     }
     origin = "Physics/Robin";
@@ -143,19 +222,21 @@ namespace varfield
       const auto [coefficient, reference] = split_pair(text, origin);
       condition.place                     = place_of(boundary, mesh, state_names, origin);
       condition.is_robin                  = true;
-      condition.coefficient               = expression<dim>(coefficient, origin);
-      condition.reference                 = expression<dim>(reference, origin);
+      condition.coefficient               = without_fields<dim>(coefficient, origin, false);
+      condition.reference                 = without_fields<dim>(reference, origin, in_time);
       conditions.push_back(condition);
     }
     return conditions;
   }
 
+  template class FieldExpression<2>;
+  template class FieldExpression<3>;
   template std::vector<DirichletCondition<2>> parse_dirichlet<2>(const Experiment &, const Mesh<2> &,
-                                                                 const std::vector<std::string> &);
+                                                                 const std::vector<std::string> &, bool);
   template std::vector<DirichletCondition<3>> parse_dirichlet<3>(const Experiment &, const Mesh<3> &,
-                                                                 const std::vector<std::string> &);
+                                                                 const std::vector<std::string> &, bool);
   template std::vector<FluxCondition<2>> parse_fluxes<2>(const Experiment &, const Mesh<2> &,
-                                                         const std::vector<std::string> &);
+                                                         const std::vector<std::string> &, bool);
   template std::vector<FluxCondition<3>> parse_fluxes<3>(const Experiment &, const Mesh<3> &,
-                                                         const std::vector<std::string> &);
+                                                         const std::vector<std::string> &, bool);
 } // namespace varfield

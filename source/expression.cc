@@ -46,9 +46,9 @@ namespace varfield
     }
 
     template <int dim>
-    std::string variables()
+    std::string variables(bool in_time)
     {
-      return dim == 1 ? "x" : dim == 2 ? "x,y" : "x,y,z";
+      return std::string(dim == 1 ? "x" : dim == 2 ? "x,y" : "x,y,z") + (in_time ? ",t" : "");
     }
 
     /// muParser's sentence without what deal.II puts around it.
@@ -65,11 +65,11 @@ namespace varfield
 
     /// Throws a dealii exception if the text cannot be parsed.
     template <int dim>
-    std::shared_ptr<const dealii::FunctionParser<dim>> parse(const std::string &text)
+    std::shared_ptr<dealii::FunctionParser<dim>> parse(const std::string &text, bool in_time)
     {
       const SilentErrors silent;
       auto parser = std::make_shared<dealii::FunctionParser<dim>>();
-      parser->initialize(variables<dim>(), text, {{"pi", dealii::numbers::PI}});
+      parser->initialize(variables<dim>(in_time), text, {{"pi", dealii::numbers::PI}}, in_time);
       // deal.II parses at the first evaluation.
       parser->value(dealii::Point<dim>());
       return parser;
@@ -130,31 +130,36 @@ namespace varfield
   }
 
   template <int dim>
-  Expression<dim>::Expression(const std::string &text, const std::string &origin) : text_(trim(text)), origin_(origin)
+  Expression<dim>::Expression(const std::string &text, const std::string &origin, bool in_time)
+      : text_(trim(text)), origin_(origin)
   {
     const std::string subject = origin_ + ": the expression “" + text_ + "” cannot be used: ";
     if (const std::string reason = forbidden(text_); !reason.empty())
       throw UserError(subject + reason);
     try
     {
-      parser_ = parse<dim>(text_);
+      parser_ = parse<dim>(text_, in_time);
     }
     catch (const dealii::ExceptionBase &error)
     {
-      throw UserError(subject + complaint(error) + " The variables are " + join(split(variables<dim>(), ','), ", ") +
+      throw UserError(subject + complaint(error) + " The variables are " +
+                      join(split(variables<dim>(in_time), ','), ", ") +
                       "; pi and the usual functions (sin, exp, sqrt, if, …) are known.");
     }
 
     const std::set<std::string> names = identifiers(text_);
-    const auto coordinates            = split(variables<dim>(), ',');
+    const auto coordinates            = split(variables<dim>(false), ',');
+    uses_time_                        = in_time && names.count("t") > 0;
     is_constant_                      = true;
     for (const std::string &coordinate : coordinates)
       is_constant_ = is_constant_ && names.count(coordinate) == 0;
   }
 
   template <int dim>
-  double Expression<dim>::value(const dealii::Point<dim> &point) const
+  double Expression<dim>::value(const dealii::Point<dim> &point, double time) const
   {
+    if (uses_time_)
+      parser_->set_time(time);
     const double result = parser_->value(point);
     if (std::isfinite(result))
       return result;
@@ -163,7 +168,8 @@ namespace varfield
       coordinates.push_back(to_text(point[d]));
     throw UserError(origin_ + ": the expression “" + text_ + "” is " +
                     (std::isnan(result) ? "not a number (nan)" : "infinite") + " at the point (" + join(coordinates) +
-                    "); it has to be a finite number wherever it is evaluated.");
+                    ")" + (uses_time_ ? " at the time " + to_text(time) : "") +
+                    "; it has to be a finite number wherever it is evaluated.");
   }
 
   std::vector<std::pair<std::string, std::string>>

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <varfield/collective.h>
 #include <varfield/field.h>
 #include <varfield/grid_function.h>
@@ -7,6 +9,27 @@
 namespace varfield
 {
   using namespace dealii;
+
+  std::vector<double> parse_times(const std::string &text, const std::string &origin)
+  {
+    std::vector<double> times;
+    if (const auto parts = split(text, ':'); parts.size() == 3)
+    {
+      const double first = parse_number(parts[0], origin), last = parse_number(parts[1], origin),
+                   n = parse_number(parts[2], origin);
+      if (n >= 1. && n == std::floor(n) && n <= 1e6)
+        for (unsigned int i = 0; i <= n; ++i)
+          times.push_back(i == n ? last : first + (last - first) * i / n);
+    }
+    else
+      times = parse_numbers(text, origin);
+    if (times.size() < 2 || std::adjacent_find(times.begin(), times.end(), std::greater_equal<double>()) != times.end())
+      throw UserError(origin +
+                      ": needs “first time: last time: number of intervals”, or at least two ascending times, but "
+                      "found “" +
+                      text + "”.");
+    return times;
+  }
 
   template <int dim>
   Field<dim>::Field(const std::string &name) : name_(name)
@@ -20,11 +43,14 @@ namespace varfield
     prm.add_parameter(
         "Space", space_kind_,
         "“nodal”: continuous finite elements. Zonal: one value for every material id of the mesh, every block of "
-        "a structured grid, or the whole mesh.",
-        Selection("nodal|material ids|blocks|global"));
+        "a structured grid, or the whole mesh. In time: one value for every interval of time, for boundary conditions.",
+        Selection("nodal|material ids|blocks|global|intervals of time"));
     prm.add_parameter("Degree", degree_, "of a nodal field's finite elements.", Integer(1, 2));
     prm.add_parameter("Blocks", blocks_,
                       "Number of blocks in each direction of a field on blocks, for example “8, 8”.");
+    prm.add_parameter("Intervals", intervals_,
+                      "Of a field on intervals of time: “first time: last time: number” for equal ones, or all their "
+                      "ends, separated by commas.");
     prm.add_parameter("Unit", unit_, "of the coefficient k = T(m), for legends.");
     prm.add_parameter("Thresholds", thresholds_,
                       "Values c of the coefficient k; the probability of k > c is written as a field for each.");
@@ -67,6 +93,12 @@ namespace varfield
         throw UserError(section + "/Blocks: needs " + std::to_string(dim) +
                         " whole numbers of at least 1, but found “" + blocks_ + "”.");
     }
+    if (space_kind_ == "intervals of time")
+    {
+      parse_times(intervals_, section + "/Intervals");
+      if (trend_ != "none")
+        throw UserError(section + "/Trend: a field on intervals of time has none.");
+    }
     const auto deviations = parse_numbers(trend_deviations_, section + "/Trend standard deviations");
     if (deviations.empty() || (deviations.size() > 2 && deviations.size() != dim + 1))
       throw UserError(section + "/Trend standard deviations: needs one, two or " + std::to_string(dim + 1) +
@@ -91,6 +123,18 @@ namespace varfield
       space_ = FieldSpace<dim>::by_material(mesh);
     else if (space_kind_ == "global")
       space_ = FieldSpace<dim>::global(mesh);
+    else if (space_kind_ == "intervals of time")
+    {
+      const std::string origin = "Fields/" + name_ + "/Intervals";
+      try
+      {
+        space_ = FieldSpace<dim>::by_time(mesh, parse_times(intervals_, origin));
+      }
+      catch (const UserError &error)
+      {
+        throw UserError(origin + ": " + error.what());
+      }
+    }
     else
     {
       const std::string origin = "Fields/" + name_ + "/Blocks";
@@ -231,8 +275,10 @@ namespace varfield
   template <int dim>
   std::string Field<dim>::describe() const
   {
-    return (space_kind_ == "nodal" ? "nodal Q" + std::to_string(degree_) : "zonal (" + space_kind_ + ")") + ", " +
-           std::to_string(prior_->layout().n_global()) + " unknowns, " + prior_choice_->describe() +
+    return (space_kind_ == "nodal" ? "nodal Q" + std::to_string(degree_)
+            : space_->is_in_time() ? space_kind_
+                                   : "zonal (" + space_kind_ + ")") +
+           ", " + std::to_string(prior_->layout().n_global()) + " unknowns, " + prior_choice_->describe() +
            (trend_ == "none" ? "" : ", " + trend_ + " trend");
   }
 

@@ -104,6 +104,40 @@ namespace varfield
   }
 
   template <int dim>
+  std::unique_ptr<FieldSpace<dim>> FieldSpace<dim>::by_time(const Mesh<dim> &mesh, const std::vector<double> &times)
+  {
+    std::unique_ptr<FieldSpace> space(new FieldSpace(mesh, FE_DGQ<dim>(0), false));
+    const unsigned int n = times.size() - 1;
+    const auto &handler  = space->dof_handler_;
+    std::vector<types::global_dof_index> dof(1);
+    const auto take_turns = [&](const auto &cell)
+    {
+      cell->get_dof_indices(dof);
+      return static_cast<unsigned int>(dof[0] % n);
+    };
+    if (handler.n_dofs() < n)
+      throw UserError("there are " + std::to_string(n) + " intervals, but the mesh has " +
+                      std::to_string(handler.n_dofs()) + " cells only; at least as many are needed.");
+    space->make_zones(take_turns, n, "interval");
+    space->times_ = times;
+    for (unsigned int z = 0; z < n; ++z)
+    {
+      space->zone_centres_[z]    = Point<dim>();
+      space->zone_centres_[z][0] = 0.5 * (times[z] + times[z + 1]);
+    }
+    for (unsigned int i = 0; i < space->points_.size(); ++i)
+      space->points_[i] = space->zone_centres_[space->zone_[i]];
+    return space;
+  }
+
+  template <int dim>
+  unsigned int FieldSpace<dim>::interval(double time) const
+  {
+    const auto after = std::upper_bound(times_.begin() + 1, times_.end() - 1, time);
+    return static_cast<unsigned int>(after - times_.begin() - 1);
+  }
+
+  template <int dim>
   void FieldSpace<dim>::make_zones(
       const std::function<unsigned int(const typename DoFHandler<dim>::active_cell_iterator &)> &zone,
       unsigned int n_zones, const std::string &what)
@@ -111,6 +145,7 @@ namespace varfield
     zone_.resize(n_owned());
     const auto first = n_owned() > 0 ? *dof_handler_.locally_owned_dofs().begin() : 0;
     std::vector<double> moments(n_zones * (dim + 1), 0.);
+    dof_of_zone_.assign(n_zones, numbers::invalid_dof_index);
     std::vector<types::global_dof_index> dof(1);
     for (const auto &cell : dof_handler_.active_cell_iterators())
       if (cell->is_locally_owned())
@@ -118,12 +153,14 @@ namespace varfield
         cell->get_dof_indices(dof);
         const unsigned int z  = zone(cell);
         zone_[dof[0] - first] = z;
+        dof_of_zone_[z]       = std::min(dof_of_zone_[z], dof[0]);
         const double measure  = cell->measure();
         moments[z * (dim + 1)] += measure;
         for (unsigned int d = 0; d < dim; ++d)
           moments[z * (dim + 1) + 1 + d] += measure * cell->center()[d];
       }
     Utilities::MPI::sum(moments, mesh_.comm(), moments);
+    Utilities::MPI::min(dof_of_zone_, mesh_.comm(), dof_of_zone_);
     for (unsigned int z = 0; z < n_zones; ++z)
     {
       const double measure = moments[z * (dim + 1)];

@@ -9,39 +9,28 @@ namespace varfield
   using namespace dealii;
 
   template <int dim>
-  std::shared_ptr<Workspace> ForwardModel<dim>::borrow(bool with_state_matrix) const
+  std::shared_ptr<StateMatrix> ForwardModel<dim>::take_matrix() const
   {
-    // A workspace that has what is asked for comes first: its symbolic factorisation is the costly part.
-    const auto fits = [with_state_matrix](const auto &w) { return (w->solver != nullptr) == with_state_matrix; };
-    auto found      = std::find_if(pool_.begin(), pool_.end(), fits);
-    std::unique_ptr<Workspace> work;
-    if (found != pool_.end())
+    auto matrix = matrix_pool_.take();
+    if (matrix->solver == nullptr)
     {
-      work = std::move(*found);
-      pool_.erase(found);
-    }
-    else
-      work = std::make_unique<Workspace>();
-    if (with_state_matrix && work->solver == nullptr)
-    {
-      const auto &handler = space_->dof_handler();
-      reinit_matrix(work->full, handler, space_->hanging(), handler, space_->hanging());
-      reinit_matrix(work->state, handler, space_->hanging(), handler, space_->hanging());
+      const auto &handler       = space_->dof_handler();
+      const Couplings couplings = electrodes_ ? electrodes_->couplings() : Couplings();
+      for (auto *m : {&matrix->full, &matrix->reduced})
+        reinit_matrix(*m, handler, space_->hanging(), handler, space_->hanging(), couplings);
       // Dirichlet rows lose their entries but keep their place in the pattern.
-      MatSetOption(work->state, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
-      const auto kind = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
-      work->solver    = LinearSolver::create(
-             settings_, kind, handler.n_dofs(), dim,
-             [this, &handler]
-             {
-            if (!hierarchy_)
-              hierarchy_ = std::make_shared<Hierarchy>(*mesh_, handler, condensed_);
-            return hierarchy_;
-          },
-             /* is_of_state */ true);
+      MatSetOption(matrix->reduced, MAT_KEEP_NONZERO_PATTERN, PETSC_TRUE);
+      const auto kind         = physics_->is_symmetric() ? MatrixKind::spd : MatrixKind::general;
+      const auto to_hierarchy = [this, &handler]
+      {
+        if (!hierarchy_)
+          hierarchy_ = std::make_shared<Hierarchy>(*mesh_, handler, condensed_);
+        return hierarchy_;
+      };
+      matrix->solver =
+          LinearSolver::create(settings_, kind, handler.n_dofs(), dim, to_hierarchy, /* is_of_state */ true);
     }
-    auto &pool = pool_;
-    return std::shared_ptr<Workspace>(work.release(), [&pool](Workspace *w) { pool.emplace_back(w); });
+    return matrix;
   }
 
   template <int dim>
@@ -69,62 +58,72 @@ namespace varfield
 
   /// K_ff and the identity from K; false where K is not finite or singular.
   template <int dim>
-  bool ForwardModel<dim>::factorise(Workspace &work) const
+  bool ForwardModel<dim>::factorise(StateMatrix &matrix) const
   {
     const Timed timed(Work::factorization);
-    if (!std::isfinite(work.full.frobenius_norm()))
+    if (!std::isfinite(matrix.full.frobenius_norm()))
       return false;
-    MatCopy(work.full, work.state, SAME_NONZERO_PATTERN);
+    MatCopy(matrix.full, matrix.reduced, SAME_NONZERO_PATTERN);
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     std::vector<PetscInt> rows;
     for (const unsigned int node : dirichlet_nodes_)
       rows.push_back(owned.nth_index_in_set(node));
-    MatZeroRowsColumns(work.state, rows.size(), rows.data(), 1., nullptr, nullptr);
+    MatZeroRowsColumns(matrix.reduced, rows.size(), rows.data(), 1., nullptr, nullptr);
     cost_.factorizations += 1;
-    return work.solver->set_matrix(work.state);
+    return matrix.solver->set_matrix(matrix.reduced);
   }
 
-  /// Fixed values and traces at the Dirichlet nodes, zero elsewhere; keeps the slopes of the traces.
+  /// Fixed values and traces at the Dirichlet nodes and in the initial state, zero elsewhere; keeps the slopes of the
+  /// traces.
   template <int dim>
-  MultiVector ForwardModel<dim>::dirichlet_values(ModelState<dim> &state) const
+  MultiVector ForwardModel<dim>::prescribed_values(ModelState<dim> &state) const
   {
-    MultiVector values = dirichlet_values_;
+    MultiVector values = prescribed_;
     state.trace_slopes.clear();
     for (const auto &trace : traces_)
     {
-      const auto &field         = (*fields_)[trace.field];
+      const auto &transform     = (*fields_)[trace.field].transform();
       const MultiVector at_node = multiply(trace.values, fields_->values(state.parameters, trace.field));
-      Vector slopes             = Vector::Zero(at_node.rows());
-      for (const unsigned int node : trace.nodes)
+      Vector slopes(static_cast<Index>(trace.nodes.size()));
+      for (Index i = 0; i < slopes.size(); ++i)
       {
-        values(node, trace.experiment) = field.transform().derivative(0, at_node(node, 0));
-        slopes(node)                   = field.transform().derivative(1, at_node(node, 0));
+        const unsigned int node = trace.nodes[static_cast<std::size_t>(i)];
+        const double k          = transform.derivative(0, at_node(node, 0));
+        slopes[i]               = transform.derivative(1, at_node(node, 0));
+        for (std::size_t c = 0; c < trace.columns.size(); ++c)
+          values(node, trace.columns[c]) += trace.factors(i, static_cast<Index>(c)) * k;
       }
       state.trace_slopes.push_back(slopes);
+    }
+    if (first_solved_ > 0)
+    {
+      MultiVector initial = values.leftCols(experiments_.size());
+      space_->distribute(initial);
+      values.leftCols(experiments_.size()) = initial;
     }
     return values;
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_states(const Workspace &work, MultiVector &x, double tolerance) const
+  bool ForwardModel<dim>::solve_states(const StateMatrix &matrix, MultiVector &x, double tolerance) const
   {
     const Timed timed(Work::state_solves, static_cast<double>(x.cols()));
     cost_.state_solves += x.cols();
-    return work.solver->solve(x, false, tolerance);
+    return matrix.solver->solve(x, false, tolerance);
   }
 
   /// K x = b as a correction of `start`, as accurate as without.
   template <int dim>
-  bool ForwardModel<dim>::solve_states_from(const MultiVector &start, const Workspace &work, MultiVector &x) const
+  bool ForwardModel<dim>::solve_states_from(const MultiVector &start, const StateMatrix &matrix, MultiVector &x) const
   {
-    MultiVector correction = x - multiply(work.state, start);
+    MultiVector correction = x - multiply(matrix.reduced, start);
     double ratio           = 1. / settings_.tolerance;
     for (Index e = 0; e < x.cols(); ++e)
       ratio = std::min(ratio, norm(x.col(e)) / norm(correction.col(e)));
     // Not where the start is no better than zero (or not finite).
     if (!(ratio > 1.))
-      return solve_states(work, x);
-    if (!solve_states(work, correction, std::min(0.5, settings_.tolerance * ratio)))
+      return solve_states(matrix, x);
+    if (!solve_states(matrix, correction, std::min(0.5, settings_.tolerance * ratio)))
       return false;
     x = start + correction;
     return true;
@@ -138,12 +137,12 @@ namespace varfield
   }
 
   template <int dim>
-  bool ForwardModel<dim>::solve_linearized(const Workspace &work, MultiVector &x, bool transpose,
+  bool ForwardModel<dim>::solve_linearized(const StateMatrix &matrix, MultiVector &x, bool transpose,
                                            double tolerance) const
   {
     const Timed timed(Work::linear_solves, static_cast<double>(x.cols()));
     cost_.linear_solves += x.cols();
-    return work.solver->solve(x, transpose, tolerance > 0. ? std::max(tolerance, settings_.tolerance) : 0.);
+    return matrix.solver->solve(x, transpose, tolerance > 0. ? std::max(tolerance, settings_.tolerance) : 0.);
   }
 
   /// Where Newton's method fails, the parameters grow from zero to what they are.
@@ -171,21 +170,24 @@ namespace varfield
   std::unique_ptr<ModelState<dim>> ForwardModel<dim>::solve_once(const Vector &parameters,
                                                                  const SampleGroups *together) const
   {
-    auto state           = std::make_unique<ModelState<dim>>();
-    state->parameters    = parameters;
-    const auto fields    = ghosted_fields(parameters);
-    const unsigned int n = experiments_.size();
-    for (unsigned int e = 0; e < n; ++e)
-      state->work.push_back(borrow(e == 0 || !physics_->is_linear()));
-    state->states = dirichlet_values(*state);
-    bool solved   = true;
+    auto state        = std::make_unique<ModelState<dim>>();
+    state->parameters = parameters;
+    const auto fields = ghosted_fields(parameters);
+    state->states     = prescribed_values(*state);
+    assemble_storage(*state, fields);
+    bool solved = true;
     if (physics_->is_linear())
       solved = solve_linear(*state, fields);
-    else if (together != nullptr && together->n_groups() > 1)
-      solved = solve_shared(*state, fields, *together);
     else
-      for (unsigned int e = 0; e < n && solved; ++e)
-        solved = solve_nonlinear(*state, fields, e);
+    {
+      for (std::size_t i = 0; i < steps_.size() * experiments_.size(); ++i)
+        state->matrices.push_back(take_matrix());
+      if (together != nullptr && together->n_groups() > 1)
+        solved = solve_shared(*state, fields, *together);
+      else
+        for (unsigned int e = 0; e < experiments_.size() && solved; ++e)
+          solved = solve_nonlinear(*state, fields, e);
+    }
     if (!solved || !std::isfinite(norm(state->states.reshaped())))
       return nullptr;
     if (!physics_->is_linear())
@@ -197,81 +199,245 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::predict(ModelState<dim> &state) const
   {
-    Vector predictions = Vector::Zero(static_cast<Index>(experiment_of_.size()));
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-      predictions += observation_[e] * state.states.col(e);
+    const auto n       = static_cast<Index>(experiment_of_.size());
+    Vector predictions = Vector::Zero(n);
+    for (unsigned int c = 0; c < n_columns(); ++c)
+      if (observation_[c].nonZeros() > 0)
+        predictions += observation_[c] * state.states.col(c);
+    for (const auto &reading : field_readings_)
+      predictions += reading.values * fields_->values(state.parameters, reading.field);
     Utilities::MPI::sum(ArrayView<const double>(predictions.data(), predictions.size()), space_->comm(),
                         ArrayView<double>(predictions.data(), predictions.size()));
-    state.predictions = predictions;
+    state.predictions  = predictions + constants_;
+    state.field_slopes = Vector::Ones(n);
+    for (const auto &reading : field_readings_)
+      if (const auto &transform = (*fields_)[reading.field].transform(); reading.transformed)
+        for (const Index i : reading.rows)
+        {
+          state.predictions[i]  = transform.derivative(0, predictions[i]);
+          state.field_slopes[i] = transform.derivative(1, predictions[i]);
+        }
+  }
+
+  /// What is in no cell alone.
+  template <int dim>
+  void ForwardModel<dim>::finish_state_matrix(SparseMatrix &matrix, double per_state) const
+  {
+    if (electrodes_)
+      electrodes_->add_to(matrix, per_state);
+    finish_matrix(matrix, space_->dof_handler(), space_->hanging());
+  }
+
+  /// M; made anew where it depends on the parameters.
+  template <int dim>
+  void ForwardModel<dim>::assemble_storage(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const
+  {
+    if (first_solved_ == 0)
+      return;
+    const auto &slots = assembler_->field_slots();
+    const bool varies =
+        std::any_of(slots.begin(), slots.end(), [this](const auto &slot) { return assembler_->is_storage(slot); });
+    if (!varies && constant_storage_)
+    {
+      state.storage = constant_storage_;
+      return;
+    }
+    state.storage = storage_pool_.take();
+    if (state.storage->m() == 0)
+      reinit_matrix(*state.storage, space_->dof_handler(), space_->hanging(), space_->dof_handler(), space_->hanging());
+    *state.storage = 0.;
+    typename Assembler<dim>::Task task{fields};
+    task.state_matrix = &*state.storage;
+    task.per_state    = 0.;
+    task.per_rate     = 1.;
+    assembler_->sweep(task);
+    finish_matrix(*state.storage, space_->dof_handler(), space_->hanging(), 0.);
+    if (!varies)
+      constant_storage_ = state.storage;
+  }
+
+  /// The state so many steps before.
+  template <int dim>
+  MultiVector ForwardModel<dim>::before(const ModelState<dim> &state, const Solved &at, unsigned int steps) const
+  {
+    const unsigned int snapshot = at.step + first_solved_;
+    if (steps > snapshot)
+      return MultiVector::Zero(state.states.rows(), 1);
+    return state.states.col(column(snapshot - steps, at.experiment));
+  }
+
+  template <int dim>
+  MultiVector ForwardModel<dim>::level(const ModelState<dim> &state, const MultiVector &u, const Solved &at) const
+  {
+    const auto &step = steps_[at.step];
+    if (step.level[1] == 0.)
+      return u;
+    return step.level[0] * u + step.level[1] * before(state, at, 1);
+  }
+
+  template <int dim>
+  MultiVector ForwardModel<dim>::rate(const ModelState<dim> &state, const MultiVector &u, const Solved &at) const
+  {
+    const auto &factors = steps_[at.step].rate;
+    MultiVector result  = factors[0] * u + factors[1] * before(state, at, 1);
+    if (factors[2] != 0.)
+      result += factors[2] * before(state, at, 2);
+    return result;
+  }
+
+  template <int dim>
+  MultiVector ForwardModel<dim>::history(const ModelState<dim> &state, const Solved &at, const MultiVector &last,
+                                         const MultiVector &before_last) const
+  {
+    // K, of which only A = rate₀ M + level₀ K is held, is (A − rate₀ M)/level₀.
+    const auto &step    = steps_[at.step];
+    const double ratio  = step.level[1] / step.level[0];
+    MultiVector by_rate = (step.rate[1] - step.rate[0] * ratio) * last;
+    if (step.rate[2] != 0.)
+      by_rate += step.rate[2] * before_last;
+    MultiVector result = multiply(*state.storage, by_rate);
+    if (ratio != 0.)
+      result += ratio * multiply(matrix_of(state, at).full, last);
+    return result;
   }
 
   template <int dim>
   bool ForwardModel<dim>::solve_linear(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const
   {
-    Workspace &work        = *state.work[0];
-    const bool have_matrix = constant_matrix_ && work.factorised;
-    GhostedVector residual(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-    if (!have_matrix)
-      work.full = 0.;
-    assembler_->sweep({fields, nullptr, &residual, have_matrix ? nullptr : &work.full});
-    residual.compress(VectorOperation::add);
-    if (!have_matrix)
+    unsigned int n_kinds = 0;
+    for (const auto &step : steps_)
+      n_kinds = std::max(n_kinds, step.kind + 1);
+    GhostedVector zero_state(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
+    const bool have_matrices = !constant_matrices_.empty();
+    state.matrices           = constant_matrices_;
+    for (unsigned int kind = 0; kind < n_kinds; ++kind)
     {
-      finish_matrix(work.full, space_->dof_handler(), space_->hanging());
-      work.factorised = factorise(work);
-      if (!work.factorised)
-        return false;
+      typename Assembler<dim>::Task task{fields};
+      if (kind == 0)
+        task.residual = &zero_state;
+      if (!have_matrices)
+      {
+        const auto step = std::find_if(steps_.begin(), steps_.end(), [=](const auto &s) { return s.kind == kind; });
+        state.matrices.push_back(take_matrix());
+        task.state_matrix  = &state.matrices.back()->full;
+        task.per_state     = step->level[0];
+        task.per_rate      = step->rate[0];
+        *task.state_matrix = 0.;
+      }
+      if (kind == 0 || !have_matrices)
+        assembler_->sweep(task);
+      if (!have_matrices)
+        finish_state_matrix(*task.state_matrix, task.per_state);
     }
-    MultiVector &u          = state.states; // holds the Dirichlet values
-    MultiVector rhs         = loads_ - multiply(work.full, u);
-    const Vector zero_state = Eigen::Map<const Vector>(residual.begin(), rhs.rows());
-    rhs.colwise() -= zero_state;
-    for (const unsigned int node : dirichlet_nodes_)
-      rhs.row(node) = u.row(node);
-    u = rhs;
-    if (!(start_.cols() > 0 && work.solver->is_iterative() ? solve_states_from(start_, work, u)
-                                                           : solve_states(work, u)))
-      return false;
-    // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
-    if (!(norm((multiply(work.state, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
-      return false;
-    last_ = u; // zero at hanging nodes, as in the linear system
-    space_->distribute(u);
+    zero_state.compress(VectorOperation::add);
+    if (!have_matrices)
+      for (auto &matrix : state.matrices)
+        if (!factorise(*matrix))
+          return false;
+    if (constant_matrix_)
+      constant_matrices_ = state.matrices;
+    const Vector source = Eigen::Map<const Vector>(zero_state.begin(), state.states.rows());
+    MultiVector solved  = MultiVector::Zero(state.states.rows(), state.states.cols());
+    for (unsigned int s = 0; s < steps_.size(); ++s)
+      if (!solve_linear_step(state, source, s, solved))
+        return false;
+    last_ = std::move(solved);
     return true;
   }
 
-  /// R(u, m) in all rows, and if `work` is given the state matrix.
+  /// All experiments in one block. `zero_state`: R(0, m). `solved`: the solution, zero at hanging nodes as in the
+  /// linear system.
   template <int dim>
-  Vector ForwardModel<dim>::residual(const std::vector<GhostedVector> &fields, const Vector &u, unsigned int experiment,
-                                     Workspace *work) const
+  bool ForwardModel<dim>::solve_linear_step(ModelState<dim> &state, const Vector &zero_state, unsigned int step,
+                                            MultiVector &solved) const
+  {
+    const Index n             = experiments_.size();
+    const Solved at           = {step, 0};
+    const StateMatrix &matrix = matrix_of(state, at);
+    const Index first         = column_of(at);
+    const MultiVector given   = state.states.middleCols(first, n); // Dirichlet values
+    MultiVector rhs           = loads_.middleCols(step * n, n) - multiply(matrix.full, given);
+    rhs.colwise() -= zero_state;
+    if (first_solved_ > 0)
+      rhs -= history(state, at, state.states.middleCols(first - n, n),
+                     step > 0 ? MultiVector(state.states.middleCols(first - 2 * n, n)) : MultiVector());
+    for (const unsigned int node : dirichlet_nodes_)
+      rhs.row(node) = given.row(node);
+    MultiVector u = rhs;
+    MultiVector start;
+    if (matrix.solver->is_iterative() && start_.cols() > 0)
+      start = start_.middleCols(first, n);
+    else if (matrix.solver->is_iterative() && step > 0)
+      start = solved.middleCols(first - n, n);
+    if (!(start.cols() > 0 ? solve_states_from(start, matrix, u) : solve_states(matrix, u)))
+      return false;
+    // A factorisation of a singular matrix may succeed in floating-point numbers; its solutions do not.
+    if (!(norm((multiply(matrix.reduced, u) - rhs).reshaped()) <= 1e-6 * norm(rhs.reshaped())))
+      return false;
+    solved.middleCols(first, n) = u;
+    space_->distribute(u);
+    state.states.middleCols(first, n) = u;
+    return true;
+  }
+
+  /// R in all rows, and if `matrix` is given its derivative.
+  template <int dim>
+  Vector ForwardModel<dim>::residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                                     const Vector &u, const Solved &at, StateMatrix *matrix) const
   {
     GhostedVector sum(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-    const GhostedVector state = space_->ghosted(u);
-    if (work != nullptr)
-      work->full = 0.;
-    assembler_->sweep({fields, &state, &sum, work != nullptr ? &work->full : nullptr});
+    const GhostedVector v = space_->ghosted(level(state, u, at));
+    std::unique_ptr<const GhostedVector> w; // a copy would have no ghost values
+    typename Assembler<dim>::Task task{fields};
+    task.state     = &v;
+    task.residual  = &sum;
+    task.per_state = steps_[at.step].level[0];
+    task.per_rate  = steps_[at.step].rate[0];
+    if (first_solved_ > 0)
+    {
+      w.reset(new GhostedVector(space_->ghosted(rate(state, u, at))));
+      task.rate = w.get();
+    }
+    if (matrix != nullptr)
+    {
+      matrix->full      = 0.;
+      task.state_matrix = &matrix->full;
+    }
+    assembler_->sweep(task);
     sum.compress(VectorOperation::add);
-    if (work != nullptr)
-      finish_matrix(work->full, space_->dof_handler(), space_->hanging());
-    return Eigen::Map<const Vector>(sum.begin(), u.size()) - loads_.col(experiment);
+    if (matrix != nullptr)
+      finish_state_matrix(matrix->full, task.per_state);
+    Vector r = Eigen::Map<const Vector>(sum.begin(), u.size()) - loads_.col(static_cast<Index>(system(at)));
+    if (electrodes_)
+      electrodes_->add_product(level(state, u, at), r);
+    return r;
   }
 
   /// The same with Dirichlet rows zero.
   template <int dim>
-  Vector ForwardModel<dim>::assemble_newton(const std::vector<GhostedVector> &fields, const Vector &u,
-                                            unsigned int experiment, Workspace *work) const
+  Vector ForwardModel<dim>::free_residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
+                                          const Vector &u, const Solved &at, StateMatrix *matrix) const
   {
-    MultiVector r = residual(fields, u, experiment, work);
+    MultiVector r = residual(state, fields, u, at, matrix);
     zero_dirichlet(r);
     return r;
   }
 
   template <int dim>
-  Vector ForwardModel<dim>::boundary_flux(const ModelState<dim> &state, unsigned int experiment) const
+  Vector ForwardModel<dim>::boundary_flux(const ModelState<dim> &state, unsigned int snapshot,
+                                          unsigned int experiment) const
   {
-    const Vector u = state.states.col(experiment);
-    Vector flux    = boundary_loads_.col(experiment) - assembler_->robin_part(space_->ghosted(u));
-    const Vector r = residual(ghosted_fields(state.parameters), u, experiment, nullptr);
+    const Solved at{snapshot - std::min(snapshot, first_solved_), experiment};
+    const Vector u = state.states.col(column_of(at));
+    Vector flux    = boundary_loads_.col(static_cast<Index>(system(at))) -
+                  assembler_->robin_part(space_->ghosted(level(state, u, at)));
+    if (electrodes_)
+    {
+      Vector coupling = Vector::Zero(u.size());
+      electrodes_->add_product(level(state, u, at), coupling);
+      flux -= coupling;
+    }
+    const Vector r = residual(state, ghosted_fields(state.parameters), u, at, nullptr);
     for (const unsigned int node : dirichlet_nodes_)
       flux[node] += r[node];
     return flux;
@@ -283,36 +449,39 @@ namespace varfield
                                        const SampleGroups &groups) const
   {
     const unsigned int n = experiments_.size();
-    MultiVector found    = MultiVector::Zero(state.states.rows(), n);
+    MultiVector found    = MultiVector::Zero(state.states.rows(), state.states.cols());
+    const auto is_own    = [&](unsigned int e) { return e % groups.n_groups() == groups.group(); };
     bool solved          = true;
     for (unsigned int e = groups.group(); e < n && solved; e += groups.n_groups())
     {
-      solved       = solve_nonlinear(state, fields, e);
-      found.col(e) = state.states.col(e);
+      solved = solve_nonlinear(state, fields, e);
+      for (unsigned int s = 0; s < steps_.size(); ++s)
+        found.col(column_of({s, e})) = state.states.col(column_of({s, e}));
     }
     if (groups.sum(solved ? 0. : 1.) > 0.)
       return false;
     groups.sum(found);
-    for (unsigned int e = 0; e < n && solved; ++e)
-      if (e % groups.n_groups() != groups.group())
-        solved = solve_newton(state, fields, e, found.col(e), newton_target(cold_residual(state, fields, e), e));
+    for (unsigned int e = 0; e < n; ++e)
+      for (unsigned int s = 0; s < steps_.size() && solved; ++s)
+        if (const Solved at{s, e}; !is_own(e))
+          solved = solve_newton(state, fields, at, found.col(column_of(at)),
+                                newton_target(cold_residual(state, fields, at), at));
     return groups.sum(solved ? 0. : 1.) == 0.;
   }
 
   template <int dim>
-  double ForwardModel<dim>::newton_target(double cold_residual, unsigned int experiment) const
+  double ForwardModel<dim>::newton_target(double cold_residual, const Solved &at) const
   {
-    return newton_tolerance_ * std::max(cold_residual, norm(loads_.col(experiment)));
+    return newton_tolerance_ * std::max(cold_residual, norm(loads_.col(static_cast<Index>(system(at)))));
   }
 
   /// Of the Dirichlet values.
   template <int dim>
   double ForwardModel<dim>::cold_residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
-                                          unsigned int experiment) const
+                                          const Solved &at) const
   {
-    MultiVector cold = state.states.col(experiment);
-    space_->distribute(cold);
-    return norm(assemble_newton(fields, cold, experiment, nullptr));
+    return norm(free_residual(state, fields, with_dirichlet(state, at, MultiVector::Zero(state.states.rows(), 1)), at,
+                              nullptr));
   }
 
   template <int dim>
@@ -324,48 +493,68 @@ namespace varfield
       archive.columns("start of iterations", space_->layout(), start_);
   }
 
-  /// From the Dirichlet values, or from the start where its residual is smaller; relative to the former in any case.
+  /// With the Dirichlet values of a state that is not solved for yet, or is, and zero or `inside` elsewhere.
+  template <int dim>
+  MultiVector ForwardModel<dim>::with_dirichlet(const ModelState<dim> &state, const Solved &at,
+                                                MultiVector inside) const
+  {
+    for (const unsigned int node : dirichlet_nodes_)
+      inside(node, 0) = state.states(node, column_of(at));
+    space_->distribute(inside);
+    return inside;
+  }
+
+  /// Step by step, from the Dirichlet values, from the state before, or from the start, where its residual is smallest;
+  /// relative to the first in any case.
   template <int dim>
   bool ForwardModel<dim>::solve_nonlinear(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                                           unsigned int experiment) const
   {
-    MultiVector cold = state.states.col(experiment);
-    space_->distribute(cold);
-    const double size = cold_residual(state, fields, experiment), target = newton_target(size, experiment);
-    if (start_.cols() > 0)
+    for (unsigned int s = 0; s < steps_.size(); ++s)
     {
-      MultiVector warm = start_.col(experiment);
-      for (const unsigned int node : dirichlet_nodes_)
-        warm.row(node) = cold.row(node);
-      space_->distribute(warm);
-      if (norm(assemble_newton(fields, warm, experiment, nullptr)) < size &&
-          solve_newton(state, fields, experiment, std::move(warm), target))
-        return true;
+      const Solved at{s, experiment};
+      std::vector<std::pair<double, MultiVector>> guesses;
+      const auto add = [&](MultiVector u)
+      {
+        u                 = with_dirichlet(state, at, std::move(u));
+        const double size = norm(free_residual(state, fields, u, at, nullptr));
+        guesses.emplace_back(std::isfinite(size) ? size : std::numeric_limits<double>::max(), std::move(u));
+      };
+      add(MultiVector::Zero(state.states.rows(), 1));
+      const double target = newton_target(guesses[0].first, at);
+      if (first_solved_ > 0)
+        add(before(state, at, 1));
+      if (start_.cols() > 0)
+        add(start_.col(column_of(at)));
+      std::stable_sort(guesses.begin(), guesses.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
+      if (!std::any_of(guesses.begin(), guesses.end(),
+                       [&](const auto &guess) { return solve_newton(state, fields, at, guess.second, target); }))
+        return false;
     }
-    return solve_newton(state, fields, experiment, std::move(cold), target);
+    return true;
   }
 
   /// Inexact: the linear systems are solved to ηₖ = 0.9 |rₖ|²/|rₖ₋₁|², at most 0.1 (S. C. Eisenstat, H. F. Walker, SIAM
   /// J. Sci. Comput. 17 (1996) 16, choice 2), which leaves the convergence quadratic.
   template <int dim>
   bool ForwardModel<dim>::solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
-                                       unsigned int experiment, MultiVector u, double target) const
+                                       const Solved &at, MultiVector u, double target) const
   {
-    Workspace &work = *state.work[experiment];
-    Vector r        = assemble_newton(fields, u, experiment, &work);
+    StateMatrix &matrix = matrix_of(state, at);
+    Vector r            = free_residual(state, fields, u, at, &matrix);
     double size = norm(r), forcing = 0.1;
     for (unsigned int iteration = 0; iteration < max_newton_; ++iteration)
     {
-      if (!std::isfinite(size) || !factorise(work))
+      if (!std::isfinite(size) || !factorise(matrix))
         return false;
       if (size <= target)
       {
-        state.states.col(experiment) = u;
+        state.states.col(column_of(at)) = u;
         return true;
       }
       // In full where the end may be near: the last step is what makes the state accurate.
       MultiVector step = -r;
-      if (!solve_states(work, step, forcing * size > 1e3 * target ? forcing : 0.))
+      if (!solve_states(matrix, step, forcing * size > 1e3 * target ? forcing : 0.))
         return false;
       zero_dirichlet(step); // inexact there too, and no residual would tell
       double length = 1., new_size = 0.;
@@ -374,154 +563,17 @@ namespace varfield
       {
         candidate = u + length * step;
         space_->distribute(candidate);
-        new_size = norm(assemble_newton(fields, candidate, experiment, nullptr));
+        new_size = norm(free_residual(state, fields, candidate, at, nullptr));
         if (std::isfinite(new_size) && new_size < (1. - 1e-4 * length) * size)
           break;
       }
       u                = candidate;
-      r                = assemble_newton(fields, u, experiment, &work);
+      r                = free_residual(state, fields, u, at, &matrix);
       const double now = norm(r);
       forcing          = std::min(0.1, 0.9 * now * now / (size * size));
       size             = now;
     }
     return false;
-  }
-
-  template <int dim>
-  void ForwardModel<dim>::linearize(ModelState<dim> &state) const
-  {
-    const auto fields = ghosted_fields(state.parameters);
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-    {
-      auto &matrices = state.work[e]->field;
-      if (matrices.empty())
-        assembler_->reinit_field_matrices(matrices, condensed_);
-      for (auto &matrix : matrices)
-        matrix = 0.;
-      const GhostedVector u = space_->ghosted(state.states.col(e));
-      assembler_->sweep({fields, &u, nullptr, nullptr, &matrices, &condensed_});
-      for (auto &matrix : matrices)
-        matrix.compress(VectorOperation::add);
-    }
-  }
-
-  template <int dim>
-  bool ForwardModel<dim>::solve_blocks(const ModelState<dim> &state, std::vector<MultiVector> &blocks, bool transpose,
-                                       double tolerance) const
-  {
-    if (!physics_->is_linear())
-    {
-      bool solved = true;
-      for (unsigned int e = 0; e < blocks.size(); ++e)
-        solved = solve_linearized(*state.work[e], blocks[e], transpose, tolerance) && solved;
-      return solved;
-    }
-    Index columns = 0;
-    for (const auto &block : blocks)
-      columns += block.cols();
-    MultiVector all(space_->n_owned(), columns);
-    Index first = 0;
-    for (const auto &block : blocks)
-    {
-      all.middleCols(first, block.cols()) = block;
-      first += block.cols();
-    }
-    const bool solved = solve_linearized(*state.work[0], all, transpose, tolerance);
-    first             = 0;
-    for (auto &block : blocks)
-    {
-      block = all.middleCols(first, block.cols());
-      first += block.cols();
-    }
-    return solved;
-  }
-
-  template <int dim>
-  bool ForwardModel<dim>::tangent(const ModelState<dim> &state, const MultiVector &directions, Matrix &result,
-                                  double tolerance) const
-  {
-    std::vector<MultiVector> expanded(fields_->size());
-    for (unsigned int f = 0; f < fields_->size(); ++f)
-      expanded[f] = (*fields_)[f].expand(fields_->part(directions, f));
-    std::vector<MultiVector> blocks;
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-    {
-      MultiVector rhs = MultiVector::Zero(space_->n_owned(), directions.cols());
-      for (unsigned int s = 0; s < assembler_->field_slots().size(); ++s)
-        rhs -= multiply(state.work[e]->field[s], expanded[assembler_->field_slots()[s].field]);
-      MultiVector boundary;
-      for (std::size_t t = 0; t < traces_.size(); ++t)
-        if (traces_[t].experiment == e)
-        {
-          if (boundary.cols() == 0)
-            boundary = MultiVector::Zero(rhs.rows(), rhs.cols());
-          boundary += state.trace_slopes[t].asDiagonal() * multiply(traces_[t].values, expanded[traces_[t].field]);
-        }
-      if (boundary.cols() > 0)
-      {
-        rhs -= multiply(matrices_of(state, e).full, boundary);
-        for (const unsigned int node : dirichlet_nodes_)
-          rhs.row(node) = boundary.row(node);
-      }
-      blocks.push_back(std::move(rhs));
-    }
-    const bool solved = solve_blocks(state, blocks, false, tolerance);
-    result            = Matrix::Zero(static_cast<Index>(experiment_of_.size()), directions.cols());
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-      result += observation_[e] * blocks[e];
-    sum_over(space_->comm(), result.data(), static_cast<std::size_t>(result.size()));
-    return solved && result.allFinite();
-  }
-
-  template <int dim>
-  bool ForwardModel<dim>::adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result,
-                                  double tolerance) const
-  {
-    // Only columns with a weight in an experiment are solved for: a measurement belongs to one experiment.
-    std::vector<std::vector<Index>> columns(experiments_.size());
-    for (Index j = 0; j < weights.cols(); ++j)
-    {
-      std::vector<bool> present(experiments_.size(), false);
-      for (Index i = 0; i < weights.rows(); ++i)
-        if (weights(i, j) != 0.)
-          present[experiment_of_[static_cast<std::size_t>(i)]] = true;
-      for (unsigned int e = 0; e < experiments_.size(); ++e)
-        if (present[e])
-          columns[e].push_back(j);
-    }
-    std::vector<MultiVector> blocks;
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-      blocks.push_back(observation_[e].transpose() * weights(Eigen::all, columns[e]));
-    const bool solved = solve_blocks(state, blocks, true, tolerance);
-
-    std::vector<MultiVector> gradients(fields_->size());
-    for (unsigned int f = 0; f < fields_->size(); ++f)
-      gradients[f] = MultiVector::Zero((*fields_)[f].space().n_owned(), weights.cols());
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
-    {
-      MultiVector &p = blocks[e];
-      for (unsigned int s = 0; s < assembler_->field_slots().size(); ++s)
-      {
-        const MultiVector part = multiply_transpose(state.work[e]->field[s], p);
-        for (std::size_t j = 0; j < columns[e].size(); ++j)
-          gradients[assembler_->field_slots()[s].field].col(columns[e][j]) -= part.col(j);
-      }
-      for (std::size_t t = 0; t < traces_.size(); ++t)
-        if (traces_[t].experiment == e)
-        {
-          MultiVector free = p;
-          zero_dirichlet(free);
-          const MultiVector at_nodes =
-              state.trace_slopes[t].asDiagonal() * (p - multiply_transpose(matrices_of(state, e).full, free));
-          const MultiVector part = multiply_transpose(traces_[t].values, at_nodes);
-          for (std::size_t j = 0; j < columns[e].size(); ++j)
-            gradients[traces_[t].field].col(columns[e][j]) += part.col(j);
-        }
-    }
-    result.resize(fields_->prior().layout().n_local(), weights.cols());
-    for (unsigned int f = 0; f < fields_->size(); ++f)
-      result.middleRows(fields_->offset(f), (*fields_)[f].n_local()) = (*fields_)[f].restrict(gradients[f]);
-    return solved;
   }
 
   template class ForwardModel<2>;

@@ -4,6 +4,7 @@
 #include <deal.II/lac/dynamic_sparsity_pattern.h>
 #include <deal.II/lac/sparsity_tools.h>
 
+#include <limits>
 #include <set>
 #include <varfield/collective.h>
 #include <varfield/forward_model.h>
@@ -24,21 +25,43 @@ namespace varfield
     prm.add_parameter("Newton tolerance", newton_tolerance_, "Relative residual at which a nonlinear solve ends.",
                       Double(0, 1));
     prm.add_parameter("Newton iterations", max_newton_, "At most so many in a nonlinear solve.", Integer(1));
+    prm.enter_subsection("Electrodes");
+    electrode_settings_.add_parameters(prm);
+    prm.leave_subsection();
+    prm.enter_subsection("Time");
+    time_.add_parameters(prm);
+    prm.leave_subsection();
   }
 
   template <int dim>
-  void ForwardModel<dim>::check(const std::vector<std::string> &field_names, std::vector<Experiment> experiments)
+  void ForwardModel<dim>::check(const std::vector<std::string> &field_names, std::vector<Experiment> experiments,
+                                MPI_Comm comm)
   {
     experiments_ = std::move(experiments);
+    if (electrode_settings_.are_there())
+    {
+      if (!experiments_.empty())
+        throw UserError(
+            "Experiments/Names: the experiments are those of the table Physics/Electrodes/Currents; leave the "
+            "names empty.");
+      if (physics_->state_names().size() != 1)
+        throw UserError("Physics/Electrodes: electrodes are for equations with one state, but “" + physics_.name() +
+                        "” has several.");
+      electrode_settings_.read(comm);
+      for (const auto &name : electrode_settings_.experiments())
+      {
+        experiments_.emplace_back();
+        experiments_.back().name = name;
+      }
+    }
     for (auto &experiment : experiments_)
       experiment.inherit(common_);
     if (experiments_.empty())
       experiments_.push_back(common_);
-    const auto slots = physics_->slots();
-    bool any_field   = false;
-    for (unsigned int s = 0; s < slots.size(); ++s)
+    time_.check();
+    bool any_field        = false;
+    const auto check_slot = [&](const std::string &origin, const std::string &value)
     {
-      const std::string origin = "Physics/" + physics_.name() + "/" + slots[s].name, &value = physics_->slot_value(s);
       if (std::find(field_names.begin(), field_names.end(), value) != field_names.end())
         any_field = true;
       else if (trim(value).empty())
@@ -54,12 +77,19 @@ namespace varfield
           throw UserError(std::string(error.what()) + " It is no name of a field either; the fields are " +
                           join(field_names) + did_you_mean(value, field_names) + ".");
         }
-    }
+    };
+    const auto slots = physics_->slots();
+    for (unsigned int s = 0; s < slots.size(); ++s)
+      check_slot("Physics/" + physics_.name() + "/" + slots[s].name, physics_->slot_value(s));
+    if (time_.is_transient())
+      check_slot("Physics/Time/Storage", time_.storage());
+    for (const auto &expression : initial_state())
+      any_field = any_field || !expression.fields().empty();
     for (const auto &experiment : experiments_)
       any_field = any_field || experiment.dirichlet.find("field(") != std::string::npos;
     if (!any_field)
       throw UserError("Physics/" + physics_.name() +
-                      ": no coefficient and no boundary condition refers to a field, so there is "
+                      ": no coefficient, boundary condition or initial state refers to a field, so there is "
                       "nothing to infer. The fields are " +
                       join(field_names) + ".");
   }
@@ -81,13 +111,18 @@ namespace varfield
     fields_    = &fields;
     settings_  = settings;
     space_     = std::make_unique<StateSpace<dim>>(mesh, degree_, physics_->state_names().size());
-    assembler_ = std::make_unique<Assembler<dim>>(*space_, fields, *physics_, "Physics/" + physics_.name());
-    check_fields();
-    make_dirichlet();
+    assembler_ = std::make_unique<Assembler<dim>>(*space_, fields, *physics_, "Physics/" + physics_.name(),
+                                                  time_.is_transient() ? time_.storage() : "");
+    check_fields(measurements);
+    make_steps();
+    make_prescribed();
+    if (electrode_settings_.are_there())
+      electrodes_ = std::make_unique<Electrodes<dim>>(electrode_settings_, *space_);
     make_loads();
-    measurements.initialize(*space_, physics_->state_names());
+    measurements.initialize(*space_, physics_->state_names(), fields, electrodes_.get());
     experiment_of_ = measurements.experiments();
     make_observation_matrices(measurements);
+    make_field_readings(measurements);
   }
 
   template <int dim>
@@ -98,39 +133,117 @@ namespace varfield
            " unknowns in the state, " +
            LinearSolver::describe(settings_, kind, space_->dof_handler().n_dofs(), dim,
                                   mesh_->triangulation().n_global_levels() > 1) +
-           (experiments_.size() > 1 ? ", " + std::to_string(experiments_.size()) + " experiments" : "");
+           (experiments_.size() > 1 ? ", " + std::to_string(experiments_.size()) + " experiments" : "") +
+           (time_.is_transient() ? ", " + time_.describe() + " with " + counted(steps_.size(), "step") : "");
   }
 
   /// Every field has to occur, and every field that occurs has to exist; notes what follows for the dependence on them.
   template <int dim>
-  void ForwardModel<dim>::check_fields()
+  void ForwardModel<dim>::check_fields(const Measurements<dim> &measurements)
   {
     const auto slots = physics_->slots();
     constant_matrix_ = physics_->is_linear();
     is_affine_       = physics_->is_linear();
     std::set<std::string> referenced;
-    for (const auto &[slot, field] : assembler_->field_slots())
+    for (const auto &slot : assembler_->field_slots())
     {
-      referenced.insert((*fields_)[field].name());
-      constant_matrix_ = constant_matrix_ && slots[slot].is_source;
-      is_affine_       = is_affine_ && slots[slot].is_source && (*fields_)[field].transform().is_identity();
+      const auto &field    = (*fields_)[slot.field];
+      const bool is_source = !assembler_->is_storage(slot) && slots[slot.slot].is_source;
+      referenced.insert(field.name());
+      constant_matrix_ = constant_matrix_ && is_source;
+      is_affine_       = is_affine_ && is_source && field.transform().is_identity();
     }
     for (const auto &experiment : experiments_)
-      for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_, state_names()))
-        if (!condition.field.empty())
-        {
-          const unsigned int field = fields_->find(condition.field);
-          if (field == fields_->size())
-            throw UserError(experiment.section + "/Dirichlet: there is no field “" + condition.field +
-                            "”; the fields are " + join(fields_->names()) +
-                            did_you_mean(condition.field, fields_->names()) + ".");
-          referenced.insert(condition.field);
-          is_affine_ = is_affine_ && (*fields_)[field].transform().is_identity();
-        }
+      for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_, state_names(), time_.is_transient()))
+        for (const auto &name : condition.value.fields())
+          check_trace_field(name, experiment.section + "/Dirichlet", referenced);
+    for (const auto &set : measurements.sets())
+      if (const unsigned int field = fields_->find(set->of); field < fields_->size())
+      {
+        referenced.insert(set->of);
+        is_affine_ = is_affine_ && (!set->transformed || (*fields_)[field].transform().is_identity());
+      }
+    for (const auto &expression : initial_state())
+      for (const auto &name : expression.fields())
+        check_trace_field(name, "Physics/Time/Initial state", referenced);
     for (const auto &name : fields_->names())
       if (referenced.count(name) == 0)
         throw UserError("Fields/Names: the field “" + name + "” occurs neither as a coefficient of Physics/" +
-                        physics_.name() + " nor in a Dirichlet condition, so the data say nothing about it.");
+                        physics_.name() +
+                        " nor in a Dirichlet condition or initial state, so the data say nothing about it.");
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::check_trace_field(const std::string &name, const std::string &origin,
+                                            std::set<std::string> &referenced)
+  {
+    const unsigned int field = fields_->find(name);
+    if (field == fields_->size())
+      throw UserError(origin + ": there is no field “" + name + "”; the fields are " + join(fields_->names()) +
+                      did_you_mean(name, fields_->names()) + ".");
+    if ((*fields_)[field].space().is_in_time() && !time_.is_transient())
+      throw UserError(origin + ": the field “" + name + "” is on intervals of time, but the problem is stationary.");
+    referenced.insert(name);
+    is_affine_ = is_affine_ && (*fields_)[field].transform().is_identity();
+  }
+
+  /// One expression for each component; none in a stationary problem.
+  template <int dim>
+  std::vector<FieldExpression<dim>> ForwardModel<dim>::initial_state() const
+  {
+    std::vector<FieldExpression<dim>> result;
+    if (!time_.is_transient())
+      return result;
+    const std::string origin = "Physics/Time/Initial state";
+    const std::size_t n      = state_names().size();
+    if (trim(time_.initial_state()) == "0")
+      return std::vector<FieldExpression<dim>>(n);
+    for (const auto &text : split(time_.initial_state(), ';'))
+      result.emplace_back(text, origin, false);
+    if (result.size() != n)
+      throw UserError(origin + ": needs one expression for each component of the state (" + join(state_names()) +
+                      "), separated by semicolons, but found “" + time_.initial_state() + "”.");
+    return result;
+  }
+
+  /// Steps that end where data jump: wells, and fields on intervals of time.
+  template <int dim>
+  void ForwardModel<dim>::make_steps()
+  {
+    std::vector<double> jumps;
+    for (unsigned int f = 0; f < fields_->size(); ++f)
+    {
+      const auto &field = (*fields_)[f];
+      const auto &times = field.space().times();
+      jumps.insert(jumps.end(), times.begin(), times.end());
+      const double slack = 1e-9 * (time_.end() - time_.start());
+      if (!times.empty() && (times.front() > time_.start() + slack || times.back() < time_.end() - slack))
+        throw UserError("Fields/" + field.name() + "/Intervals: have to cover the time of the problem, " +
+                        to_text(time_.start()) + " to " + to_text(time_.end()) + ", but are from " +
+                        to_text(times.front()) + " to " + to_text(times.back()) + ".");
+    }
+    if (time_.is_transient())
+      for (const auto &experiment : experiments_)
+        if (!experiment.wells.empty())
+        {
+          const Table table = Table::read(experiment.wells, space_->comm());
+          for (const std::string column : {"start", "end"})
+            if (table.has(column))
+              for (const double t : table.numbers(column))
+                jumps.push_back(t);
+        }
+    steps_        = time_.steps(jumps);
+    first_solved_ = time_.is_transient() ? 1 : 0;
+  }
+
+  template <int dim>
+  unsigned int ForwardModel<dim>::snapshot_near(double time) const
+  {
+    unsigned int nearest = 0;
+    for (unsigned int n = 1; n < n_snapshots(); ++n)
+      if (std::abs(snapshot_time(n) - time) < std::abs(snapshot_time(nearest) - time))
+        nearest = n;
+    return nearest;
   }
 
   namespace
@@ -160,74 +273,166 @@ namespace varfield
     return nodes;
   }
 
+  /// The traces that `value` gives in a column at the time `field_time`, on all ranks, also on those that have none of
+  /// the nodes: traces are made, and used, together.
   template <int dim>
-  void ForwardModel<dim>::make_dirichlet()
+  void ForwardModel<dim>::expect_traces(const FieldExpression<dim> &value, double field_time, unsigned int column,
+                                        TraceEntries &traces) const
   {
-    const auto &owned = space_->dof_handler().locally_owned_dofs();
-    std::map<types::global_dof_index, Point<dim>> support;
-    DoFTools::map_dofs_to_support_points(mesh_->mapping(), space_->dof_handler(), support);
-    dirichlet_values_ = MultiVector::Zero(space_->n_owned(), experiments_.size());
-    traces_.clear();
-    std::string message;
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
+    for (const auto &name : value.fields())
     {
-      const auto conditions = parse_dirichlet<dim>(experiments_[e], *mesh_, state_names());
-      const auto nodes      = dirichlet_nodes(conditions);
-      std::vector<unsigned int> local;
-      std::map<unsigned int, std::vector<unsigned int>> by_field;
+      const unsigned int field = fields_->find(name);
+      const auto &space        = (*fields_)[field].space();
+      traces[{field, space.is_in_time() ? space.interval(field_time) : 0}].columns.insert(column);
+    }
+  }
+
+  /// `coefficients`: of the expression at the node; `field_time`: which intervals of fields in time count.
+  template <int dim>
+  void ForwardModel<dim>::prescribe(const FieldExpression<dim> &value, const std::vector<double> &coefficients,
+                                    unsigned int node, double field_time, unsigned int column, TraceEntries &traces)
+  {
+    prescribed_(node, column) = coefficients[0];
+    for (std::size_t i = 0; i < value.fields().size(); ++i)
+    {
+      const unsigned int field = fields_->find(value.fields()[i]);
+      const auto &space        = (*fields_)[field].space();
+      if (coefficients[i + 1] != 0.)
+        traces[{field, space.is_in_time() ? space.interval(field_time) : 0}].owned.emplace_back(node, column,
+                                                                                                coefficients[i + 1]);
+    }
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::prescribe_boundaries(unsigned int experiment,
+                                               const std::map<types::global_dof_index, Point<dim>> &support,
+                                               TraceEntries &traces, std::string &message)
+  {
+    const auto &owned     = space_->dof_handler().locally_owned_dofs();
+    const auto conditions = parse_dirichlet<dim>(experiments_[experiment], *mesh_, state_names(), time_.is_transient());
+    const auto nodes      = dirichlet_nodes(conditions);
+    std::vector<unsigned int> local;
+    for (const auto &[node, condition] : nodes)
+      local.push_back(node);
+    if (experiment == 0)
+      dirichlet_nodes_ = local;
+    else if (message.empty() && local != dirichlet_nodes_)
+      message = experiments_[experiment].section +
+                "/Dirichlet: all experiments have to prescribe the state on the same boundaries (the "
+                "values may differ), but this one differs from the first.";
+    // Data that jump at the end of a step have their old value there.
+    const auto middle = [](const TimeStep &step) { return 0.5 * (step.begin + step.end); };
+    const auto end    = [](const TimeStep &step) { return step.end - 1e-9 * step.size(); };
+    for (unsigned int s = 0; s < steps_.size(); ++s)
       for (const auto &condition : conditions)
-        if (!condition.field.empty())
-          by_field[fields_->find(condition.field)]; // traces are collective: all ranks make the same ones
+        expect_traces(condition.value, middle(steps_[s]), column_of({s, experiment}), traces);
+    try
+    {
+      for (const auto &[node, condition] : nodes)
+      {
+        const auto &x = support.at(owned.nth_index_in_set(node));
+        std::vector<double> coefficients;
+        for (unsigned int s = 0; s < steps_.size(); ++s)
+        {
+          if (s == 0 || condition->value.uses_time())
+            coefficients = condition->value.coefficients(x, end(steps_[s]));
+          prescribe(condition->value, coefficients, node, middle(steps_[s]), column_of({s, experiment}), traces);
+        }
+      }
+    }
+    catch (const UserError &error)
+    {
+      message = error.what();
+    }
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::prescribe_initial(const std::map<types::global_dof_index, Point<dim>> &support,
+                                            TraceEntries &traces, std::string &message)
+  {
+    const auto expressions = initial_state();
+    const auto &owned      = space_->dof_handler().locally_owned_dofs();
+    for (unsigned int c = 0; c < expressions.size(); ++c)
+    {
+      ComponentMask mask(expressions.size(), false);
+      mask.set(c, true);
+      for (unsigned int e = 0; e < experiments_.size(); ++e)
+        expect_traces(expressions[c], time_.start(), column(0, e), traces);
       try
       {
-        for (const auto &[node, condition] : nodes)
-        {
-          local.push_back(node);
-          if (condition->field.empty())
-            dirichlet_values_(node, e) = condition->value.value(support.at(owned.nth_index_in_set(node)));
-          else
-            by_field.at(fields_->find(condition->field)).push_back(node);
-        }
+        for (const auto dof : DoFTools::extract_dofs(space_->dof_handler(), mask))
+          if (owned.is_element(dof) && !space_->hanging().is_constrained(dof))
+          {
+            const auto coefficients = expressions[c].coefficients(support.at(dof));
+            for (unsigned int e = 0; e < experiments_.size(); ++e)
+              prescribe(expressions[c], coefficients, owned.index_within_set(dof), time_.start(), column(0, e), traces);
+          }
       }
       catch (const UserError &error)
       {
         message = error.what();
       }
-      if (e == 0)
-        dirichlet_nodes_ = local;
-      else if (message.empty() && local != dirichlet_nodes_)
-        message = experiments_[e].section +
-                  "/Dirichlet: all experiments have to prescribe the state on the same boundaries (the "
-                  "values may differ), but this one differs from the first.";
-      for (const auto &[field, field_nodes] : by_field)
-        make_trace(e, field, field_nodes);
     }
+  }
+
+  /// Dirichlet conditions and the initial state.
+  template <int dim>
+  void ForwardModel<dim>::make_prescribed()
+  {
+    std::map<types::global_dof_index, Point<dim>> support;
+    DoFTools::map_dofs_to_support_points(mesh_->mapping(), space_->dof_handler(), support);
+    prescribed_ = MultiVector::Zero(space_->n_owned(), n_columns());
+    TraceEntries traces;
+    std::string message;
+    for (unsigned int e = 0; e < experiments_.size(); ++e)
+      prescribe_boundaries(e, support, traces, message);
+    prescribe_initial(support, traces, message);
     throw_together(message, space_->comm());
+    traces_.clear();
+    for (const auto &[place, parts] : traces)
+      make_trace(place.first, place.second, parts);
 
     condensed_.reinit(space_->relevant());
     DoFTools::make_hanging_node_constraints(space_->dof_handler(), condensed_);
-    for (const auto &condition : parse_dirichlet<dim>(experiments_[0], *mesh_, state_names()))
+    for (const auto &condition : parse_dirichlet<dim>(experiments_[0], *mesh_, state_names(), time_.is_transient()))
       for (const auto dof : dofs_at(condition.place, space_->dof_handler()))
         if (condensed_.can_store_line(dof) && !condensed_.is_constrained(dof))
           condensed_.add_line(dof);
     condensed_.close();
   }
 
-  /// Values of the field's shape functions at the support points of the state's nodes.
+  /// Values of the field's shape functions at the support points of the state's nodes. Of a field that jumps between
+  /// cells, those of the cell that comes first.
   template <int dim>
-  void ForwardModel<dim>::make_trace(unsigned int experiment, unsigned int field,
-                                     const std::vector<unsigned int> &nodes)
+  void ForwardModel<dim>::make_trace(unsigned int field, unsigned int interval, const TraceParts &parts)
   {
+    traces_.emplace_back();
+    Trace &trace = traces_.back();
+    trace.field  = field;
+    trace.columns.assign(parts.columns.begin(), parts.columns.end());
+    std::set<unsigned int> nodes;
+    for (const auto &entry : parts.owned)
+      nodes.insert(std::get<0>(entry));
+    trace.nodes.assign(nodes.begin(), nodes.end());
+    const auto place = [](const std::vector<unsigned int> &list, unsigned int i)
+    { return std::lower_bound(list.begin(), list.end(), i) - list.begin(); };
+    trace.factors = Matrix::Zero(static_cast<Index>(trace.nodes.size()), static_cast<Index>(trace.columns.size()));
+    for (const auto &[node, column, factor] : parts.owned)
+      trace.factors(place(trace.nodes, node), place(trace.columns, column)) = factor;
+
     const auto &handler       = space_->dof_handler();
-    const auto &field_handler = (*fields_)[field].space().dof_handler();
+    const auto &field_space   = (*fields_)[field].space();
+    const auto &field_handler = field_space.dof_handler();
     const auto &field_fe      = field_handler.get_fe();
     const auto &owned         = handler.locally_owned_dofs();
     std::map<types::global_dof_index, std::vector<std::pair<types::global_dof_index, double>>> rows;
-    for (const unsigned int node : nodes)
-      rows[owned.nth_index_in_set(node)];
+    std::map<types::global_dof_index, CellId> cell_of;
+    for (const unsigned int node : trace.nodes)
+      if (auto &row = rows[owned.nth_index_in_set(node)]; field_space.is_in_time())
+        row = {{field_space.dof_of_zone(interval), 1.}};
     std::vector<types::global_dof_index> dofs(space_->fe().dofs_per_cell), field_dofs(field_fe.dofs_per_cell);
     for (const auto &cell : handler.active_cell_iterators())
-      if (!cell->is_artificial() && cell->at_boundary())
+      if (!cell->is_artificial() && !field_space.is_in_time())
       {
         cell->get_dof_indices(dofs);
         typename DoFHandler<dim>::active_cell_iterator(&handler.get_triangulation(), cell->level(), cell->index(),
@@ -236,8 +441,15 @@ namespace varfield
         for (unsigned int i = 0; i < dofs.size(); ++i)
         {
           const auto row = rows.find(dofs[i]);
-          if (row == rows.end() || !row->second.empty())
+          if (row == rows.end())
             continue;
+          if (const auto known = cell_of.find(dofs[i]); known != cell_of.end())
+          {
+            if (field_fe.dofs_per_vertex > 0 || known->second < cell->id())
+              continue;
+            row->second.clear();
+          }
+          cell_of[dofs[i]]           = cell->id();
           const auto component_index = space_->fe().system_to_component_index(i).second;
           const auto &point          = space_->fe().base_element(0).unit_support_point(component_index);
           for (unsigned int j = 0; j < field_dofs.size(); ++j)
@@ -246,17 +458,12 @@ namespace varfield
         }
       }
     DynamicSparsityPattern pattern(handler.n_dofs(), field_handler.n_dofs(), owned);
-    for (const auto &[row, entries] : rows)
-      for (const auto &entry : entries)
+    for (const auto &[row, row_entries] : rows)
+      for (const auto &entry : row_entries)
         pattern.add(row, entry.first);
-    traces_.emplace_back();
-    Trace &trace     = traces_.back();
-    trace.experiment = experiment;
-    trace.field      = field;
-    trace.nodes      = nodes;
     trace.values.reinit(owned, field_handler.locally_owned_dofs(), pattern, space_->comm());
-    for (const auto &[row, entries] : rows)
-      for (const auto &[column, weight] : entries)
+    for (const auto &[row, row_entries] : rows)
+      for (const auto &[column, weight] : row_entries)
         trace.values.set(row, column, weight);
     trace.values.compress(VectorOperation::insert);
   }
@@ -264,48 +471,81 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::make_loads()
   {
-    loads_.resize(space_->n_owned(), experiments_.size());
-    boundary_loads_.resize(space_->n_owned(), experiments_.size());
+    const auto n_systems = static_cast<Index>(steps_.size() * experiments_.size());
+    loads_               = MultiVector::Zero(space_->n_owned(), n_systems);
+    boundary_loads_      = MultiVector::Zero(space_->n_owned(), n_systems);
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
-      GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-      GhostedVector flux = load;
-      std::string message;
-      try
+      const auto source     = source_of(experiments_[e]);
+      Experiment conditions = experiments_[e];
+      if (electrodes_)
+        conditions.robin += (trim(conditions.robin).empty() ? "" : "; ") + electrodes_->robin();
+      const auto fluxes = parse_fluxes<dim>(conditions, *mesh_, state_names(), time_.is_transient());
+      bool changes      = false;
+      for (const auto &expression : source)
+        changes = changes || expression.uses_time();
+      for (const auto &condition : fluxes)
+        changes = changes || condition.flux.uses_time() || condition.reference.uses_time();
+      for (unsigned int s = 0; s < steps_.size(); ++s)
       {
-        add_source(experiments_[e], load);
-        add_fluxes(experiments_[e], flux, e == 0);
-      }
-      catch (const UserError &error)
-      {
-        message = error.what();
-      }
-      throw_together(message, space_->comm());
-      add_wells(experiments_[e], load);
-      load.compress(VectorOperation::add);
-      flux.compress(VectorOperation::add);
-      for (Index i = 0; i < loads_.rows(); ++i)
-      {
-        boundary_loads_(i, e) = flux.local_element(i);
-        loads_(i, e)          = load.local_element(i) + flux.local_element(i);
+        const auto i = static_cast<Index>(system({s, e}));
+        if (s > 0 && !changes)
+        {
+          loads_.col(i)          = loads_.col(static_cast<Index>(system({0, e})));
+          boundary_loads_.col(i) = boundary_loads_.col(static_cast<Index>(system({0, e})));
+          continue;
+        }
+        GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
+        GhostedVector flux = load;
+        std::string message;
+        try
+        {
+          add_source(source, steps_[s].time(), load);
+          add_fluxes(fluxes, steps_[s].time(), flux, e == 0 && s == 0);
+        }
+        catch (const UserError &error)
+        {
+          message = error.what();
+        }
+        throw_together(message, space_->comm());
+        load.compress(VectorOperation::add);
+        flux.compress(VectorOperation::add);
+        for (Index k = 0; k < loads_.rows(); ++k)
+        {
+          boundary_loads_(k, i) = flux.local_element(k);
+          loads_(k, i)          = load.local_element(k) + flux.local_element(k);
+        }
+        if (electrodes_)
+          for (MultiVector *all : {&loads_, &boundary_loads_})
+            electrodes_->add_load(e, all->col(i));
       }
     }
+    for (unsigned int e = 0; e < experiments_.size(); ++e)
+      add_wells(e);
   }
 
+  /// One expression for each component; none where there is no source.
   template <int dim>
-  void ForwardModel<dim>::add_source(const Experiment &experiment, GhostedVector &load) const
+  std::vector<Expression<dim>> ForwardModel<dim>::source_of(const Experiment &experiment) const
   {
-    if (trim(experiment.source) == "0")
-      return; // for all components
-    const auto texts = split(experiment.source, ';');
-    const auto &fe   = space_->fe();
     std::vector<Expression<dim>> source;
-    for (const auto &text : texts)
-      source.emplace_back(text, experiment.section + "/Source");
-    if (source.size() != fe.n_components())
+    if (trim(experiment.source) == "0")
+      return source; // for all components
+    for (const auto &text : split(experiment.source, ';'))
+      source.emplace_back(text, experiment.section + "/Source", time_.is_transient());
+    if (source.size() != space_->n_components())
       throw UserError(experiment.section + "/Source: needs one expression for each component of the state (" +
                       join(physics_->state_names()) + "), separated by semicolons, but found “" + experiment.source +
                       "”.");
+    return source;
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::add_source(const std::vector<Expression<dim>> &source, double time, GhostedVector &load) const
+  {
+    if (source.empty())
+      return;
+    const auto &fe = space_->fe();
     const QGauss<dim> quadrature(fe.degree + 1);
     FEValues<dim> values(mesh_->mapping(), fe, quadrature,
                          update_values | update_quadrature_points | update_JxW_values);
@@ -318,18 +558,18 @@ namespace varfield
         local = 0.;
         for (unsigned int q = 0; q < quadrature.size(); ++q)
           for (unsigned int i = 0; i < local.size(); ++i)
-            local(i) += source[fe.system_to_component_index(i).first].value(values.quadrature_point(q)) *
+            local(i) += source[fe.system_to_component_index(i).first].value(values.quadrature_point(q), time) *
                         values.shape_value(i, q) * values.JxW(q);
         cell->get_dof_indices(dofs);
         space_->hanging().distribute_local_to_global(local, dofs, load);
       }
   }
 
-  /// Neumann and Robin loads; the Robin matrices are the same for all experiments and are kept with the first.
+  /// Neumann and Robin loads; the Robin matrices are the same for all experiments and times.
   template <int dim>
-  void ForwardModel<dim>::add_fluxes(const Experiment &experiment, GhostedVector &load, bool first)
+  void ForwardModel<dim>::add_fluxes(const std::vector<FluxCondition<dim>> &conditions, double time,
+                                     GhostedVector &load, bool with_robin_matrices)
   {
-    const auto conditions = parse_fluxes<dim>(experiment, *mesh_, state_names());
     std::map<types::boundary_id, std::vector<const FluxCondition<dim> *>> at;
     for (const auto &condition : conditions)
       for (const auto id : condition.place.ids)
@@ -352,15 +592,16 @@ namespace varfield
           for (const auto *condition : at.at(cell->face(f)->boundary_id()))
             for (unsigned int q = 0; q < quadrature.size(); ++q)
             {
-              const auto &x       = values.quadrature_point(q);
-              const double a      = condition->is_robin ? condition->coefficient.value(x) : 0.;
-              const double inflow = condition->is_robin ? a * condition->reference.value(x) : condition->flux.value(x);
-              const auto counts   = [&](unsigned int i)
+              const auto &x  = values.quadrature_point(q);
+              const double a = condition->is_robin ? condition->coefficient.value(x) : 0.;
+              const double inflow =
+                  condition->is_robin ? a * condition->reference.value(x, time) : condition->flux.value(x, time);
+              const auto counts = [&](unsigned int i)
               { return condition->place.has(fe.system_to_component_index(i).first); };
               for (unsigned int i = 0; i < local.size(); ++i)
                 if (counts(i))
                   local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
-              if (!condition->is_robin || !first)
+              if (!condition->is_robin || !with_robin_matrices)
                 continue;
               auto &matrix = assembler_->robin()[cell->active_cell_index()];
               if (matrix.empty())
@@ -376,38 +617,134 @@ namespace varfield
       }
   }
 
+  /// Rates of point sources; in problems in time their mean over each step.
   template <int dim>
-  void ForwardModel<dim>::add_wells(const Experiment &experiment, GhostedVector &load) const
+  void ForwardModel<dim>::add_wells(unsigned int experiment)
   {
-    if (experiment.wells.empty())
+    const std::string &file = experiments_[experiment].wells;
+    if (file.empty())
       return;
-    const Table table      = Table::read(experiment.wells, space_->comm());
+    const Table table      = Table::read(file, space_->comm());
     const auto points      = points_of<dim>(table);
     const auto rates       = table.numbers("rate");
     const auto functionals = space_->point_values(points, components_of(table, physics_->state_names()));
     refuse_points_outside(table, points, functionals, *mesh_);
+    const auto in_table = [&](const std::string &column, double otherwise)
+    {
+      return time_.is_transient() && table.has(column) ? table.numbers(column)
+                                                       : std::vector<double>(rates.size(), otherwise);
+    };
+    const auto starts = in_table("start", std::numeric_limits<double>::lowest()),
+               ends   = in_table("end", std::numeric_limits<double>::max());
+    for (unsigned int w = 0; w < table.n_rows(); ++w)
+      if (!time_.is_transient() && (table.has("start") || table.has("end")))
+        throw UserError(table.where(w) + ": wells have a “start” or an “end” in problems in time only (Physics/Time).");
+      else if (!(ends[w] > starts[w]))
+        throw UserError(table.where(w) + ": “end” has to be after “start”, but found " + to_text(ends[w]) + " and " +
+                        to_text(starts[w]) + ".");
     const auto &owned = space_->dof_handler().locally_owned_dofs();
-    for (std::size_t w = 0; w < rates.size(); ++w)
-      for (const auto &[dof, weight] : functionals[w])
-        if (owned.is_element(dof))
-          load(dof) += rates[w] * weight;
+    for (unsigned int s = 0; s < steps_.size(); ++s)
+      for (std::size_t w = 0; w < rates.size(); ++w)
+      {
+        const auto &step      = steps_[s];
+        const double overlap  = std::min(ends[w], step.end) - std::max(starts[w], step.begin);
+        const double share    = time_.is_transient() ? std::max(0., overlap) / step.size() : 1.;
+        const auto system_col = static_cast<Index>(system({s, experiment}));
+        for (const auto &[dof, weight] : functionals[w])
+          if (owned.is_element(dof))
+            loads_(static_cast<Index>(owned.index_within_set(dof)), system_col) += share * rates[w] * weight;
+      }
+  }
+
+  /// The mean of the state over a time (or its value at one, where both ends are the same) as a sum over snapshots: the
+  /// state is linear between two of them.
+  template <int dim>
+  std::vector<std::pair<unsigned int, double>> ForwardModel<dim>::snapshot_weights(double from, double until) const
+  {
+    if (!time_.is_transient())
+      return {{0, 1.}};
+    std::vector<std::pair<unsigned int, double>> weights;
+    for (unsigned int n = 1; n < n_snapshots(); ++n)
+    {
+      const double begin = snapshot_time(n - 1), end = snapshot_time(n);
+      const double a = std::max(from, begin), b = std::min(until, end);
+      const bool is_at = from == until && from <= end && (from > begin || n == 1);
+      if (!is_at && !(b > a))
+        continue;
+      const double share = is_at ? 1. : (b - a) / (until - from), place = (0.5 * (a + b) - begin) / (end - begin);
+      weights.emplace_back(n - 1, share * (1. - place));
+      weights.emplace_back(n, share * place);
+    }
+    return weights;
   }
 
   template <int dim>
   void ForwardModel<dim>::make_observation_matrices(const Measurements<dim> &measurements)
   {
-    const auto &owned = space_->dof_handler().locally_owned_dofs();
-    observation_.assign(experiments_.size(), {});
-    for (unsigned int e = 0; e < experiments_.size(); ++e)
+    const auto &owned  = space_->dof_handler().locally_owned_dofs();
+    const double start = time_.start(), end = time_.end(), slack = 1e-9 * (end - start);
+    std::vector<std::vector<Eigen::Triplet<double>>> entries(n_columns());
+    last_snapshot_.assign(static_cast<std::size_t>(measurements.size()), -1);
+    constants_ = Eigen::Map<const Vector>(measurements.constants().data(), measurements.size());
+    for (Index i = 0; i < measurements.size(); ++i)
     {
-      std::vector<Eigen::Triplet<double>> entries;
-      for (Index i = 0; i < measurements.size(); ++i)
-        if (measurements.experiments()[i] == e)
-          for (const auto &[dof, weight] : measurements.functionals()[i])
+      const auto row = static_cast<std::size_t>(i);
+      if (!measurements.set_of(i).is_of_state())
+        continue;
+      const auto at_time = time_.is_transient() ? measurements.times()[row] : std::pair<double, double>(start, start);
+      if (at_time.first < start - slack || at_time.second > end + slack)
+        throw UserError(measurements.where(i) + ": the measurement is at the time " + to_text(at_time.first) +
+                        (at_time.second > at_time.first ? " to " + to_text(at_time.second) : "") +
+                        ", but the problem is solved from " + to_text(start) + " to " + to_text(end) +
+                        " (Physics/Time).");
+      for (const auto &[n, share] :
+           snapshot_weights(std::clamp(at_time.first, start, end), std::clamp(at_time.second, start, end)))
+      {
+        if (share == 0.)
+          continue;
+        last_snapshot_[row] = std::max(last_snapshot_[row], static_cast<int>(n));
+        for (const auto &[dof, weight] : measurements.functionals()[row])
+          if (owned.is_element(dof))
+            entries[column(n, measurements.experiments()[row])].emplace_back(i, owned.index_within_set(dof),
+                                                                             share * weight);
+      }
+    }
+    observation_.assign(n_columns(), {});
+    for (unsigned int c = 0; c < n_columns(); ++c)
+    {
+      observation_[c].resize(measurements.size(), space_->n_owned());
+      observation_[c].setFromTriplets(entries[c].begin(), entries[c].end());
+    }
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::make_field_readings(const Measurements<dim> &measurements)
+  {
+    field_readings_.clear();
+    Index first = 0;
+    for (const auto &set : measurements.sets())
+    {
+      const Index n = set->table.n_rows();
+      if (!set->is_of_state())
+      {
+        FieldReading reading;
+        reading.field       = fields_->find(set->of);
+        reading.transformed = set->transformed;
+        const auto &space   = (*fields_)[reading.field].space();
+        const auto &owned   = space.dof_handler().locally_owned_dofs();
+        std::vector<Eigen::Triplet<double>> entries;
+        for (Index i = first; i < first + n; ++i)
+        {
+          reading.rows.push_back(i);
+          for (const auto &[dof, weight] : measurements.functionals()[static_cast<std::size_t>(i)])
             if (owned.is_element(dof))
               entries.emplace_back(i, owned.index_within_set(dof), weight);
-      observation_[e].resize(measurements.size(), space_->n_owned());
-      observation_[e].setFromTriplets(entries.begin(), entries.end());
+        }
+        reading.values.resize(measurements.size(), space.n_owned());
+        reading.values.setFromTriplets(entries.begin(), entries.end());
+        field_readings_.push_back(std::move(reading));
+      }
+      first += n;
     }
   }
 

@@ -80,7 +80,7 @@ namespace varfield
     plan.data_solves     = size.measurements;
     // Two passes, one for a basis and one for what the curvature does to it; a sketch takes one.
     const double passes   = settings.draws * plan.parameter_bytes <= plan.held_bytes ? 2. : 1.;
-    plan.parameter_solves = 2. * passes * (rank + oversampling) + newton_solves;
+    plan.parameter_solves = (2. * passes * (rank + oversampling) + newton_solves) * size.experiments;
     plan.data_space =
         settings.route == "data space" || (settings.route == "auto" && plan.data_solves <= plan.parameter_solves &&
                                            3. * plan.data_bytes <= plan.held_bytes);
@@ -97,7 +97,8 @@ namespace varfield
         groups_(groups),
         settings_(settings),
         plan_(plan_curvature(settings, {static_cast<double>(fields.prior().layout().n_global()),
-                                        static_cast<double>(measurements.n_used())}))
+                                        static_cast<double>(measurements.n_used()),
+                                        static_cast<double>(model.experiments().size())}))
   {
   }
 

@@ -12,7 +12,8 @@ namespace varfield
     /// Whether the program reads the column; others are for people.
     bool has_meaning(const std::string &column)
     {
-      static const std::vector<std::string> names{"x", "y", "z", "value", "std", "experiment", "component", "group"};
+      static const std::vector<std::string> names{"x",          "y",         "z",     "value", "std",
+                                                  "experiment", "component", "group", "time",  "until"};
       return std::find(names.begin(), names.end(), column) != names.end();
     }
 
@@ -33,19 +34,56 @@ namespace varfield
       return result;
     }
 
-    template <int dim>
-    void refuse_duplicates(const Table &table, const std::vector<dealii::Point<dim>> &points,
-                           const std::vector<unsigned int> &experiments)
+    /// The columns “time” and, for means over a time, “until”.
+    std::vector<std::pair<double, double>> times_of(const Table &table)
+    {
+      std::vector<std::pair<double, double>> result;
+      const auto from = table.numbers("time"), until = table.numbers(table.has("until") ? "until" : "time");
+      for (unsigned int row = 0; row < from.size(); ++row)
+      {
+        if (until[row] < from[row])
+          throw UserError(table.where(row) + ": “until” has to be a time that is not before “time”, but found " +
+                          to_text(until[row]) + " and " + to_text(from[row]) + ".");
+        result.emplace_back(from[row], until[row]);
+      }
+      return result;
+    }
+
+    /// “1.50” and “1.5” are the same place.
+    std::string canonical(const std::string &text)
+    {
+      try
+      {
+        return to_text(parse_number(text, ""));
+      }
+      catch (const UserError &)
+      {
+        return text;
+      }
+    }
+
+    /// `places`: the columns that say where.
+    void refuse_duplicates(const Table &table, const std::vector<std::string> &places,
+                           const std::vector<unsigned int> &experiments,
+                           const std::vector<std::pair<double, double>> &times)
     {
       const auto components =
           table.has("component") ? table.strings("component") : std::vector<std::string>(table.n_rows());
-      std::map<std::tuple<std::vector<double>, unsigned int, std::string>, unsigned int> seen;
-      for (unsigned int row = 0; row < points.size(); ++row)
+      std::vector<std::vector<std::string>> columns;
+      for (const auto &name : places)
+        if (table.has(name))
+          columns.push_back(table.strings(name));
+      if (columns.empty())
+        return;
+      std::map<std::tuple<std::vector<std::string>, std::pair<double, double>, unsigned int, std::string>, unsigned int>
+          seen;
+      for (unsigned int row = 0; row < table.n_rows(); ++row)
       {
-        std::vector<double> x(dim);
-        for (unsigned int d = 0; d < dim; ++d)
-          x[d] = points[row][d];
-        const auto [place, is_new] = seen.insert({{x, experiments[row], components[row]}, row});
+        std::vector<std::string> x;
+        for (const auto &column : columns)
+          x.push_back(canonical(column[row]));
+        const auto time            = times.empty() ? std::pair<double, double>(0., 0.) : times[row];
+        const auto [place, is_new] = seen.insert({{x, time, experiments[row], components[row]}, row});
         if (!is_new)
           throw UserError(table.where(row) + ": the same point was measured in line " +
                           std::to_string(table.line(place->second)) +
@@ -102,15 +140,24 @@ namespace varfield
     prm.add_parameter(
         "Held out", held_out,
         "Conditions “column=value”, separated by semicolons: rows that meet one are not used, but are predicted.");
+    prm.add_parameter("Of", of, "“state”, or the name of a field that was measured itself: cores, logs, tests.");
+    prm.add_parameter("Transformed", transformed,
+                      "Of a field: whether its coefficient k = T(m) was measured rather than m. Of a mean, the "
+                      "coefficient of the mean of m: of a logarithm, the geometric mean.");
+    prm.add_parameter("Predict only", predict_only,
+                      "Whether the rows are not used but predicted, as those held out; they need no value.");
     observation.add_parameters(prm);
     noise.add_parameters(prm);
   }
 
   template <int dim>
-  void Measurements<dim>::read(MPI_Comm comm, const std::vector<std::string> &experiments, bool values_needed)
+  void Measurements<dim>::read(MPI_Comm comm, const std::vector<std::string> &experiments, bool values_needed,
+                               bool in_time)
   {
     values_.resize(0);
+    times_.clear();
     used_.clear();
+    known_.clear();
     experiments_.clear();
     locations_.clear();
     first_row_.assign(1, 0);
@@ -130,49 +177,107 @@ namespace varfield
                      comm);
       set->table = Table::read(sensors ? set->sensors : set->file, comm,
                                "table " + set->section() + (sensors ? "/Sensors" : "/File"));
-      read_rows(*set, experiments, values_needed);
+      read_rows(*set, comm, experiments, values_needed, in_time);
       first_row_.push_back(values_.size());
       set->noise->read(comm, set->section() + "/" + set->noise.name());
       if (values_needed)
         prepare_noise(first_row_.size() - 2, values_.tail(set->table.n_rows()));
     }
+    if (n_used() == 0)
+      throw UserError("Measurements: all sets are only predicted (“Predict only”); one at least has to be used.");
   }
 
   template <int dim>
-  void Measurements<dim>::read_rows(MeasurementSet<dim> &set, const std::vector<std::string> &experiments,
-                                    bool values_needed)
+  void Measurements<dim>::read_rows(MeasurementSet<dim> &set, MPI_Comm comm,
+                                    const std::vector<std::string> &experiments, bool values_needed, bool in_time)
   {
-    const auto points = set.observation->locations(set.table);
-    const auto used   = rows_in_use(set.table, set.held_out, set.section() + "/Held out");
-    const auto of     = experiments_of(set.table, experiments);
-    refuse_duplicates<dim>(set.table, points, of);
-    Vector values = Vector::Zero(set.table.n_rows());
-    if (values_needed)
+    const auto points = set.observation->locations(set.table, comm);
+    const auto used   = set.predict_only ? std::vector<bool>(set.table.n_rows(), false)
+                                         : rows_in_use(set.table, set.held_out, set.section() + "/Held out");
+    // Measurements of a field belong to no experiment and to no time.
+    const bool is_of_state = set.is_of_state();
+    const auto of =
+        is_of_state ? experiments_of(set.table, experiments) : std::vector<unsigned int>(set.table.n_rows(), 0);
+    std::vector<std::pair<double, double>> times;
+    if (in_time)
+      times = is_of_state ? times_of(set.table) : std::vector<std::pair<double, double>>(set.table.n_rows());
+    refuse_duplicates(set.table, set.observation->place_columns(), of, times);
+    Vector values       = Vector::Zero(set.table.n_rows());
+    const bool is_known = !set.predict_only || set.table.has("value");
+    if (values_needed && is_known)
     {
       const auto column = set.table.numbers("value");
       values            = Eigen::Map<const Vector>(column.data(), column.size());
     }
     locations_.insert(locations_.end(), points.begin(), points.end());
+    times_.insert(times_.end(), times.begin(), times.end());
     used_.insert(used_.end(), used.begin(), used.end());
+    known_.insert(known_.end(), used.size(), is_known);
     experiments_.insert(experiments_.end(), of.begin(), of.end());
     values_.conservativeResize(values_.size() + values.size());
     values_.tail(values.size()) = values;
   }
 
   template <int dim>
-  void Measurements<dim>::initialize(const StateSpace<dim> &space, const std::vector<std::string> &state_names)
+  void Measurements<dim>::initialize(const StateSpace<dim> &space, const std::vector<std::string> &state_names,
+                                     const FieldSet<dim> &fields, const Electrodes<dim> *electrodes)
   {
     functionals_.clear();
+    constants_.clear();
     for (const auto &set : sets_)
-      for (const auto &functional : set->observation->functionals(set->table, space, state_names))
-        functionals_.push_back(functional);
+    {
+      constants_.resize(functionals_.size(), 0.);
+      if (set->observation->is_of_electrodes() && set->is_of_state() && electrodes != nullptr)
+      {
+        const auto first = experiments_.begin() + static_cast<std::ptrdiff_t>(functionals_.size());
+        for (auto &functional :
+             set->observation->voltages(set->table, *electrodes, {first, first + set->table.n_rows()}, constants_))
+          functionals_.push_back(std::move(functional));
+        continue;
+      }
+      const auto take = [&](const FunctionalSpace<dim> &of, const std::vector<unsigned int> &components)
+      {
+        const std::string section = set->section() + "/" + set->observation.name();
+        for (auto &functional : set->observation->functionals(set->table, of, components, section))
+          functionals_.push_back(std::move(functional));
+      };
+      if (set->is_of_state())
+      {
+        take(space.functional_space(), components_of(set->table, state_names));
+        continue;
+      }
+      const unsigned int field = fields.find(set->of);
+      auto known               = fields.names();
+      known.push_back("state");
+      if (field == fields.size())
+        throw UserError(set->section() + "/Of: there is no field “" + set->of + "”; known are " + join(known) +
+                        did_you_mean(set->of, known) + ".");
+      const auto &of = fields[field].space();
+      if (of.is_in_time())
+        throw UserError(set->section() + "/Of: the field “" + set->of +
+                        "” is on intervals of time; what is measured of it belongs into its prior.");
+      // Values at constrained nodes are known as well: they are those of the field.
+      const dealii::AffineConstraints<double> none;
+      take({of.dof_handler(), of.mesh(), none}, std::vector<unsigned int>(set->table.n_rows(), 0));
+    }
+    constants_.resize(functionals_.size(), 0.);
   }
 
   template <int dim>
   void Measurements<dim>::prepare_noise(std::size_t s, const Vector &values) const
   {
     const MeasurementSet<dim> &set = *sets_[s];
-    set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
+    try
+    {
+      set.noise->initialize(set.table, values, set.section() + "/" + set.noise.name());
+    }
+    catch (const UserError &error)
+    {
+      throw UserError(error.what() + std::string(set.predict_only
+                                                     ? " (Rows that are only predicted have no values that noise "
+                                                       "could be relative to: give an absolute one.)"
+                                                     : ""));
+    }
     set.noise->use({used_.begin() + first_row_[s], used_.begin() + first_row_[s + 1]});
   }
 
@@ -185,12 +290,20 @@ namespace varfield
   }
 
   template <int dim>
+  std::string Measurements<dim>::where(Index i) const
+  {
+    const auto [s, row] = origin(i);
+    return sets_[s]->table.where(row);
+  }
+
+  template <int dim>
   std::string Measurements<dim>::name_of_row(Index i) const
   {
     const auto [s, row] = origin(i);
     const Table &table  = sets_[s]->table;
+    const auto places   = sets_[s]->observation->place_columns();
     for (const auto &column : table.names())
-      if (!has_meaning(column))
+      if (!has_meaning(column) && std::find(places.begin(), places.end(), column) == places.end())
         return table.where(row) + " (" + column + " " + table.text(row, column) + ")";
     return table.where(row);
   }

@@ -201,9 +201,9 @@ namespace varfield
     double nodal_fields = 0.;
     for (const FieldSize &field : fields)
       nodal_fields += field.nodal ? 1. : 0.1;
-    const double copies = linear ? 1. : experiments;
+    const double copies = linear ? kinds_of_steps : 1. * experiments * steps;
     return copies * (2. * matrix + (direct ? factor_bytes(dim, n, row, !symmetric) : hierarchy * matrix)) +
-           experiments * nodal_fields * matrix;
+           experiments * steps * nodal_fields * matrix + (steps > 1 ? matrix : 0.);
   }
 
   namespace
@@ -296,7 +296,8 @@ namespace varfield
     const double coarse = size.ancestors;
     const double n = size.field_unknowns(), n_state = size.state_unknowns();
     const double pattern = 16. * n_state * entries_of_row(size.dim, size.state_degree, size.components);
-    const double vectors = 8. * (40. * n + (10. + 4. * size.experiments) * n_state);
+    const double vectors =
+        8. * (40. * n + (10. + 4. * size.experiments * (size.steps > 1 ? 2. * size.steps : 1.)) * n_state);
     const double written = size.cells * std::pow(2., size.dim) * 4. *
                            ((9. + size.written_draws + size.written_modes) * size.fields.size() +
                             2. * size.experiments * size.components + 12.);

@@ -83,6 +83,9 @@ namespace varfield
                       "How often the cells around each measurement point are refined.", Integer(0, 12));
     prm.add_parameter("Refinements towards boundaries", boundary_refinements_,
                       "How often the cells at a boundary are refined, for example “left: 2; 7: 1”.");
+    prm.add_parameter("Refinements in boxes", box_refinements_,
+                      "How often the cells with their centre in a box, given by two corners, are refined: “-1,-1, 1,1: "
+                      "2; 0,0, 0.5,0.5: 4”.");
   }
 
   template <int dim>
@@ -166,6 +169,7 @@ namespace varfield
     triangulation_->refine_global(std::min(halvings + global_refinements_, max_level));
     collect();
     refine_towards(sensors, max_level);
+    refine_in_boxes(max_level);
     refine_towards_boundaries(max_level);
     for (const auto &ids : cycles)
       refine_cells(ids, max_level);
@@ -314,6 +318,37 @@ namespace varfield
         if (cell->is_locally_owned() && cell->level() < static_cast<int>(max_level))
           for (const auto &face : cell->face_iterators())
             if (face->at_boundary() && times.count(face->boundary_id()) > 0 && cycle < times.at(face->boundary_id()))
+              cell->set_refine_flag();
+      triangulation_->execute_coarsening_and_refinement();
+    }
+  }
+
+  template <int dim>
+  void Mesh<dim>::refine_in_boxes(unsigned int max_level)
+  {
+    const std::string origin = "Mesh/Refinements in boxes";
+    std::vector<std::pair<BoundingBox<dim>, unsigned int>> boxes;
+    unsigned int cycles = 0;
+    for (const auto &[corners, count] : parse_boundary_map(box_refinements_, origin, "box"))
+    {
+      const auto numbers = parse_numbers(corners, origin);
+      if (numbers.size() != 2 * dim)
+        throw UserError(origin + ": a box is given by the " + std::to_string(2 * dim) +
+                        " coordinates of two corners, but found “" + corners + "”.");
+      std::pair<Point<dim>, Point<dim>> ends;
+      for (unsigned int d = 0; d < dim; ++d)
+        std::tie(ends.first[d], ends.second[d]) = std::minmax({numbers[d], numbers[dim + d]});
+      boxes.emplace_back(BoundingBox<dim>(ends), to_id(count, origin, "the number of refinements"));
+      cycles = std::max(cycles, boxes.back().second);
+    }
+    if (cycles > 12)
+      throw UserError(origin + ": at most 12 refinements are allowed, but found " + std::to_string(cycles) + ".");
+    for (unsigned int cycle = 0; cycle < cycles; ++cycle)
+    {
+      for (const auto &cell : triangulation_->active_cell_iterators())
+        if (cell->is_locally_owned() && cell->level() < static_cast<int>(max_level))
+          for (const auto &[box, count] : boxes)
+            if (cycle < count && box.point_inside(cell->center()))
               cell->set_refine_flag();
       triangulation_->execute_coarsening_and_refinement();
     }

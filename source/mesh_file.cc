@@ -17,6 +17,15 @@ namespace varfield
 {
   using namespace dealii;
 
+  template <int dim>
+  std::string in_words(const Point<dim> &point)
+  {
+    std::vector<std::string> numbers;
+    for (unsigned int d = 0; d < dim; ++d)
+      numbers.push_back(with_digits(point[d], 10));
+    return "(" + join(numbers) + ")";
+  }
+
   namespace
   {
     /// What the reader has to say, without the place in its source and the calls that led there.
@@ -50,15 +59,6 @@ namespace varfield
             "Mesh/File: the format is taken from the ending of the file's name, which is one of .msh (gmsh), "
             ".vtk, .vtu, .ucd, .inp (UCD) and .unv, but the file is “" +
             name + "”.");
-    }
-
-    template <int dim>
-    std::string in_words(const Point<dim> &point)
-    {
-      std::vector<std::string> numbers;
-      for (unsigned int d = 0; d < dim; ++d)
-        numbers.push_back(with_digits(point[d], 6));
-      return "(" + join(numbers) + ")";
     }
 
     /// At every vertex the edges along the axes of the reference cell span a positive volume.
@@ -226,4 +226,6 @@ namespace varfield
 
   template void read_mesh_file(const std::string &, bool, Triangulation<2> &);
   template void read_mesh_file(const std::string &, bool, Triangulation<3> &);
+  template std::string in_words(const Point<2> &);
+  template std::string in_words(const Point<3> &);
 } // namespace varfield

@@ -1,3 +1,4 @@
+#include <varfield/mesh_file.h>
 #include <varfield/observation.h>
 #include <varfield/text.h>
 
@@ -6,13 +7,13 @@ namespace varfield
   using namespace dealii;
 
   template <int dim>
-  std::vector<Point<dim>> points_of(const Table &table)
+  std::vector<Point<dim>> points_of(const Table &table, const std::string &ending)
   {
     const std::vector<std::string> names{"x", "y", "z"};
     std::vector<Point<dim>> points(table.n_rows());
     for (unsigned int d = 0; d < dim; ++d)
     {
-      const auto column = table.numbers(names[d]);
+      const auto column = table.numbers(names[d] + ending);
       for (unsigned int row = 0; row < table.n_rows(); ++row)
         points[row][d] = column[row];
     }
@@ -38,18 +39,6 @@ namespace varfield
     return components;
   }
 
-  namespace
-  {
-    template <int dim>
-    std::string in_words(const Point<dim> &point)
-    {
-      std::vector<std::string> coordinates;
-      for (unsigned int d = 0; d < dim; ++d)
-        coordinates.push_back(to_text(point[d]));
-      return "(" + join(coordinates) + ")";
-    }
-  } // namespace
-
   template <int dim>
   void refuse_points_outside(const Table &table, const std::vector<Point<dim>> &points,
                              const std::vector<Functional> &functionals, const Mesh<dim> &mesh)
@@ -64,8 +53,8 @@ namespace varfield
       }
   }
 
-  template std::vector<Point<2>> points_of<2>(const Table &);
-  template std::vector<Point<3>> points_of<3>(const Table &);
+  template std::vector<Point<2>> points_of<2>(const Table &, const std::string &);
+  template std::vector<Point<3>> points_of<3>(const Table &, const std::string &);
   template void refuse_points_outside<2>(const Table &, const std::vector<Point<2>> &, const std::vector<Functional> &,
                                          const Mesh<2> &);
   template void refuse_points_outside<3>(const Table &, const std::vector<Point<3>> &, const std::vector<Functional> &,

@@ -52,11 +52,21 @@ namespace varfield
       }
     }
 
+    /// A record for ParaView: the files of some times.
+    std::string record_of(const std::vector<std::pair<double, std::string>> &files)
+    {
+      std::ostringstream record;
+      DataOutBase::write_pvd_record(record, files);
+      return record.str();
+    }
+
     /// Vectors on several handlers, written as one file of one time step.
     template <int dim>
     class FieldFile
     {
     public:
+      explicit FieldFile(const Mesh<dim> &mesh) : mesh_(mesh) { data_.attach_triangulation(mesh.triangulation()); }
+
       void add(const DoFHandler<dim> &handler, GhostedVector vector, const std::string &name)
       {
         add(handler, std::move(vector), std::vector<std::string>{name});
@@ -70,37 +80,35 @@ namespace varfield
         data_.add_data_vector(handler, *vectors_.back(), names);
       }
 
-      /// Writes all but the record `name`.pvd, the text of which the root rank gets. Made in memory, and written as all
-      /// other files are: what goes wrong is a ComputationError on all ranks. Collective over the mesh's communicator.
-      std::string write(const std::string &path, const std::string &name, const Mesh<dim> &mesh, unsigned int degree)
+      /// Writes `name`_0012.pvtu, for the twelfth time, and returns that. Made in memory, and written as all other
+      /// files are: what goes wrong is a ComputationError on all ranks. Collective over the mesh's communicator.
+      std::string write(const std::string &path, const std::string &name, unsigned int degree, unsigned int time = 0)
       {
         DataOutBase::VtkFlags flags;
         flags.compression_level        = decltype(flags.compression_level)::best_speed;
         flags.write_higher_order_cells = degree > 1;
         data_.set_flags(flags);
-        data_.build_patches(mesh.mapping(), degree);
+        data_.build_patches(mesh_.mapping(), degree);
         std::ostringstream vtu;
         DataOutBase::write_vtu_header(vtu, flags);
-        append_pieces(mesh.comm(), data_.piece(flags), vtu);
+        append_pieces(mesh_.comm(), data_.piece(flags), vtu);
         DataOutBase::write_vtu_footer(vtu);
-        std::string record, message;
-        if (Utilities::MPI::this_mpi_process(mesh.comm()) == 0)
+        const std::string stem = name + "_" + Utilities::int_to_string(time, 4), whole = stem + ".0.vtu";
+        std::string message;
+        if (Utilities::MPI::this_mpi_process(mesh_.comm()) == 0)
           try
           {
-            const std::string whole = name + "_0000.0.vtu", parallel = name + "_0000.pvtu";
-            std::ostringstream pvtu, pvd;
+            std::ostringstream pvtu;
             data_.write_pvtu_record(pvtu, {whole});
-            DataOutBase::write_pvd_record(pvd, {{0., parallel}});
             write_text_file(path + whole, vtu.str());
-            write_text_file(path + parallel, pvtu.str());
-            record = pvd.str();
+            write_text_file(path + stem + ".pvtu", pvtu.str());
           }
           catch (const ComputationError &error)
           {
             message = error.what();
           }
-        throw_together<ComputationError>(message, mesh.comm());
-        return record;
+        throw_together<ComputationError>(message, mesh_.comm());
+        return stem + ".pvtu";
       }
 
     private:
@@ -118,6 +126,7 @@ namespace varfield
         }
       };
 
+      const Mesh<dim> &mesh_;
       Pieces data_;
       std::vector<std::unique_ptr<GhostedVector>> vectors_;
     };
@@ -153,12 +162,15 @@ namespace varfield
       return probabilities;
     }
 
+    using NamedVectors = std::vector<std::pair<std::string, Vector>>;
+
+    /// What is known about a field, at its owned degrees of freedom.
     template <int dim>
-    void add_field(FieldFile<dim> &file, const Field<dim> &field, const FieldResult &result,
-                   const Certificate *certificate, unsigned int f, bool corrected)
+    NamedVectors describe_field(const Field<dim> &field, const FieldResult &result, const Certificate *certificate,
+                                unsigned int f, bool corrected)
     {
-      const auto add = [&](const Vector &values, const std::string &suffix)
-      { file.add(field.space().dof_handler(), field.space().ghosted(values), field.name() + "_" + suffix); };
+      NamedVectors all;
+      const auto add         = [&](const Vector &values, const std::string &name) { all.emplace_back(name, values); };
       const Vector deviation = result.variance.values.cwiseSqrt();
       add(result.mean, "mean");
       add(deviation, "std");
@@ -191,56 +203,134 @@ namespace varfield
         add(chains.rhat, "rhat");
       }
       if (field.transform().is_identity())
-        return;
-      if (corrected)
+        return all;
+      const auto physical_quantile = [&](double p)
       {
-        // Not normal: quantiles of the draws that were kept.
-        const auto of_draws = [&](double p)
-        {
-          const MultiVector &kept = certificate->kept[f];
-          Vector result(kept.rows());
-          for (Index i = 0; i < kept.rows(); ++i)
-            result[i] = field.transform().derivative(0, quantile({kept.row(i).begin(), kept.row(i).end()}, p));
-          return result;
-        };
-        add(of_draws(0.5), "physical_median");
-        add(of_draws(0.05), "physical_p05");
-        add(of_draws(0.95), "physical_p95");
-        return;
-      }
-      // Transforms are monotone: quantiles of the coefficient are the coefficient of the quantiles.
-      const auto physical = [&](double z)
-      {
-        return Vector(
-            (result.mean + z * deviation).unaryExpr([&](double m) { return field.transform().derivative(0, m); }));
+        // Transforms are monotone: quantiles of the coefficient are the coefficient of the quantiles, of a normal
+        // distribution or, where it is not one, of the draws that were kept.
+        Vector m = result.mean + normal_quantile(p) * deviation;
+        if (corrected)
+          for (Index i = 0; i < m.size(); ++i)
+            m[i] = quantile({draws->row(i).begin(), draws->row(i).end()}, p);
+        return Vector(m.unaryExpr([&](double x) { return field.transform().derivative(0, x); }));
       };
-      add(physical(0.), "physical_median");
-      add(physical(normal_quantile(0.05)), "physical_p05");
-      add(physical(normal_quantile(0.95)), "physical_p95");
+      add(physical_quantile(0.5), "physical_median");
+      add(physical_quantile(0.05), "physical_p05");
+      add(physical_quantile(0.95), "physical_p95");
+      return all;
     }
 
+    /// The posterior of a field on zones or intervals of time as a table, field_`name`.csv. Collective over the mesh's
+    /// communicator.
+    template <int dim>
+    void write_zones(const Field<dim> &field, const NamedVectors &known, const std::string &path)
+    {
+      const auto &space = field.space();
+      const auto &owned = space.dof_handler().locally_owned_dofs();
+      const auto zones  = static_cast<Index>(space.zone_centres().size());
+      Matrix values     = Matrix::Zero(zones, static_cast<Index>(known.size()));
+      for (Index z = 0; z < zones; ++z)
+        if (const auto dof = space.dof_of_zone(static_cast<unsigned int>(z)); owned.is_element(dof))
+          for (std::size_t k = 0; k < known.size(); ++k)
+            values(z, static_cast<Index>(k)) = known[k].second[static_cast<Index>(owned.index_within_set(dof))];
+      sum_over(space.mesh().comm(), values.data(), static_cast<std::size_t>(values.size()));
+      std::vector<std::string> names = space.is_in_time() ? std::vector<std::string>{"from", "until"}
+                                                          : std::vector<std::string>{"zone", "x", "y", "z"};
+      if (!space.is_in_time())
+        names.resize(1 + dim);
+      for (const auto &entry : known)
+        names.push_back(entry.first);
+      std::vector<std::vector<Cell>> rows;
+      for (Index z = 0; z < zones; ++z)
+      {
+        const auto zone = static_cast<std::size_t>(z);
+        std::vector<Cell> row;
+        if (space.is_in_time())
+          row = {space.times()[zone], space.times()[zone + 1]};
+        else
+        {
+          row.push_back(z);
+          for (unsigned int d = 0; d < dim; ++d)
+            row.push_back(space.zone_centres()[zone][d]);
+        }
+        for (Index k = 0; k < values.cols(); ++k)
+          row.push_back(values(z, k));
+        rows.push_back(row);
+      }
+      std::string message;
+      if (Utilities::MPI::this_mpi_process(space.mesh().comm()) == 0)
+        try
+        {
+          write_csv(path + "field_" + with_underscores(field.name()) + ".csv", names, rows);
+        }
+        catch (const ComputationError &error)
+        {
+          message = error.what();
+        }
+      throw_together<ComputationError>(message, space.mesh().comm());
+    }
+
+    /// The posterior of the fields; those on zones and intervals of time as tables as well. Returns the record for
+    /// ParaView.
+    template <int dim>
+    std::string write_fields(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
+    {
+      const auto &fields = problem.fields();
+      FieldFile<dim> file(problem.mesh());
+      unsigned int degree = 1;
+      for (unsigned int f = 0; f < fields.size(); ++f)
+      {
+        const Certificate *certificate =
+            results.certificate && !results.certificate->fields.empty() ? &*results.certificate : nullptr;
+        const auto &space = fields[f].space();
+        const auto known  = describe_field(fields[f], results.fields[f], certificate, f, results.corrected);
+        degree            = std::max(degree, space.dof_handler().get_fe().degree);
+        if (!space.is_nodal())
+          write_zones(fields[f], known, path);
+        if (!space.is_in_time())
+          for (const auto &[name, values] : known)
+            file.add(space.dof_handler(), space.ghosted(values), fields[f].name() + "_" + name);
+      }
+      return record_of({{0., file.write(path, "posterior", degree)}});
+    }
+
+    /// At most so many of the snapshots, with the first and the last one.
+    std::vector<unsigned int> some_snapshots(unsigned int n, unsigned int most)
+    {
+      std::vector<unsigned int> result;
+      for (unsigned int i = 0; i < std::min(n, most); ++i)
+        result.push_back(n <= most ? i : static_cast<unsigned int>(std::lround(i * (n - 1.) / (most - 1.))));
+      return result;
+    }
+
+    /// Mean and standard deviation of the predicted state at some times.
     template <int dim>
     std::string write_states(const Case<dim> &problem, const Results<dim> &results, const std::string &path)
     {
-      FieldFile<dim> file;
-      const auto &space     = problem.model().space();
-      const auto names      = problem.model().experiment_names();
-      const auto &mesh      = problem.mesh();
-      const auto components = problem.model().state_names();
-      for (unsigned int e = 0; e < names.size(); ++e)
+      const auto &model     = problem.model();
+      const auto names      = model.experiment_names();
+      const auto components = model.state_names();
+      std::vector<std::pair<double, std::string>> files;
+      for (const unsigned int n : some_snapshots(model.n_snapshots(), std::max(2u, problem.output().n_snapshots)))
       {
-        const auto add = [&](const MultiVector &values, const std::string &suffix)
+        FieldFile<dim> file(problem.mesh());
+        for (unsigned int e = 0; e < names.size(); ++e)
         {
-          std::vector<std::string> labels;
-          for (const auto &component : components)
-            labels.push_back("state" + (names.size() > 1 ? "_" + names[e] : "") +
-                             (components.size() > 1 ? "_" + component : "") + suffix);
-          file.add(space.dof_handler(), space.ghosted(values.col(e)), labels);
-        };
-        add(results.averages.state_mean, "_mean");
-        add(results.averages.state_deviation, "_std");
+          const auto add = [&](const MultiVector &values, const std::string &suffix)
+          {
+            std::vector<std::string> labels;
+            for (const auto &component : components)
+              labels.push_back("state" + (names.size() > 1 ? "_" + names[e] : "") +
+                               (components.size() > 1 ? "_" + component : "") + suffix);
+            file.add(model.space().dof_handler(), model.space().ghosted(values.col(model.column(n, e))), labels);
+          };
+          add(results.averages.state_mean, "_mean");
+          add(results.averages.state_deviation, "_std");
+        }
+        const auto number = static_cast<unsigned int>(files.size());
+        files.emplace_back(model.snapshot_time(n), file.write(path, "state", model.degree(), number));
       }
-      return file.write(path, "state", mesh, space.fe().degree);
+      return record_of(files);
     }
 
     /// Rows of measurement files: set and place, `columns` of the caller's, and what the program does not know.
@@ -305,9 +395,11 @@ namespace varfield
       {
         const double value = measurements.values()(i), mean = averages.prediction_mean(i),
                      deviation = averages.prediction_deviation(i);
-        table.add(i,
-                  {problem.model().experiment_names()[measurements.experiments()[i]], value, noise(i), mean, deviation,
-                   (value - mean) / std::hypot(noise(i), deviation), weights(i), measurements.used()[i] ? 1 : 0});
+        const bool known       = measurements.known()[i];
+        const double residual  = (value - mean) / std::hypot(noise(i), deviation);
+        table.add(i, {problem.model().experiment_names()[measurements.experiments()[i]], known ? Cell(value) : Cell(""),
+                      noise(i), mean, deviation, known ? Cell(residual) : Cell(""), weights(i),
+                      measurements.used()[i] ? 1 : 0});
       }
       return table;
     }
@@ -317,39 +409,47 @@ namespace varfield
     std::string as_vtp(const Case<dim> &problem, const Results<dim> &results)
     {
       const auto &measurements = problem.measurements();
-      const Vector &noise      = results.noise_deviation;
-      const Index n            = measurements.size();
+      std::vector<Index> rows; // those with a value
+      for (Index i = 0; i < measurements.size(); ++i)
+        if (measurements.known()[static_cast<std::size_t>(i)])
+          rows.push_back(i);
+      const std::size_t n = rows.size();
       std::ostringstream out;
       out << std::setprecision(12);
       out << "<?xml version=\"1.0\"?>\n<VTKFile type=\"PolyData\" version=\"0.1\" "
              "byte_order=\"LittleEndian\">\n<PolyData>\n"
           << "<Piece NumberOfPoints=\"" << n << "\" NumberOfVerts=\"" << n << "\">\n<Points>\n"
           << "<DataArray type=\"Float64\" NumberOfComponents=\"3\" format=\"ascii\">\n";
-      for (const auto &point : measurements.locations())
+      for (const Index i : rows)
+      {
+        const auto &point = measurements.locations()[static_cast<std::size_t>(i)];
         out << point[0] << ' ' << point[1] << ' ' << (dim == 3 ? point[dim - 1] : 0.) << '\n';
+      }
       out << "</DataArray>\n</Points>\n<Verts>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n";
-      for (Index i = 0; i < n; ++i)
+      for (std::size_t i = 0; i < n; ++i)
         out << i << ' ';
       out << "\n</DataArray>\n<DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n";
-      for (Index i = 0; i < n; ++i)
+      for (std::size_t i = 0; i < n; ++i)
         out << i + 1 << ' ';
       out << "\n</DataArray>\n</Verts>\n<PointData>\n";
       const auto array = [&](const std::string &name, const Vector &values)
       {
         out << "<DataArray type=\"Float64\" Name=\"" << name << "\" format=\"ascii\">\n";
-        for (const double value : values)
-          out << value << ' ';
+        for (const Index i : rows)
+          out << values[i] << ' ';
         out << "\n</DataArray>\n";
       };
-      const Vector total = (noise.cwiseAbs2() + results.averages.prediction_deviation.cwiseAbs2()).cwiseSqrt();
+      const Averages &averages = results.averages;
+      const Vector total =
+          (results.noise_deviation.cwiseAbs2() + averages.prediction_deviation.cwiseAbs2()).cwiseSqrt();
       array("measured", measurements.values());
-      array("predicted_mean", results.averages.prediction_mean);
-      array("predicted_std", results.averages.prediction_deviation);
-      array("standardised_residual", (measurements.values() - results.averages.prediction_mean).cwiseQuotient(total));
-      array("weight", measurements.weights(results.averages.prediction_mean, results.averages.prediction_deviation));
-      Vector used(n);
-      for (Index i = 0; i < n; ++i)
-        used(i) = measurements.used()[i];
+      array("predicted_mean", averages.prediction_mean);
+      array("predicted_std", averages.prediction_deviation);
+      array("standardised_residual", (measurements.values() - averages.prediction_mean).cwiseQuotient(total));
+      array("weight", measurements.weights(averages.prediction_mean, averages.prediction_deviation));
+      Vector used(measurements.size());
+      for (Index i = 0; i < used.size(); ++i)
+        used(i) = measurements.used()[static_cast<std::size_t>(i)];
       array("used", used);
       out << "</PointData>\n</Piece>\n</PolyData>\n</VTKFile>\n";
       return out.str();
@@ -669,16 +769,7 @@ namespace varfield
         {
           if (problem.groups().group() != 0)
             return;
-          FieldFile<dim> posterior;
-          unsigned int degree = 1;
-          for (unsigned int f = 0; f < problem.fields().size(); ++f)
-          {
-            const Certificate *certificate =
-                results.certificate && !results.certificate->fields.empty() ? &*results.certificate : nullptr;
-            add_field(posterior, problem.fields()[f], results.fields[f], certificate, f, results.corrected);
-            degree = std::max(degree, problem.fields()[f].space().dof_handler().get_fe().degree);
-          }
-          posterior_record = posterior.write(path, "posterior", problem.mesh(), degree);
+          posterior_record = write_fields(problem, results, path);
           state_record     = write_states(problem, results, path);
           write_vector(path + "checkpoint.csv", problem.fields().prior().layout(), results.parameters);
         });

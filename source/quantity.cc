@@ -78,6 +78,22 @@ namespace varfield
   }
 
   template <int dim>
+  unsigned int snapshot_of(const ForwardModel<dim> &model, const std::string &text, const std::string &section)
+  {
+    if (trim(text).empty())
+      return model.n_snapshots() - 1;
+    const double time  = parse_number(text, section + "/Time");
+    const double start = model.snapshot_time(0), end = model.snapshot_time(model.n_snapshots() - 1);
+    if (!model.time().is_transient() || time < start || time > end)
+      throw UserError(section + "/Time: " +
+                      (model.time().is_transient()
+                           ? "the problem is solved from " + to_text(start) + " to " + to_text(end)
+                           : "the problem is stationary") +
+                      ", but found " + to_text(time) + ".");
+    return model.snapshot_near(time);
+  }
+
+  template <int dim>
   void QuantitySource<dim>::add_parameters(ParameterHandler &prm)
   {
     prm.add_parameter("Of", of_, "The name of a field, or “state”.");
@@ -85,6 +101,8 @@ namespace varfield
                       "Of a field: its coefficient k = T(m), as the equation sees it; if false, m itself.");
     prm.add_parameter("Experiment", experiment_name_, "Of the state: in which experiment; empty where there is one.");
     prm.add_parameter("Component", component_name_, "Of the state: which component; empty where there is one.");
+    prm.add_parameter("Time", time_,
+                      "Of the state, in problems in time: after the step that ends nearest to it; empty: at the end.");
   }
 
   template <int dim>
@@ -106,6 +124,7 @@ namespace varfield
       return;
     experiment_ = experiment_of(model, normalize(experiment_name_), section);
     component_  = component_of(model, normalize(component_name_), section);
+    snapshot_   = snapshot_of(model, time_, section);
   }
 
   template <int dim>
@@ -117,13 +136,13 @@ namespace varfield
   template <int dim>
   const AffineConstraints<double> &QuantitySource<dim>::constraints() const
   {
-    return is_state() ? model_->space().hanging() : (*fields_)[field_].space().constraints();
+    return is_state() ? model_->space().hanging() : none_;
   }
 
   template <int dim>
   GhostedVector QuantitySource<dim>::values(const ModelState<dim> &state) const
   {
-    return is_state() ? model_->space().ghosted(state.states.col(experiment_))
+    return is_state() ? model_->space().ghosted(state.states.col(model_->column(snapshot_, experiment_)))
                       : (*fields_)[field_].space().ghosted(fields_->values(state.parameters, field_));
   }
 
@@ -150,6 +169,8 @@ namespace varfield
   template class QuantitySource<3>;
   template unsigned int experiment_of(const ForwardModel<2> &, const std::string &, const std::string &);
   template unsigned int experiment_of(const ForwardModel<3> &, const std::string &, const std::string &);
+  template unsigned int snapshot_of(const ForwardModel<2> &, const std::string &, const std::string &);
+  template unsigned int snapshot_of(const ForwardModel<3> &, const std::string &, const std::string &);
   template unsigned int component_of(const ForwardModel<2> &, const std::string &, const std::string &);
   template unsigned int component_of(const ForwardModel<3> &, const std::string &, const std::string &);
 } // namespace varfield

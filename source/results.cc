@@ -251,7 +251,7 @@ namespace varfield
   {
     std::vector<Index> rows;
     for (Index i = 0; i < measurements.size(); ++i)
-      if (!measurements.used()[static_cast<std::size_t>(i)])
+      if (!measurements.used()[static_cast<std::size_t>(i)] && measurements.known()[static_cast<std::size_t>(i)])
         rows.push_back(i);
     if (rows.empty())
       return {};

@@ -102,6 +102,18 @@ namespace
                      })};
   }
 
+  /// b·∇u − k Δu = m with u = eˣ sin(2y + 0.3), b = (1 + y, 1/2 + x).
+  Manufactured<2> advection_diffusion()
+  {
+    const std::string u = "exp(x)*sin(2*y+0.3)", u_y = "2*exp(x)*cos(2*y+0.3)";
+    return {"set Transform = identity\nset Mean = (1+y)*" + u + " + (0.5+x)*" + u_y + " + 3*" + u,
+            "set Equation = advection diffusion\nset Dirichlet = left: " + u + "; bottom: " + u + "; top: " + u +
+                "\nset Neumann = right: " + u +
+                "\nsubsection advection diffusion\nset Source density = m\nset Velocity x = " +
+                "1 + y\nset Velocity y = 0.5 + x\nend",
+            reaction_diffusion().solution};
+  }
+
   template <int dim>
   std::string text_of(const std::string &field, const std::string &physics, unsigned int n, unsigned int degree,
                       const std::string &mesh = "")
@@ -348,6 +360,8 @@ namespace
     check_orders("poisson", poisson_2d(), 16, 2);
     check_orders("reaction diffusion", reaction_diffusion(), 16, 1);
     check_orders("reaction diffusion", reaction_diffusion(), 8, 2);
+    check_orders("advection diffusion", advection_diffusion(), 16, 1);
+    check_orders("advection diffusion", advection_diffusion(), 8, 2);
   }
 
   BOOST_AUTO_TEST_CASE(orders_in_the_cube)

@@ -14,12 +14,13 @@
 namespace varfield
 {
   /// One pass over the cells: evaluates the weak form at every quadrature point, with derivatives, and adds up R(u, m),
-  /// ∂R/∂u and ∂R/∂m as asked. All members are collective over the mesh's communicator.
+  /// ∂R/∂u and ∂R/∂m as asked. In problems in time R = ∫ S w v dx + R(u, m), w = ∂u/∂t. All members are collective over
+  /// the mesh's communicator.
   template <int dim>
   class Assembler
   {
   public:
-    /// A coefficient of the PDE that is an unknown field.
+    /// A coefficient of the PDE that is an unknown field; the slot behind those of the PDE is the storage S.
     struct FieldSlot
     {
       unsigned int slot, field;
@@ -31,6 +32,9 @@ namespace varfield
     {
       const std::vector<GhostedVector> &fields;                           ///< m of each field slot
       const GhostedVector *state                               = nullptr; ///< u; nullptr: zero
+      const GhostedVector *rate                                = nullptr; ///< w; nullptr: zero
+      double per_state                                         = 1.;      ///< of what R is differentiated by:
+      double per_rate                                          = 0.;      ///< u and w change with it by so much
       GhostedVector *residual                                  = nullptr; ///< volume and Robin terms of R(u, m)
       SparseMatrix *state_matrix                               = nullptr;
       std::deque<SparseMatrix> *field_matrices                 = nullptr;
@@ -38,13 +42,15 @@ namespace varfield
     };
 
     /// Finds the slots that are fields and evaluates the others once, at all quadrature points. `origin` names the
-    /// PDE's section in messages. UserError on all ranks alike. The arguments must outlive the object.
+    /// PDE's section in messages; `storage` is a field or an expression, empty in stationary problems. UserError on all
+    /// ranks alike. The arguments must outlive the object.
     Assembler(const StateSpace<dim> &space, const FieldSet<dim> &fields, const Physics<dim> &physics,
-              const std::string &origin);
+              const std::string &origin, const std::string &storage);
 
     ~Assembler();
 
     const std::vector<FieldSlot> &field_slots() const { return field_slots_; }
+    bool is_storage(const FieldSlot &slot) const { return slot.slot == n_slots_; }
     /// Matrices ∫ a φᵢφⱼ ds of Robin conditions by active cell index: added to what the PDE gives.
     std::map<unsigned int, dealii::FullMatrix<double>> &robin() { return robin_; }
     /// Σⱼ ∫ a φᵢφⱼ ds uⱼ at the owned nodes i. Collective.
@@ -60,8 +66,12 @@ namespace varfield
 
     void read_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
     void read_point(unsigned int q, std::size_t cached, Scratch &scratch) const;
+    void read_rate(Scratch &scratch) const;
+    void add_rate(Scratch &scratch) const;
+    bool is_transient() const { return known_.size() > n_slots_; }
+    void add_known(const std::string &text, const std::string &origin, const std::vector<dealii::Point<dim>> &points);
     void add_residual(double weight, Scratch &scratch) const;
-    void add_state_matrix(double weight, Scratch &scratch) const;
+    void add_state_matrix(double weight, const Task &task, Scratch &scratch) const;
     void add_field_matrices(double weight, unsigned int q, Scratch &scratch) const;
     void write_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
 
@@ -69,6 +79,7 @@ namespace varfield
     const FieldSet<dim> &fields_;
     const Physics<dim> &physics_;
     dealii::QGauss<dim> quadrature_;
+    unsigned int n_slots_; ///< of the PDE
     std::vector<FieldSlot> field_slots_;
     std::vector<std::vector<double>> known_; ///< of each slot that is known: values by (owned cell, quadrature point)
     std::map<unsigned int, dealii::FullMatrix<double>> robin_;

@@ -9,12 +9,15 @@ namespace varfield
 {
   using SparseMatrix = dealii::PETScWrappers::MPI::SparseMatrix;
 
+  using Couplings = std::vector<std::pair<dealii::types::global_dof_index, dealii::types::global_dof_index>>;
+
   /// Gives `matrix` the pattern of a form whose test functions belong to `rows` and trial functions to `columns`, two
-  /// handlers on the same mesh, condensed by the constraints of each. Collective.
+  /// handlers on the same mesh, condensed by the constraints of each; `couplings`: more entries, of owned rows.
+  /// Collective.
   template <int dim>
   void reinit_matrix(SparseMatrix &matrix, const dealii::DoFHandler<dim> &rows,
                      const dealii::AffineConstraints<double> &row_constraints, const dealii::DoFHandler<dim> &columns,
-                     const dealii::AffineConstraints<double> &column_constraints);
+                     const dealii::AffineConstraints<double> &column_constraints, const Couplings &couplings = {});
 
   /// Adds what must be added and ends assembly; rows of constrained degrees of freedom of a square matrix get the
   /// diagonal entry `diagonal`. Collective.

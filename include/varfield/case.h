@@ -25,6 +25,7 @@ namespace varfield
     bool overwrite                    = false;
     unsigned int n_draws              = 3;
     unsigned int n_modes              = 4;
+    unsigned int n_snapshots          = 50; ///< of the state in time
     unsigned int exact_variance_limit = 6000;
     unsigned int variance_probes      = 1000;
   };
@@ -174,6 +175,7 @@ namespace varfield
     void declare_inference();
     void build_mesh(std::shared_ptr<const SampleGroups> groups, bool values_needed, unsigned int max_level);
     void build_model();
+    std::vector<std::string> model_files() const;
     std::string settings_of(const std::vector<std::string> &sections) const;
     double growth_of_a_cycle() const;
     Split choose_split(double cells);

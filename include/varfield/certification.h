@@ -39,7 +39,7 @@ namespace varfield
     ChainResults chains;
     std::vector<ChainMoments> fields;        ///< at the owned degrees of freedom of each field
     std::vector<MultiVector> kept;           ///< the same of the draws that were kept
-    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments
+    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × ForwardModel::n_columns()
     Vector prediction_mean, prediction_deviation;
     std::vector<Vector> mean_shift, deviation_ratio; ///< q against the chains, of each field, without allowance
     double share_agreeing = 0;                       ///< of all pointwise values

@@ -31,13 +31,32 @@ namespace varfield
     bool has(unsigned int c) const { return !component || *component == c; }
   };
 
-  /// A Dirichlet condition: an expression, or the trace of the coefficient k = T(m) of a field.
+  /// An expression in x, y, z (and t) in which the coefficients k = T(m) of fields may occur, “field(NAME)”, as long as
+  /// it is an affine function of them: c₀ + Σᵢ cᵢkᵢ.
+  template <int dim>
+  class FieldExpression
+  {
+  public:
+    FieldExpression() = default; ///< the constant 0
+    /// UserError.
+    FieldExpression(const std::string &text, const std::string &origin, bool in_time);
+    const std::vector<std::string> &fields() const { return fields_; }
+    bool uses_time() const { return with_zero_.uses_time(); }
+    /// c₀, c₁, … Local; UserError where a result is not finite or the expression is not affine in the fields.
+    std::vector<double> coefficients(const dealii::Point<dim> &x, double time = 0.) const;
+
+  private:
+    std::vector<std::string> fields_;
+    Expression<dim> with_zero_;
+    std::vector<Expression<dim>> with_one_;                  ///< that field is 1, the others are 0
+    std::vector<std::pair<double, Expression<dim>>> probes_; ///< all fields have this value
+  };
+
   template <int dim>
   struct DirichletCondition
   {
     BoundaryPlace place;
-    std::string field; ///< empty: the expression
-    Expression<dim> value;
+    FieldExpression<dim> value;
   };
 
   /// A Robin condition n·f₁ = a (u_ref − u), or with a = 0 the Neumann condition n·f₁ = flux.
@@ -51,13 +70,14 @@ namespace varfield
     bool is_robin = false;
   };
 
-  /// `state_names`: of the components. UserError that names the section's key for what cannot be understood.
+  /// `state_names`: of the components; `in_time`: whether t may occur. UserError that names the section's key for what
+  /// cannot be understood.
   template <int dim>
   std::vector<DirichletCondition<dim>> parse_dirichlet(const Experiment &experiment, const Mesh<dim> &mesh,
-                                                       const std::vector<std::string> &state_names);
+                                                       const std::vector<std::string> &state_names, bool in_time);
   template <int dim>
   std::vector<FluxCondition<dim>> parse_fluxes(const Experiment &experiment, const Mesh<dim> &mesh,
-                                               const std::vector<std::string> &state_names);
+                                               const std::vector<std::string> &state_names, bool in_time);
 } // namespace varfield
 
 #endif

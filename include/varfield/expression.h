@@ -15,8 +15,8 @@ namespace dealii
 
 namespace varfield
 {
-  /// A scalar function of the coordinates x, y (and z in 3D) given as a text, in the language of muParser with the
-  /// constant pi. Copies are cheap: they share the parsed expression.
+  /// A scalar function of the coordinates x, y (and z in 3D), and of the time t where that is allowed, given as a text
+  /// in the language of muParser with the constant pi. Copies are cheap: they share the parsed expression.
   template <int dim>
   class Expression
   {
@@ -25,22 +25,24 @@ namespace varfield
     Expression();
     /// `origin` is the parameter that the text is from, "Physics/Source" say. UserError, the same on all ranks, if the
     /// text cannot be parsed.
-    Expression(const std::string &text, const std::string &origin);
+    Expression(const std::string &text, const std::string &origin, bool in_time = false);
 
     /// Local. UserError if the result is not a finite number. Points differ between ranks, so this may happen on one
     /// rank alone: whoever evaluates inside a collective computation has to catch it and tell the other ranks before
     /// going on.
-    double value(const dealii::Point<dim> &point) const;
+    double value(const dealii::Point<dim> &point, double time = 0.) const;
 
     const std::string &text() const { return text_; }
     const std::string &origin() const { return origin_; }
     /// Whether no coordinate appears in the text.
     bool is_constant() const { return is_constant_; }
+    /// Whether the time appears in it.
+    bool uses_time() const { return uses_time_; }
 
   private:
     std::string text_, origin_;
-    bool is_constant_;
-    std::shared_ptr<const dealii::FunctionParser<dim>> parser_;
+    bool is_constant_, uses_time_;
+    std::shared_ptr<dealii::FunctionParser<dim>> parser_;
   };
 
   /// "left: 0; 2: sin(pi*x)" gives {{"left", "0"}, {"2", "sin(pi*x)"}}. Each entry is split at its first colon (another

@@ -7,6 +7,9 @@
 
 namespace varfield
 {
+  /// The ends of intervals of time: “0: 100: 4” is 0, 25, 50, 75, 100; so is “0, 25, 50, 75, 100”. UserError.
+  std::vector<double> parse_times(const std::string &text, const std::string &origin);
+
   /// One unknown field: its space, prior, trend, mean and transform.
   ///
   /// m(x) = mean(x) + Σᵢ cᵢφᵢ(x) + Σⱼ tⱼbⱼ(x). The coefficients c of the space and t of the trend functions (1 and, for
@@ -58,7 +61,7 @@ namespace varfield
 
     const std::string name_;
     std::string space_kind_ = "nodal", unit_, mean_text_ = "0", mean_file_, trend_ = "none", trend_deviations_ = "1",
-                blocks_;
+                blocks_, intervals_;
     std::vector<double> thresholds_;
     unsigned int degree_ = 1;
     Choice<Transform> transform_{"Transform", "exp"};

@@ -19,7 +19,8 @@ namespace varfield
   ///
   /// Nodal: continuous Q_p; coefficients are the values at the unconstrained nodes (no hanging node, and no boundary
   /// node where the field is held at zero there). Zonal: one value for each zone (a set of cells), a piecewise constant
-  /// field; the first rank owns all coefficients. Either way field = E · coefficients with a matrix E that expand() and
+  /// field; the first rank owns all coefficients. In time: one value for each interval; they are kept like those of
+  /// zones, by cells that take turns. Either way field = E · coefficients with a matrix E that expand() and
   /// restrict() apply. Degrees of freedom are numbered independently of the partition.
   template <int dim>
   class FieldSpace
@@ -33,6 +34,8 @@ namespace varfield
     static std::unique_ptr<FieldSpace> by_block(const Mesh<dim> &mesh, const std::vector<unsigned int> &blocks);
     /// One value for the whole mesh.
     static std::unique_ptr<FieldSpace> global(const Mesh<dim> &mesh);
+    /// One value for every interval between two of these times, ascending. Collective.
+    static std::unique_ptr<FieldSpace> by_time(const Mesh<dim> &mesh, const std::vector<double> &times);
 
     const Mesh<dim> &mesh() const { return mesh_; }
     const dealii::DoFHandler<dim> &dof_handler() const { return dof_handler_; }
@@ -40,6 +43,13 @@ namespace varfield
     const dealii::AffineConstraints<double> &constraints() const { return constraints_; }
     const dealii::IndexSet &relevant() const { return relevant_; }
     bool is_nodal() const { return zone_centres_.empty(); }
+    /// Ends of the intervals of a field in time; empty for all others.
+    const std::vector<double> &times() const { return times_; }
+    bool is_in_time() const { return !times_.empty(); }
+    /// The interval of a field in time that contains `time`; the first or last one outside of all.
+    unsigned int interval(double time) const;
+    /// A degree of freedom that has the value of a zone, the same on all ranks.
+    dealii::types::global_dof_index dof_of_zone(unsigned int zone) const { return dof_of_zone_[zone]; }
     /// Layout of the coefficients.
     const Layout &layout() const { return layout_; }
     unsigned int n_owned() const { return dof_handler_.n_locally_owned_dofs(); }
@@ -55,9 +65,10 @@ namespace varfield
     MultiVector embed(const MultiVector &coefficients) const;
     MultiVector extract(const MultiVector &dofs) const;
 
-    /// Support points of the owned degrees of freedom, in their order (cell centres of a zonal field).
+    /// Support points of the owned degrees of freedom, in their order (cell centres of a zonal field; of a field in
+    /// time the first coordinate is the middle of the interval).
     const std::vector<dealii::Point<dim>> &points() const { return points_; }
-    /// Centroids of the zones, and their measures.
+    /// Centroids of the zones; of a field in time the first coordinate is the middle of the interval.
     const std::vector<dealii::Point<dim>> &zone_centres() const { return zone_centres_; }
     /// The owned degrees of freedom of a field with ghosts, ready to be read on every local cell. Collective.
     GhostedVector ghosted(const Vector &owned) const;
@@ -75,6 +86,8 @@ namespace varfield
     std::vector<unsigned int> free_; ///< local indices of the unconstrained owned degrees of freedom
     std::vector<unsigned int> zone_; ///< zone of every owned degree of freedom
     std::vector<dealii::Point<dim>> points_, zone_centres_;
+    std::vector<dealii::types::global_dof_index> dof_of_zone_;
+    std::vector<double> times_;
     Layout layout_;
   };
 } // namespace varfield

@@ -20,7 +20,7 @@ namespace varfield
   /// What the costs of the two routes follow from.
   struct CurvatureSize
   {
-    double unknowns = 0, measurements = 0;
+    double unknowns = 0, measurements = 0, experiments = 1;
   };
 
   /// The route and its predicted costs: right-hand sides solved for, tangents and adjoints, in one linearisation of
@@ -29,7 +29,8 @@ namespace varfield
   {
     bool data_space         = true;
     double data_solves      = 0; ///< one for each measurement
-    double parameter_solves = 0; ///< a tangent and an adjoint for every direction of every pass, and for Newton steps
+    double parameter_solves = 0; ///< a tangent and an adjoint of every experiment for every direction of every pass,
+                                 ///< and for Newton steps
     double data_bytes = 0, parameter_bytes = 0; ///< of one linearisation
     double held_bytes = 0;                      ///< that may be held
     double bytes() const { return data_space ? data_bytes : parameter_bytes; }

@@ -59,6 +59,7 @@ namespace varfield
     unsigned int dim = 2, ranks = 1, groups = 1;
     double cells              = 0;
     unsigned int state_degree = 1, components = 1, experiments = 1;
+    unsigned int steps = 1, kinds_of_steps = 1;          ///< in time
     bool linear = true, symmetric = true, direct = true; ///< of the state equation and its solver
     std::vector<FieldSize> fields;
     double measurements       = 0;

@@ -65,6 +65,7 @@ namespace varfield
     unsigned int create_box();
     void refine_towards(const std::vector<dealii::Point<dim>> &points, unsigned int max_level);
     void refine_towards_boundaries(unsigned int max_level);
+    void refine_in_boxes(unsigned int max_level);
     void refine_cells(const std::vector<dealii::CellId> &ids, unsigned int max_level);
     void collect();
     std::vector<std::string> known_ids() const;
@@ -76,7 +77,7 @@ namespace varfield
     bool several_parts_              = false;
     unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
     static constexpr unsigned int most_seconds = 1800; ///< for reading a file
-    std::string boundary_refinements_;
+    std::string boundary_refinements_, box_refinements_;
 
     std::uint64_t estimated_cells_ = 0;
     std::unique_ptr<dealii::Triangulation<dim>> from_file_; ///< between load() and create()

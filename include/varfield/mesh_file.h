@@ -7,6 +7,10 @@
 
 namespace varfield
 {
+  /// “(0.5, 1)”.
+  template <int dim>
+  std::string in_words(const dealii::Point<dim> &point);
+
   /// Reads quadrilaterals or hexahedra from a file of one of the formats of deal.II, by the ending of its name.
   /// UserError for a file that cannot be read, has other cells, cells that are turned inside out or, unless
   /// `several_parts`, parts that share no face. Local.

@@ -23,7 +23,9 @@ namespace varfield
   struct PointValues
   {
     dealii::Point<dim> x;
+    double h = 0.;                             ///< diameter of the cell
     std::vector<double> state;                 ///< u and ∇u, flat
+    std::vector<double> rate;                  ///< S ∂u/∂t of every component; zero in stationary problems
     std::vector<double> fields;                ///< m and ∇m of every slot, flat; k itself where the transform is null
     std::vector<const Transform *> transforms; ///< of every slot; nullptr: a known coefficient
   };
@@ -34,11 +36,12 @@ namespace varfield
     std::vector<double> flux;           ///< (f₀, f₁)
     std::vector<double> state_gradient; ///< ∂(f₀, f₁)/∂(u, ∇u), row-major
     std::vector<double> field_gradient; ///< ∂(f₀, f₁)/∂(m, ∇m), row-major
+    std::vector<double> rate_gradient;  ///< ∂(f₀, f₁)/∂(S ∂u/∂t), row-major; where Physics::uses_rates()
   };
 
-  /// A stationary PDE in weak form: find u with ∫ f₀(u, ∇u, k, ∇k, x) v + f₁(u, ∇u, k, ∇k, x)·∇v dx = boundary and
-  /// source terms for all v, k = T(m) the coefficients. Sources, Neumann and Robin terms are common to all PDEs and
-  /// belong to the forward model.
+  /// A PDE in weak form (in problems in time S ∂u/∂t v comes to it, see TimeStep): find u with ∫ f₀(u, ∇u, k, ∇k, x) v
+  /// + f₁(u, ∇u, k, ∇k, x)·∇v dx = boundary and source terms for all v, k = T(m) the coefficients. Sources, Neumann and
+  /// Robin terms are common to all PDEs and belong to the forward model.
   template <int dim>
   class Physics
   {
@@ -55,6 +58,7 @@ namespace varfield
     virtual bool is_linear() const                       = 0; ///< in u
     virtual bool is_symmetric() const                    = 0; ///< the state matrix is symmetric positive definite
     virtual bool uses_field_gradients() const            = 0; ///< whether ∇k occurs
+    virtual bool uses_rates() const = 0; ///< whether S ∂u/∂t occurs in f₀ and f₁ themselves
     /// Evaluates at one point; derivatives by automatic differentiation. Sizes of the outputs are set on the first use.
     virtual void evaluate(const PointValues<dim> &in, PointFluxes &out) const = 0;
 

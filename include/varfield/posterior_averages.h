@@ -22,7 +22,7 @@ namespace varfield
     /// log p(d,m) − log q(m) of the draws of the mesh that has most of them, in antithetic pairs, and its cells.
     Vector log_weights;
     std::uint64_t weights_cells = 0;
-    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × experiments
+    MultiVector state_mean, state_deviation; ///< owned degrees of freedom × ForwardModel::n_columns()
     Vector prediction_mean, prediction_deviation;
     Vector quantity_mean, quantity_deviation;
     /// Quantities of interest of the draws that log_weights are of: draws × quantities.

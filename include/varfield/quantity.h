@@ -51,7 +51,7 @@ namespace varfield
   };
 
   /// Of what quantities are made: a field's coefficient k = T(m), the field m itself, or a component of the state of
-  /// one experiment.
+  /// one experiment at one time.
   template <int dim>
   class QuantitySource
   {
@@ -73,17 +73,21 @@ namespace varfield
   private:
     bool is_state() const { return field_ < 0; }
 
-    std::string of_                 = "state", experiment_name_, component_name_;
+    std::string of_                 = "state", experiment_name_, component_name_, time_;
     bool transform_                 = true;
     const ForwardModel<dim> *model_ = nullptr;
     const FieldSet<dim> *fields_    = nullptr;
     int field_                      = -1; ///< −1: the state
-    unsigned int experiment_ = 0, component_ = 0;
+    unsigned int experiment_ = 0, component_ = 0, snapshot_ = 0;
+    dealii::AffineConstraints<double> none_; ///< values of a field at constrained nodes are known as well
   };
 
   /// Index of an experiment by name; the only one where the name is empty. UserError.
   template <int dim>
   unsigned int experiment_of(const ForwardModel<dim> &model, const std::string &name, const std::string &section);
+  /// The snapshot nearest to a time; the last one where `text` is empty. UserError.
+  template <int dim>
+  unsigned int snapshot_of(const ForwardModel<dim> &model, const std::string &text, const std::string &section);
   /// The same of a component of the state.
   template <int dim>
   unsigned int component_of(const ForwardModel<dim> &model, const std::string &name, const std::string &section);

@@ -1,23 +1,10 @@
 #ifndef varfield_state_space_h
 #define varfield_state_space_h
 
-#include <varfield/field_space.h>
+#include <varfield/functional.h>
 
 namespace varfield
 {
-  /// A linear functional of the state: Σ weight · u(dof) over unconstrained degrees of freedom. Every rank holds it
-  /// whole.
-  using Functional = std::vector<std::pair<dealii::types::global_dof_index, double>>;
-
-  /// The value of a component at each point as a functional of a finite-element function; an empty one for a point
-  /// outside of the mesh. A point on a face belongs to one cell, the same on every number of ranks. The same on all
-  /// ranks. Collective.
-  template <int dim>
-  std::vector<Functional> point_functionals(const dealii::DoFHandler<dim> &handler, const Mesh<dim> &mesh,
-                                            const dealii::AffineConstraints<double> &constraints,
-                                            const std::vector<dealii::Point<dim>> &points,
-                                            const std::vector<unsigned int> &components);
-
   /// The finite-element space of the state: continuous Q_p for each of its components, numbered independently of the
   /// partition.
   template <int dim>
@@ -41,6 +28,7 @@ namespace varfield
     /// Sets the hanging nodes of every column from their masters. Collective.
     void distribute(MultiVector &states) const;
     GhostedVector ghosted(const Vector &owned) const;
+    FunctionalSpace<dim> functional_space() const { return {dof_handler_, mesh_, hanging_}; }
     /// point_functionals() of the state.
     std::vector<Functional> point_values(const std::vector<dealii::Point<dim>> &points,
                                          const std::vector<unsigned int> &components) const;

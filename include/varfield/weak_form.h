@@ -11,14 +11,15 @@
 
 namespace varfield
 {
-  /// The sizes of a PDE: space dimension, components of the state, coefficients, and whether ∇k occurs in it.
-  template <int dim_, int n_u_, int n_k_, bool uses_grad_k_ = false>
+  /// The sizes of a PDE: space dimension, components of the state, coefficients, and whether ∇k and S ∂u/∂t occur in
+  /// it.
+  template <int dim_, int n_u_, int n_k_, bool uses_grad_k_ = false, bool uses_rates_ = false>
   struct Sizes
   {
     static constexpr int dim = dim_, n_u = n_u_, n_k = n_k_;
-    static constexpr bool uses_grad_k = uses_grad_k_;
-    static constexpr int n_state      = n_u * (dim + 1);                   ///< u and ∇u
-    static constexpr int n_fields     = n_k * (uses_grad_k ? dim + 1 : 1); ///< k, and ∇k where it occurs
+    static constexpr bool uses_grad_k = uses_grad_k_, uses_rates = uses_rates_;
+    static constexpr int n_state  = n_u * (dim + 1);                   ///< u and ∇u
+    static constexpr int n_fields = n_k * (uses_grad_k ? dim + 1 : 1); ///< k, and ∇k where it occurs
   };
 
   /// What a weak form is a function of, at one point.
@@ -29,7 +30,9 @@ namespace varfield
     std::array<dealii::Tensor<1, S::dim, Number>, S::n_u> grad_u;
     std::array<Number, S::n_k> k; ///< coefficients, after their transforms
     std::array<dealii::Tensor<1, S::dim, Number>, S::uses_grad_k ? S::n_k : 0> grad_k;
+    std::array<Number, S::uses_rates ? S::n_u : 0> rate; ///< S ∂u/∂t
     dealii::Point<S::dim> x;
+    double h; ///< diameter of the cell: for terms that stabilise
   };
 
   /// f₀ (tested with v) and f₁ (tested with ∇v), zero to begin with.
@@ -53,8 +56,9 @@ namespace varfield
   class WeakForm : public Physics<Form::S::dim>
   {
     using S                  = typename Form::S;
-    static constexpr int dim = S::dim, n_directions = S::n_state + S::n_fields;
-    using Number = Sacado::Fad::SFad<double, n_directions>;
+    static constexpr int dim = S::dim, n_rates = S::uses_rates ? S::n_u : 0,
+                         n_directions = S::n_state + S::n_fields + n_rates;
+    using Number                      = Sacado::Fad::SFad<double, n_directions>;
 
   public:
     std::vector<Slot> slots() const override { return Form::slots(); }
@@ -62,18 +66,23 @@ namespace varfield
     bool is_linear() const override { return Form::linear; }
     bool is_symmetric() const override { return Form::symmetric; }
     bool uses_field_gradients() const override { return S::uses_grad_k; }
+    bool uses_rates() const override { return S::uses_rates; }
 
     void evaluate(const PointValues<dim> &in, PointFluxes &out) const override
     {
       Arguments<S, Number> arguments;
       seed_state(in, arguments);
       seed_fields(in, arguments);
+      for (int c = 0; c < n_rates; ++c)
+        arguments.rate[c] = Number(n_directions, S::n_state + S::n_fields + c, in.rate[c]);
       arguments.x = in.x;
+      arguments.h = in.h;
       Fluxes<S, Number> fluxes;
       Form()(arguments, fluxes);
       out.flux.resize(S::n_state);
       out.state_gradient.resize(S::n_state * S::n_state);
       out.field_gradient.resize(S::n_state * S::n_k * (dim + 1));
+      out.rate_gradient.resize(S::n_state * n_rates);
       for (int c = 0; c < S::n_u; ++c)
       {
         read(fluxes.f0[c], c * (dim + 1), out);
@@ -123,6 +132,8 @@ namespace varfield
       out.flux[row] = f.val();
       for (int j = 0; j < S::n_state; ++j)
         out.state_gradient[row * S::n_state + j] = f.dx(j);
+      for (int c = 0; c < n_rates; ++c)
+        out.rate_gradient[row * n_rates + c] = f.dx(S::n_state + S::n_fields + c);
       for (int s = 0; s < S::n_k; ++s)
         for (int j = 0; j <= dim; ++j)
         {

@@ -4,25 +4,24 @@ namespace varfield
 {
   namespace
   {
-    /// The value of a component of the state at a point.
     template <int dim>
     class PointObservation : public Observation<dim>
     {
     public:
-      std::vector<dealii::Point<dim>> locations(const Table &table) const override { return points_of<dim>(table); }
-
-      std::vector<Functional> functionals(const Table &table, const StateSpace<dim> &space,
-                                          const std::vector<std::string> &state_names) const override
+      std::vector<Functional> functionals(const Table &table, const FunctionalSpace<dim> &space,
+                                          const std::vector<unsigned int> &components,
+                                          const std::string &) const override
       {
         const auto points = points_of<dim>(table);
-        auto rows         = space.point_values(points, components_of(table, state_names));
-        refuse_points_outside(table, points, rows, space.mesh());
+        auto rows         = point_functionals(space, points, components);
+        refuse_points_outside(table, points, rows, space.mesh);
         return rows;
       }
     };
 
-    const char *const text = "The state at the points x, y[, z]; column “component” where it has several.";
-    const Registration<Observation<2>, PointObservation<2>> in_2d("point values", text);
-    const Registration<Observation<3>, PointObservation<3>> in_3d("point values", text);
+    const char *const point_values_text =
+        "Values at the points x, y[, z]; column “component” where the state has several.";
+    const Registration<Observation<2>, PointObservation<2>> point_values_2d("point values", point_values_text);
+    const Registration<Observation<3>, PointObservation<3>> point_values_3d("point values", point_values_text);
   } // namespace
 } // namespace varfield

@@ -21,6 +21,8 @@ namespace varfield
         prm.add_parameter("Boundaries", boundaries_, "Names or ids of the boundaries, separated by commas.");
         prm.add_parameter("Experiment", experiment_name_, "In which experiment; empty where there is one.");
         prm.add_parameter("Component", component_name_, "Of which component of the state; empty where there is one.");
+        prm.add_parameter("Time", time_,
+                          "In problems in time: during the step that ends nearest to it; empty: the last one.");
       }
 
       void initialize(const ForwardModel<dim> &model, const FieldSet<dim> &, const std::string &section) override
@@ -28,6 +30,7 @@ namespace varfield
         model_               = &model;
         experiment_          = experiment_of(model, normalize(experiment_name_), section);
         const auto component = component_of(model, normalize(component_name_), section);
+        snapshot_            = snapshot_of(model, time_, section);
         const auto &space    = model.space();
         std::set<types::boundary_id> ids;
         for (const std::string &name : split(boundaries_, ','))
@@ -45,7 +48,7 @@ namespace varfield
 
       Vector part(const ModelState<dim> &state) const override
       {
-        const Vector flux = model_->boundary_flux(state, experiment_);
+        const Vector flux = model_->boundary_flux(state, snapshot_, experiment_);
         double sum        = 0.;
         for (const auto node : nodes_)
           sum += flux[static_cast<Index>(node)];
@@ -53,9 +56,9 @@ namespace varfield
       }
 
     private:
-      std::string boundaries_, experiment_name_, component_name_;
+      std::string boundaries_, experiment_name_, component_name_, time_;
       const ForwardModel<dim> *model_ = nullptr;
-      unsigned int experiment_        = 0;
+      unsigned int experiment_ = 0, snapshot_ = 0;
       std::vector<types::global_dof_index> nodes_;
     };
 

@@ -27,8 +27,8 @@ namespace varfield
         std::vector<dealii::Point<dim>> points;
         std::vector<std::string> origins;
         read_points(section, points, origins);
-        functionals_ = point_functionals(source_.dof_handler(), source_.mesh(), source_.constraints(), points,
-                                         std::vector<unsigned int>(points.size(), source_.component()));
+        functionals_ = point_functionals<dim>({source_.dof_handler(), source_.mesh(), source_.constraints()}, points,
+                                              std::vector<unsigned int>(points.size(), source_.component()));
         const std::vector<bool> inside = source_.contains(points);
         for (std::size_t i = 0; i < points.size(); ++i)
           if (!inside[i])
