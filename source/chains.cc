@@ -516,11 +516,11 @@ namespace varfield
           thin(next_look_);
           if (next_look_ > n_draws_)
             advance_to(iteration_ + std::min(next_look_, settings_.maximum) - n_draws_, false);
-          // A run that was stopped before goes on to the same look.
-          if (n_draws_ >= next_look_)
-            next_look_ = n_draws_ + std::max(100u, n_draws_ / 4);
           if (n_draws_ >= 100)
             judge();
+          // A run that was stopped goes on to the same look, or looks again.
+          if (n_draws_ >= next_look_ && !result_.interrupted)
+            next_look_ = n_draws_ + std::max(100u, n_draws_ / 4);
         }
       }
 

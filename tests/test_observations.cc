@@ -15,6 +15,7 @@ namespace
 
   void write_file(const std::string &name, const std::string &text)
   {
+    MPI_Barrier(MPI_COMM_WORLD); // what was in the file has been read
     if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
       std::ofstream(name) << text;
     MPI_Barrier(MPI_COMM_WORLD);
