@@ -89,6 +89,12 @@ namespace varfield
                       "Draws of the prior on the coarsest mesh, whose predictions are compared with the data before "
                       "these are used, at least 10; 0: none.",
                       Integer(0, 100000));
+    prm.add_parameter(
+        "State mean field", state_mean_field,
+        "Name of a field of white noise in the Source, the error of the equation. For comparison, what is "
+        "written of the other fields has the standard deviation (“state_mean_field_std”) of a posterior "
+        "in which state and fields are independent, which collapses as the error goes to zero. Empty: "
+        "none.");
     prm.add_parameter("Starts", starts,
                       "Searches for the MAP point on the coarsest mesh from draws of the prior, which look for other "
                       "modes; 0: none.",

@@ -15,7 +15,7 @@ namespace varfield
     prm.add_parameter(
         "Robin", robin,
         "Conditions n·f₁ = a (u_ref − u) by boundary, as “boundary: a, u_ref”, separated by semicolons; a and u_ref "
-        "are expressions.");
+        "are expressions, and u_ref may have fields in it.");
   }
 
   void Experiment::add_own_parameters(dealii::ParameterHandler &prm)
@@ -23,7 +23,7 @@ namespace varfield
     prm.add_parameter(
         "Source", source,
         "Right-hand side of the PDE, an expression in x, y, z; where the state has several components, one for each, "
-        "separated by semicolons, or 0.");
+        "separated by semicolons, or 0. Fields may be in it, “0.1 + field(recharge)”, as in Dirichlet conditions.");
     prm.add_parameter(
         "Dirichlet", dirichlet,
         "Values of the state by boundary, separated by semicolons, for example “bottom: 0; top: 1 + x; 7: "
@@ -34,7 +34,7 @@ namespace varfield
     prm.add_parameter(
         "Neumann", neumann,
         "Flux n·f₁ into the domain (the traction, of an elastic body) by boundary, for example “left: 2*y” or, for "
-        "one component of the state, “top[u_y]: -1”. Zero on all other boundaries.");
+        "one component of the state, “top[u_y]: -1”. Fields may be in it. Zero on all other boundaries.");
     prm.add_parameter(
         "Wells", wells,
         "CSV table x,y[,z],rate of point sources; a rate is positive where something is added to the domain. In "
@@ -135,17 +135,14 @@ namespace varfield
   namespace
   {
     template <int dim>
-    Expression<dim> without_fields(const std::string &text, const std::string &origin, bool in_time)
+    Expression<dim> without_fields(const std::string &text, const std::string &origin)
     {
       if (!traces_in(text, origin).empty())
-        throw UserError(origin + ": fields occur in Dirichlet conditions and in the initial state only, but found “" +
-                        text + "”.");
-      return Expression<dim>(text, origin, in_time);
+        throw UserError(origin + ": the coefficient of a Robin condition has no fields in it, but found “" + text +
+                        "”.");
+      return Expression<dim>(text, origin);
     }
-  } // namespace
 
-  namespace
-  {
     /// “left”, or “left[u_x]” for one component.
     template <int dim>
     BoundaryPlace place_of(const std::string &text, const Mesh<dim> &mesh, const std::vector<std::string> &state_names,
@@ -212,7 +209,7 @@ namespace varfield
     {
       FluxCondition<dim> condition;
       condition.place = place_of(boundary, mesh, state_names, origin);
-      condition.flux  = without_fields<dim>(text, origin, in_time);
+      condition.flux  = FieldExpression<dim>(text, origin, in_time);
       conditions.push_back(condition);
     }
     origin = "Physics/Robin";
@@ -222,8 +219,8 @@ namespace varfield
       const auto [coefficient, reference] = split_pair(text, origin);
       condition.place                     = place_of(boundary, mesh, state_names, origin);
       condition.is_robin                  = true;
-      condition.coefficient               = without_fields<dim>(coefficient, origin, false);
-      condition.reference                 = without_fields<dim>(reference, origin, in_time);
+      condition.coefficient               = without_fields<dim>(coefficient, origin);
+      condition.reference                 = FieldExpression<dim>(reference, origin, in_time);
       conditions.push_back(condition);
     }
     return conditions;

@@ -104,6 +104,53 @@ namespace varfield
     return values;
   }
 
+  /// T(m) and T'(m) at the owned degrees of freedom of a field.
+  template <int dim>
+  std::pair<Vector, Vector> ForwardModel<dim>::coefficient(const Vector &parameters, unsigned int field) const
+  {
+    const auto &transform = (*fields_)[field].transform();
+    const Vector m        = fields_->values(parameters, field);
+    std::pair<Vector, Vector> result(m, m);
+    for (Index i = 0; i < m.size(); ++i)
+    {
+      result.first[i]  = transform.derivative(0, m[i]);
+      result.second[i] = transform.derivative(1, m[i]);
+    }
+    return result;
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::add_field_loads(ModelState<dim> &state) const
+  {
+    if (field_loads_.empty())
+      return;
+    state.loads = loads_;
+    for (const auto &load : field_loads_)
+    {
+      const auto [values, slopes] = coefficient(state.parameters, load.part.field);
+      const MultiVector part      = multiply(*load.part.matrix, values);
+      for (const Index i : load.systems)
+        state.loads.col(i) += part;
+      state.load_slopes.push_back(slopes);
+    }
+  }
+
+  /// What Robin conditions and electrodes take out: ∫ a u v ds and the terms that couple an electrode's nodes.
+  template <int dim>
+  MultiVector ForwardModel<dim>::robin_product(MultiVector states) const
+  {
+    space_->distribute(states);
+    MultiVector result(states.rows(), states.cols());
+    for (Index j = 0; j < states.cols(); ++j)
+    {
+      Vector column = assembler_->robin_part(space_->ghosted(states.col(j)));
+      if (electrodes_)
+        electrodes_->add_product(states.col(j), column);
+      result.col(j) = column;
+    }
+    return result;
+  }
+
   template <int dim>
   bool ForwardModel<dim>::solve_states(const StateMatrix &matrix, MultiVector &x, double tolerance) const
   {
@@ -174,6 +221,7 @@ namespace varfield
     state->parameters = parameters;
     const auto fields = ghosted_fields(parameters);
     state->states     = prescribed_values(*state);
+    add_field_loads(*state);
     assemble_storage(*state, fields);
     bool solved = true;
     if (physics_->is_linear())
@@ -204,6 +252,10 @@ namespace varfield
     for (unsigned int c = 0; c < n_columns(); ++c)
       if (observation_[c].nonZeros() > 0)
         predictions += observation_[c] * state.states.col(c);
+    for (unsigned int s = 0; s < steps_.size(); ++s)
+      for (unsigned int e = 0; e < experiments_.size(); ++e)
+        if (const Solved at{s, e}; measures_flux(at))
+          predictions += owned_flux_readings(at).transpose() * boundary_flux(state, s + first_solved_, e);
     for (const auto &reading : field_readings_)
       predictions += reading.values * fields_->values(state.parameters, reading.field);
     Utilities::MPI::sum(ArrayView<const double>(predictions.data(), predictions.size()), space_->comm(),
@@ -309,25 +361,42 @@ namespace varfield
       n_kinds = std::max(n_kinds, step.kind + 1);
     GhostedVector zero_state(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
     const bool have_matrices = !constant_matrices_.empty();
-    state.matrices           = constant_matrices_;
+    // Matrices are combined from K and M, of which only K is assembled here; where rates are in the law itself, from
+    // what it gives.
+    const bool combine = first_solved_ > 0 && !physics_->uses_rates();
+    std::shared_ptr<StateMatrix> by_state;
+    state.matrices = constant_matrices_;
     for (unsigned int kind = 0; kind < n_kinds; ++kind)
     {
       typename Assembler<dim>::Task task{fields};
       if (kind == 0)
         task.residual = &zero_state;
+      const auto step      = std::find_if(steps_.begin(), steps_.end(), [=](const auto &s) { return s.kind == kind; });
+      SparseMatrix *matrix = nullptr;
       if (!have_matrices)
       {
-        const auto step = std::find_if(steps_.begin(), steps_.end(), [=](const auto &s) { return s.kind == kind; });
         state.matrices.push_back(take_matrix());
-        task.state_matrix  = &state.matrices.back()->full;
-        task.per_state     = step->level[0];
-        task.per_rate      = step->rate[0];
-        *task.state_matrix = 0.;
+        matrix = &state.matrices.back()->full;
+        if (combine && kind == 0)
+          by_state = take_matrix();
+        if (!combine || kind == 0)
+        {
+          task.state_matrix  = combine ? &by_state->full : matrix;
+          task.per_state     = combine ? 1. : step->level[0];
+          task.per_rate      = combine ? 0. : step->rate[0];
+          *task.state_matrix = 0.;
+        }
       }
-      if (kind == 0 || !have_matrices)
+      if (task.residual != nullptr || task.state_matrix != nullptr)
         assembler_->sweep(task);
-      if (!have_matrices)
+      if (task.state_matrix != nullptr)
         finish_state_matrix(*task.state_matrix, task.per_state);
+      if (matrix != nullptr && combine)
+      {
+        MatCopy(by_state->full, *matrix, SAME_NONZERO_PATTERN);
+        MatScale(*matrix, step->level[0]);
+        MatAXPY(*matrix, step->rate[0], *state.storage, electrodes_ ? SUBSET_NONZERO_PATTERN : SAME_NONZERO_PATTERN);
+      }
     }
     zero_state.compress(VectorOperation::add);
     if (!have_matrices)
@@ -356,7 +425,7 @@ namespace varfield
     const StateMatrix &matrix = matrix_of(state, at);
     const Index first         = column_of(at);
     const MultiVector given   = state.states.middleCols(first, n); // Dirichlet values
-    MultiVector rhs           = loads_.middleCols(step * n, n) - multiply(matrix.full, given);
+    MultiVector rhs           = loads(state).middleCols(step * n, n) - multiply(matrix.full, given);
     rhs.colwise() -= zero_state;
     if (first_solved_ > 0)
       rhs -= history(state, at, state.states.middleCols(first - n, n),
@@ -407,7 +476,7 @@ namespace varfield
     sum.compress(VectorOperation::add);
     if (matrix != nullptr)
       finish_state_matrix(matrix->full, task.per_state);
-    Vector r = Eigen::Map<const Vector>(sum.begin(), u.size()) - loads_.col(static_cast<Index>(system(at)));
+    Vector r = Eigen::Map<const Vector>(sum.begin(), u.size()) - loads(state).col(static_cast<Index>(system(at)));
     if (electrodes_)
       electrodes_->add_product(level(state, u, at), r);
     return r;
@@ -429,14 +498,10 @@ namespace varfield
   {
     const Solved at{snapshot - std::min(snapshot, first_solved_), experiment};
     const Vector u = state.states.col(column_of(at));
-    Vector flux    = boundary_loads_.col(static_cast<Index>(system(at))) -
-                  assembler_->robin_part(space_->ghosted(level(state, u, at)));
-    if (electrodes_)
-    {
-      Vector coupling = Vector::Zero(u.size());
-      electrodes_->add_product(level(state, u, at), coupling);
-      flux -= coupling;
-    }
+    Vector flux    = boundary_loads_.col(static_cast<Index>(system(at))) - Vector(robin_product(level(state, u, at)));
+    for (const auto &load : field_loads_)
+      if (load.part.on_boundary && load.is_of(static_cast<Index>(system(at))))
+        flux += multiply(*load.part.matrix, coefficient(state.parameters, load.part.field).first);
     const Vector r = residual(state, ghosted_fields(state.parameters), u, at, nullptr);
     for (const unsigned int node : dirichlet_nodes_)
       flux[node] += r[node];
@@ -465,14 +530,14 @@ namespace varfield
       for (unsigned int s = 0; s < steps_.size() && solved; ++s)
         if (const Solved at{s, e}; !is_own(e))
           solved = solve_newton(state, fields, at, found.col(column_of(at)),
-                                newton_target(cold_residual(state, fields, at), at));
+                                newton_target(state, cold_residual(state, fields, at), at));
     return groups.sum(solved ? 0. : 1.) == 0.;
   }
 
   template <int dim>
-  double ForwardModel<dim>::newton_target(double cold_residual, const Solved &at) const
+  double ForwardModel<dim>::newton_target(const ModelState<dim> &state, double cold_residual, const Solved &at) const
   {
-    return newton_tolerance_ * std::max(cold_residual, norm(loads_.col(static_cast<Index>(system(at)))));
+    return newton_tolerance_ * std::max(cold_residual, norm(loads(state).col(static_cast<Index>(system(at)))));
   }
 
   /// Of the Dirichlet values.
@@ -521,7 +586,7 @@ namespace varfield
         guesses.emplace_back(std::isfinite(size) ? size : std::numeric_limits<double>::max(), std::move(u));
       };
       add(MultiVector::Zero(state.states.rows(), 1));
-      const double target = newton_target(guesses[0].first, at);
+      const double target = newton_target(state, guesses[0].first, at);
       if (first_solved_ > 0)
         add(before(state, at, 1));
       if (start_.cols() > 0)

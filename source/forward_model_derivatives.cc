@@ -18,7 +18,7 @@ namespace varfield
         state.by_field.push_back(by_field_pool_.take());
         auto &matrices = *state.by_field.back();
         if (matrices.empty())
-          assembler_->reinit_field_matrices(matrices, condensed_);
+          assembler_->reinit_field_matrices(matrices, space_->hanging());
         for (auto &matrix : matrices)
           matrix = 0.;
         const Vector u        = state.states.col(column_of(at));
@@ -27,7 +27,7 @@ namespace varfield
         typename Assembler<dim>::Task task{fields};
         task.state           = &v;
         task.field_matrices  = &matrices;
-        task.row_constraints = &condensed_;
+        task.row_constraints = &space_->hanging();
         if (first_solved_ > 0)
         {
           w.reset(new GhostedVector(space_->ghosted(rate(state, u, at))));
@@ -70,6 +70,22 @@ namespace varfield
     return solved;
   }
 
+  /// The rows of this rank's nodes.
+  template <int dim>
+  Eigen::SparseMatrix<double> ForwardModel<dim>::owned_flux_readings(const Solved &at) const
+  {
+    const auto &owned = space_->dof_handler().locally_owned_dofs();
+    std::vector<Eigen::Triplet<double>> entries;
+    const auto &all = flux_readings_[system(at)];
+    for (Index i = 0; i < all.outerSize(); ++i)
+      for (Eigen::SparseMatrix<double>::InnerIterator entry(all, i); entry; ++entry)
+        if (const auto dof = static_cast<types::global_dof_index>(entry.row()); owned.is_element(dof))
+          entries.emplace_back(owned.index_within_set(dof), i, entry.value());
+    Eigen::SparseMatrix<double> result(space_->n_owned(), all.cols());
+    result.setFromTriplets(entries.begin(), entries.end());
+    return result;
+  }
+
   template <int dim>
   bool ForwardModel<dim>::has_trace(unsigned int column) const
   {
@@ -101,6 +117,20 @@ namespace varfield
     std::vector<MultiVector> expanded(fields_->size());
     for (unsigned int f = 0; f < fields_->size(); ++f)
       expanded[f] = (*fields_)[f].expand(fields_->part(directions, f));
+    // What changes in the loads.
+    std::vector<MultiVector> of_loads;
+    for (std::size_t l = 0; l < field_loads_.size(); ++l)
+      of_loads.push_back(multiply(*field_loads_[l].part.matrix,
+                                  state.load_slopes[l].asDiagonal() * expanded[field_loads_[l].part.field]));
+    const auto load = [&](const Solved &at, bool only_on_boundary)
+    {
+      MultiVector change = MultiVector::Zero(space_->n_owned(), k);
+      for (std::size_t l = 0; l < field_loads_.size(); ++l)
+        if (field_loads_[l].is_of(static_cast<Index>(system(at))) &&
+            (field_loads_[l].part.on_boundary || !only_on_boundary))
+          change += of_loads[l];
+      return change;
+    };
     // T'(m) δm at the nodes of every trace.
     std::vector<MultiVector> at_nodes;
     for (std::size_t t = 0; t < traces_.size(); ++t)
@@ -130,15 +160,17 @@ namespace varfield
     bool solved = true;
     for (unsigned int s = 0; s < steps_.size(); ++s)
     {
-      std::vector<MultiVector> blocks;
+      std::vector<MultiVector> blocks, unsolved(n);
       for (unsigned int e = 0; e < n; ++e)
       {
         const Solved at{s, e};
-        MultiVector rhs = MultiVector::Zero(space_->n_owned(), k);
+        MultiVector rhs = load(at, false);
         for (unsigned int f = 0; f < assembler_->field_slots().size(); ++f)
           rhs -= multiply((*state.by_field[system(at)])[f], expanded[assembler_->field_slots()[f].field]);
         if (first_solved_ > 0)
           rhs -= history(state, at, last[e], before_last[e]);
+        if (measures_flux(at))
+          unsolved[e] = rhs;
         if (has_trace(column_of(at)))
         {
           const MultiVector boundary = prescribed(column_of(at));
@@ -153,7 +185,19 @@ namespace varfield
       solved = solve_blocks(state, s, blocks, false, tolerance) && solved;
       for (unsigned int e = 0; e < n; ++e)
       {
-        read(column_of({s, e}), blocks[e]);
+        const Solved at{s, e};
+        read(column_of(at), blocks[e]);
+        if (measures_flux(at))
+        {
+          const auto &level          = steps_[s].level;
+          const MultiVector residual = multiply(matrix_of(state, at).full, blocks[e]) - unsolved[e];
+          MultiVector flux =
+              load(at, true) -
+              robin_product(level[1] == 0. ? blocks[e] : MultiVector(level[0] * blocks[e] + level[1] * last[e]));
+          for (const unsigned int node : dirichlet_nodes_)
+            flux.row(node) += residual.row(node);
+          result += owned_flux_readings(at).transpose() * flux;
+        }
         before_last[e] = std::move(last[e]);
         last[e]        = std::move(blocks[e]);
       }
@@ -226,37 +270,57 @@ namespace varfield
     for (int s = last_snapshot - static_cast<int>(first_solved_); s >= 0; --s)
     {
       const auto &step = steps_[static_cast<std::size_t>(s)];
-      std::vector<MultiVector> blocks;
+      std::vector<MultiVector> blocks, of_fluxes(n), at_dirichlet(n);
       for (unsigned int e = 0; e < n; ++e)
-        blocks.push_back(right_hand_side(column_of({static_cast<unsigned int>(s), e}), e));
+      {
+        const Solved at{static_cast<unsigned int>(s), e};
+        blocks.push_back(right_hand_side(column_of(at), e));
+        if (!measures_flux(at))
+          continue;
+        of_fluxes[e]     = owned_flux_readings(at) * weights(Eigen::all, columns[e]);
+        at_dirichlet[e]  = of_fluxes[e];
+        MultiVector free = of_fluxes[e];
+        zero_dirichlet(free);
+        at_dirichlet[e] -= free;
+        blocks[e] += multiply_transpose(matrix_of(state, at).full, at_dirichlet[e]) -
+                     step.level[0] * robin_product(of_fluxes[e]);
+      }
       solved = solve_blocks(state, static_cast<unsigned int>(s), blocks, true, tolerance) && solved;
       for (unsigned int e = 0; e < n; ++e)
       {
         const Solved at{static_cast<unsigned int>(s), e};
         const MultiVector &p = blocks[e];
-        for (unsigned int f = 0; f < assembler_->field_slots().size(); ++f)
+        const auto add       = [&](unsigned int field, const MultiVector &part)
         {
-          const MultiVector part = multiply_transpose((*state.by_field[system(at)])[f], p);
           for (std::size_t j = 0; j < columns[e].size(); ++j)
-            gradients[assembler_->field_slots()[f].field].col(columns[e][j]) -= part.col(static_cast<Index>(j));
-        }
-        const bool traced = has_trace(column_of(at));
-        if (!traced && first_solved_ == 0)
-          continue;
-        MultiVector free = p, by_matrix;
+            gradients[field].col(columns[e][j]) += part.col(static_cast<Index>(j));
+        };
+        // The multipliers of the free rows of R − ℓ, and less the weights of those that are fluxes.
+        MultiVector free = p;
         zero_dirichlet(free);
-        if (traced || step.level[1] != 0.)
-          by_matrix = multiply_transpose(matrix_of(state, at).full, free);
+        const MultiVector rows = at_dirichlet[e].size() > 0 ? MultiVector(free - at_dirichlet[e]) : free;
+        for (unsigned int f = 0; f < assembler_->field_slots().size(); ++f)
+          add(assembler_->field_slots()[f].field, -multiply_transpose((*state.by_field[system(at)])[f], rows));
+        for (std::size_t l = 0; l < field_loads_.size(); ++l)
+          if (const auto &part = field_loads_[l].part; field_loads_[l].is_of(static_cast<Index>(system(at))))
+          {
+            const bool is_flux   = part.on_boundary && of_fluxes[e].size() > 0;
+            const MultiVector by = is_flux ? MultiVector(rows + of_fluxes[e]) : rows;
+            add(part.field, state.load_slopes[l].asDiagonal() * multiply_transpose(*part.matrix, by));
+          }
+        const bool traced = has_trace(column_of(at));
         if (traced)
-          add_traces(e, column_of(at), p - by_matrix);
+          add_traces(e, column_of(at), p - multiply_transpose(matrix_of(state, at).full, free));
         if (first_solved_ == 0)
           continue;
-        // −H₁ᵀp and −H₂ᵀp; see history().
+        // −H₁ᵀ and −H₂ᵀ times the multipliers; see history().
         const double ratio           = step.level[1] / step.level[0];
-        const MultiVector by_storage = multiply_transpose(*state.storage, free);
+        const MultiVector by_storage = multiply_transpose(*state.storage, rows);
         to_next[e]                   = to_second[e] - (step.rate[1] - step.rate[0] * ratio) * by_storage;
         if (ratio != 0.)
-          to_next[e] -= ratio * by_matrix;
+          to_next[e] -= ratio * multiply_transpose(matrix_of(state, at).full, rows);
+        if (ratio != 0. && of_fluxes[e].size() > 0)
+          to_next[e] -= step.level[1] * robin_product(of_fluxes[e]);
         to_second[e] = -step.rate[2] * by_storage;
       }
     }
@@ -275,6 +339,44 @@ namespace varfield
     for (unsigned int f = 0; f < fields_->size(); ++f)
       result.middleRows(fields_->offset(f), (*fields_)[f].n_local()) = (*fields_)[f].restrict(gradients[f]);
     return solved;
+  }
+
+  template <int dim>
+  MultiVector ForwardModel<dim>::residual_curvature(const ModelState<dim> &state, const Vector &weights,
+                                                    unsigned int but, const MultiVector &directions) const
+  {
+    std::vector<MultiVector> expanded, gradients;
+    for (unsigned int f = 0; f < fields_->size(); ++f)
+    {
+      expanded.push_back((*fields_)[f].expand(fields_->part(directions, f)));
+      gradients.push_back(MultiVector::Zero(expanded[f].rows(), directions.cols()));
+    }
+    for (unsigned int s = 0; s < steps_.size(); ++s)
+      for (unsigned int e = 0; e < experiments_.size(); ++e)
+      {
+        const Solved at{s, e};
+        std::vector<std::tuple<unsigned int, const SparseMatrix *, Vector>> parts; // field, G of it = matrix · slopes
+        for (unsigned int f = 0; f < assembler_->field_slots().size(); ++f)
+        {
+          const unsigned int field = assembler_->field_slots()[f].field;
+          parts.emplace_back(field, &(*state.by_field[system(at)])[f], Vector::Ones(expanded[field].rows()));
+        }
+        for (std::size_t l = 0; l < field_loads_.size(); ++l)
+          if (const auto &part = field_loads_[l].part;
+              part.field != but && field_loads_[l].is_of(static_cast<Index>(system(at))))
+            parts.emplace_back(part.field, part.matrix.get(), -state.load_slopes[l]);
+        MultiVector residual = MultiVector::Zero(space_->n_owned(), directions.cols());
+        for (const auto &[field, matrix, slopes] : parts)
+          residual += multiply(*matrix, slopes.asDiagonal() * expanded[field]);
+        zero_dirichlet(residual);
+        residual = weights.asDiagonal() * residual;
+        for (const auto &[field, matrix, slopes] : parts)
+          gradients[field] += slopes.asDiagonal() * multiply_transpose(*matrix, residual);
+      }
+    MultiVector result(fields_->prior().layout().n_local(), directions.cols());
+    for (unsigned int f = 0; f < fields_->size(); ++f)
+      result.middleRows(fields_->offset(f), (*fields_)[f].n_local()) = (*fields_)[f].restrict(gradients[f]);
+    return result;
   }
 
   template class ForwardModel<2>;

@@ -86,10 +86,11 @@ namespace varfield
     for (const auto &expression : initial_state())
       any_field = any_field || !expression.fields().empty();
     for (const auto &experiment : experiments_)
-      any_field = any_field || experiment.dirichlet.find("field(") != std::string::npos;
+      for (const auto *text : {&experiment.source, &experiment.dirichlet, &experiment.neumann, &experiment.robin})
+        any_field = any_field || text->find("field(") != std::string::npos;
     if (!any_field)
       throw UserError("Physics/" + physics_.name() +
-                      ": no coefficient, boundary condition or initial state refers to a field, so there is "
+                      ": no coefficient, source, boundary condition or initial state refers to a field, so there is "
                       "nothing to infer. The fields are " +
                       join(field_names) + ".");
   }
@@ -119,6 +120,8 @@ namespace varfield
     if (electrode_settings_.are_there())
       electrodes_ = std::make_unique<Electrodes<dim>>(electrode_settings_, *space_);
     make_loads();
+    if (time_.tolerance() > 0.)
+      choose_steps();
     measurements.initialize(*space_, physics_->state_names(), fields, electrodes_.get());
     experiment_of_ = measurements.experiments();
     make_observation_matrices(measurements);
@@ -154,9 +157,17 @@ namespace varfield
       is_affine_       = is_affine_ && is_source && field.transform().is_identity();
     }
     for (const auto &experiment : experiments_)
+    {
       for (const auto &condition : parse_dirichlet<dim>(experiment, *mesh_, state_names(), time_.is_transient()))
         for (const auto &name : condition.value.fields())
           check_trace_field(name, experiment.section + "/Dirichlet", referenced);
+      for (const auto &density : source_of(experiment))
+        for (const auto &name : density.fields())
+          check_trace_field(name, experiment.section + "/Source", referenced);
+      for (const auto &condition : fluxes_of(experiment))
+        for (const auto &name : condition.given().fields())
+          check_trace_field(name, condition.is_robin ? "Physics/Robin" : experiment.section + "/Neumann", referenced);
+    }
     for (const auto &set : measurements.sets())
       if (const unsigned int field = fields_->find(set->of); field < fields_->size())
       {
@@ -170,7 +181,7 @@ namespace varfield
       if (referenced.count(name) == 0)
         throw UserError("Fields/Names: the field “" + name + "” occurs neither as a coefficient of Physics/" +
                         physics_.name() +
-                        " nor in a Dirichlet condition or initial state, so the data say nothing about it.");
+                        " nor in a source, boundary condition or initial state, so the data say nothing about it.");
   }
 
   template <int dim>
@@ -210,7 +221,8 @@ namespace varfield
   template <int dim>
   void ForwardModel<dim>::make_steps()
   {
-    std::vector<double> jumps;
+    std::vector<double> &jumps = jumps_;
+    jumps                      = time_.jumps();
     for (unsigned int f = 0; f < fields_->size(); ++f)
     {
       const auto &field = (*fields_)[f];
@@ -234,6 +246,92 @@ namespace varfield
         }
     steps_        = time_.steps(jumps);
     first_solved_ = time_.is_transient() ? 1 : 0;
+  }
+
+  /// Where the state is linear in a step of size h it is off by h²∣∂²u/∂t²∣/8. Sizes change by less than the half of
+  /// the time between two steps, which keeps BDF2 stable.
+  template <int dim>
+  void ForwardModel<dim>::choose_steps()
+  {
+    experiment_of_.clear();
+    constants_.resize(0);
+    field_readings_.clear();
+    for (unsigned int round = 0; round < 4; ++round)
+    {
+      observation_.assign(n_columns(), {});
+      flux_readings_.assign(steps_.size() * experiments_.size(), {});
+      const auto wanted = wanted_sizes();
+      const auto old    = steps_;
+      double n_steps    = 0.;
+      for (std::size_t s = 0; s < old.size(); ++s)
+        n_steps += old[s].size() / wanted[s];
+      if (n_steps > 1e5)
+        throw UserError("Physics/Time/Tolerance: " + to_text(time_.tolerance()) + " asks for about " +
+                        to_text(std::round(n_steps)) + " steps; at most 100000 are possible.");
+      steps_ = time_.steps(
+          jumps_,
+          [&](double time)
+          {
+            double size = std::numeric_limits<double>::max();
+            for (std::size_t s = 0; s < old.size(); ++s)
+              size = std::min(size, wanted[s] + 0.5 * std::max({0., old[s].begin - time, time - old[s].end}));
+            return size;
+          });
+      constant_matrices_.clear();
+      constant_storage_.reset();
+      forget();
+      make_prescribed();
+      make_loads();
+    }
+  }
+
+  /// By the second differences at the prior mean, of each component relative to its largest change.
+  template <int dim>
+  std::vector<double> ForwardModel<dim>::wanted_sizes() const
+  {
+    const auto state = solve(Vector::Zero(fields_->prior().layout().n_local()));
+    if (!state)
+      throw ComputationError("Physics/Time/Tolerance: the problem cannot be solved at the prior mean with the steps "
+                             "given, so none can be chosen.");
+    const auto &owned = space_->dof_handler().locally_owned_dofs();
+    const Index n     = experiments_.size();
+    const auto at     = [&](std::size_t snapshot)
+    { return state->states.middleCols(static_cast<Index>(snapshot) * n, n).array(); };
+    Eigen::ArrayXd scales(state->states.rows());
+    for (unsigned int c = 0; c < space_->n_components(); ++c)
+    {
+      ComponentMask mask(space_->n_components(), false);
+      mask.set(c, true);
+      std::vector<Index> rows;
+      for (const auto dof : DoFTools::extract_dofs(space_->dof_handler(), mask))
+        if (owned.is_element(dof))
+          rows.push_back(owned.index_within_set(dof));
+      double largest = 0.;
+      for (std::size_t s = 1; s <= steps_.size() && !rows.empty(); ++s)
+        largest = std::max(largest, (at(s) - at(0))(rows, Eigen::all).abs().maxCoeff());
+      scales(rows) = std::max(Utilities::MPI::max(largest, space_->comm()), std::numeric_limits<double>::min());
+    }
+    std::vector<double> curvature(steps_.size(), 0.);
+    for (std::size_t s = 1; s < steps_.size(); ++s)
+    {
+      const TimeStep &last = steps_[s - 1], &step = steps_[s];
+      const double slack = 1e-6 * step.size();
+      if (std::any_of(jumps_.begin(), jumps_.end(), [&](double t) { return std::abs(t - step.begin) < slack; }))
+        continue;
+      const Eigen::ArrayXXd second =
+          2. / (last.size() + step.size()) * ((at(s + 1) - at(s)) / step.size() - (at(s) - at(s - 1)) / last.size());
+      const double here = second.rows() > 0 ? (second.abs().colwise() / scales).maxCoeff() : 0.;
+      curvature[s - 1]  = std::max(curvature[s - 1], here);
+      curvature[s]      = std::max(curvature[s], here);
+    }
+    Utilities::MPI::max(curvature, space_->comm(), curvature);
+    std::vector<double> sizes;
+    for (std::size_t s = 0; s < steps_.size(); ++s)
+    {
+      const double old = steps_[s].size(), wanted = std::sqrt(8. * time_.tolerance() / curvature[s]);
+      sizes.push_back(std::max(old / 8., std::min(4. * old, wanted)));
+    }
+    return sizes;
   }
 
   template <int dim>
@@ -468,153 +566,149 @@ namespace varfield
     trace.values.compress(VectorOperation::insert);
   }
 
+  /// Loads of all experiments and steps; those with the same texts and data share what is assembled.
   template <int dim>
   void ForwardModel<dim>::make_loads()
   {
     const auto n_systems = static_cast<Index>(steps_.size() * experiments_.size());
     loads_               = MultiVector::Zero(space_->n_owned(), n_systems);
-    boundary_loads_      = MultiVector::Zero(space_->n_owned(), n_systems);
+    boundary_loads_      = loads_;
+    field_loads_.clear();
+    struct Made
+    {
+      Index system;           ///< the first that has this load
+      std::size_t begin, end; ///< of its parts in field_loads_
+    };
+    std::map<std::tuple<std::string, std::string, std::vector<unsigned int>, unsigned int>, Made> made;
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
-      const auto source     = source_of(experiments_[e]);
-      Experiment conditions = experiments_[e];
-      if (electrodes_)
-        conditions.robin += (trim(conditions.robin).empty() ? "" : "; ") + electrodes_->robin();
-      const auto fluxes = parse_fluxes<dim>(conditions, *mesh_, state_names(), time_.is_transient());
-      bool changes      = false;
-      for (const auto &expression : source)
-        changes = changes || expression.uses_time();
+      const Experiment &experiment = experiments_[e];
+      const auto source            = source_of(experiment);
+      const auto fluxes            = fluxes_of(experiment);
+      if (e == 0)
+        make_robin_matrices(fluxes);
+      bool changes = false;
+      std::set<std::string> in_time;
+      const auto look_at = [&](const FieldExpression<dim> &density)
+      {
+        changes = changes || density.uses_time();
+        for (const std::string &name : density.fields())
+          if ((*fields_)[fields_->find(name)].space().is_in_time())
+            in_time.insert(name);
+      };
+      std::for_each(source.begin(), source.end(), look_at);
       for (const auto &condition : fluxes)
-        changes = changes || condition.flux.uses_time() || condition.reference.uses_time();
+        look_at(condition.given());
       for (unsigned int s = 0; s < steps_.size(); ++s)
       {
+        const double middle = 0.5 * (steps_[s].begin + steps_[s].end);
+        std::vector<unsigned int> intervals;
+        for (const std::string &name : in_time)
+          intervals.push_back((*fields_)[fields_->find(name)].space().interval(middle));
         const auto i = static_cast<Index>(system({s, e}));
-        if (s > 0 && !changes)
+        const auto [known, is_new] =
+            made.emplace(std::make_tuple(experiment.source, experiment.neumann, intervals, changes ? s : 0),
+                         Made{i, field_loads_.size(), 0});
+        Made &same = known->second;
+        if (is_new)
         {
-          loads_.col(i)          = loads_.col(static_cast<Index>(system({0, e})));
-          boundary_loads_.col(i) = boundary_loads_.col(static_cast<Index>(system({0, e})));
-          continue;
+          const Load load        = assemble_load(*space_, *fields_, source, fluxes, steps_[s].time(), middle);
+          boundary_loads_.col(i) = load.boundary;
+          loads_.col(i)          = load.volume + load.boundary;
+          for (const auto &part : load.by_field)
+            field_loads_.push_back({part, {}});
+          same.end = field_loads_.size();
         }
-        GhostedVector load(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
-        GhostedVector flux = load;
-        std::string message;
-        try
+        else
         {
-          add_source(source, steps_[s].time(), load);
-          add_fluxes(fluxes, steps_[s].time(), flux, e == 0 && s == 0);
+          boundary_loads_.col(i) = boundary_loads_.col(same.system);
+          loads_.col(i)          = loads_.col(same.system);
         }
-        catch (const UserError &error)
-        {
-          message = error.what();
-        }
-        throw_together(message, space_->comm());
-        load.compress(VectorOperation::add);
-        flux.compress(VectorOperation::add);
-        for (Index k = 0; k < loads_.rows(); ++k)
-        {
-          boundary_loads_(k, i) = flux.local_element(k);
-          loads_(k, i)          = load.local_element(k) + flux.local_element(k);
-        }
-        if (electrodes_)
-          for (MultiVector *all : {&loads_, &boundary_loads_})
-            electrodes_->add_load(e, all->col(i));
+        for (std::size_t l = same.begin; l < same.end; ++l)
+          field_loads_[l].systems.push_back(i);
       }
     }
     for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      for (unsigned int s = 0; s < steps_.size() && electrodes_; ++s)
+        for (MultiVector *all : {&loads_, &boundary_loads_})
+          electrodes_->add_load(e, all->col(static_cast<Index>(system({s, e}))));
       add_wells(e);
+    }
   }
 
   /// One expression for each component; none where there is no source.
   template <int dim>
-  std::vector<Expression<dim>> ForwardModel<dim>::source_of(const Experiment &experiment) const
+  std::vector<FieldExpression<dim>> ForwardModel<dim>::source_of(const Experiment &experiment) const
   {
-    std::vector<Expression<dim>> source;
+    std::vector<FieldExpression<dim>> source;
     if (trim(experiment.source) == "0")
       return source; // for all components
     for (const auto &text : split(experiment.source, ';'))
       source.emplace_back(text, experiment.section + "/Source", time_.is_transient());
-    if (source.size() != space_->n_components())
+    if (source.size() != state_names().size())
       throw UserError(experiment.section + "/Source: needs one expression for each component of the state (" +
                       join(physics_->state_names()) + "), separated by semicolons, but found “" + experiment.source +
                       "”.");
     return source;
   }
 
+  /// Neumann and Robin conditions, those of electrodes among them.
   template <int dim>
-  void ForwardModel<dim>::add_source(const std::vector<Expression<dim>> &source, double time, GhostedVector &load) const
+  std::vector<FluxCondition<dim>> ForwardModel<dim>::fluxes_of(Experiment experiment) const
   {
-    if (source.empty())
-      return;
-    const auto &fe = space_->fe();
-    const QGauss<dim> quadrature(fe.degree + 1);
-    FEValues<dim> values(mesh_->mapping(), fe, quadrature,
-                         update_values | update_quadrature_points | update_JxW_values);
-    dealii::Vector<double> local(fe.dofs_per_cell);
-    std::vector<types::global_dof_index> dofs(fe.dofs_per_cell);
-    for (const auto &cell : space_->dof_handler().active_cell_iterators())
-      if (cell->is_locally_owned())
-      {
-        values.reinit(cell);
-        local = 0.;
-        for (unsigned int q = 0; q < quadrature.size(); ++q)
-          for (unsigned int i = 0; i < local.size(); ++i)
-            local(i) += source[fe.system_to_component_index(i).first].value(values.quadrature_point(q), time) *
-                        values.shape_value(i, q) * values.JxW(q);
-        cell->get_dof_indices(dofs);
-        space_->hanging().distribute_local_to_global(local, dofs, load);
-      }
+    if (electrodes_)
+      experiment.robin += (trim(experiment.robin).empty() ? "" : "; ") + electrodes_->robin();
+    return parse_fluxes<dim>(experiment, *mesh_, state_names(), time_.is_transient());
   }
 
-  /// Neumann and Robin loads; the Robin matrices are the same for all experiments and times.
+  /// The same for all experiments and times.
   template <int dim>
-  void ForwardModel<dim>::add_fluxes(const std::vector<FluxCondition<dim>> &conditions, double time,
-                                     GhostedVector &load, bool with_robin_matrices)
+  void ForwardModel<dim>::make_robin_matrices(const std::vector<FluxCondition<dim>> &conditions)
   {
-    std::map<types::boundary_id, std::vector<const FluxCondition<dim> *>> at;
-    for (const auto &condition : conditions)
-      for (const auto id : condition.place.ids)
-        at[id].push_back(&condition);
     const auto &fe = space_->fe();
     const QGauss<dim - 1> quadrature(fe.degree + 1);
     FEFaceValues<dim> values(mesh_->mapping(), fe, quadrature,
                              update_values | update_quadrature_points | update_JxW_values);
-    dealii::Vector<double> local(fe.dofs_per_cell);
-    std::vector<types::global_dof_index> dofs(fe.dofs_per_cell);
+    std::string message;
     for (const auto &cell : space_->dof_handler().active_cell_iterators())
-      if (cell->is_locally_owned() && cell->at_boundary())
+      for (const auto &condition : conditions)
+        if (condition.is_robin && cell->is_locally_owned() && cell->at_boundary())
+          try
+          {
+            add_robin_matrix(condition, cell, values);
+          }
+          catch (const UserError &error)
+          {
+            message = error.what();
+          }
+    throw_together(message, space_->comm());
+  }
+
+  template <int dim>
+  void ForwardModel<dim>::add_robin_matrix(const FluxCondition<dim> &condition,
+                                           const typename DoFHandler<dim>::active_cell_iterator &cell,
+                                           FEFaceValues<dim> &values)
+  {
+    const auto component = [this](unsigned int i) { return space_->fe().system_to_component_index(i).first; };
+    const auto &ids      = condition.place.ids;
+    for (const auto f : cell->face_indices())
+    {
+      if (!cell->face(f)->at_boundary() || std::find(ids.begin(), ids.end(), cell->face(f)->boundary_id()) == ids.end())
+        continue;
+      values.reinit(cell, f);
+      auto &matrix = assembler_->robin()[cell->active_cell_index()];
+      if (matrix.empty())
+        matrix.reinit(values.dofs_per_cell, values.dofs_per_cell);
+      for (unsigned int q = 0; q < values.n_quadrature_points; ++q)
       {
-        local = 0.;
-        for (const auto f : cell->face_indices())
-        {
-          if (!cell->face(f)->at_boundary() || at.count(cell->face(f)->boundary_id()) == 0)
-            continue;
-          values.reinit(cell, f);
-          for (const auto *condition : at.at(cell->face(f)->boundary_id()))
-            for (unsigned int q = 0; q < quadrature.size(); ++q)
-            {
-              const auto &x  = values.quadrature_point(q);
-              const double a = condition->is_robin ? condition->coefficient.value(x) : 0.;
-              const double inflow =
-                  condition->is_robin ? a * condition->reference.value(x, time) : condition->flux.value(x, time);
-              const auto counts = [&](unsigned int i)
-              { return condition->place.has(fe.system_to_component_index(i).first); };
-              for (unsigned int i = 0; i < local.size(); ++i)
-                if (counts(i))
-                  local(i) += inflow * values.shape_value(i, q) * values.JxW(q);
-              if (!condition->is_robin || !with_robin_matrices)
-                continue;
-              auto &matrix = assembler_->robin()[cell->active_cell_index()];
-              if (matrix.empty())
-                matrix.reinit(local.size(), local.size());
-              for (unsigned int i = 0; i < local.size(); ++i)
-                for (unsigned int j = 0; j < local.size(); ++j)
-                  if (counts(i) && fe.system_to_component_index(i).first == fe.system_to_component_index(j).first)
-                    matrix(i, j) += a * values.shape_value(i, q) * values.shape_value(j, q) * values.JxW(q);
-            }
-        }
-        cell->get_dof_indices(dofs);
-        space_->hanging().distribute_local_to_global(local, dofs, load);
+        const double a = condition.coefficient.value(values.quadrature_point(q)) * values.JxW(q);
+        for (unsigned int i = 0; i < matrix.m(); ++i)
+          for (unsigned int j = 0; j < matrix.n(); ++j)
+            if (condition.place.has(component(i)) && component(i) == component(j))
+              matrix(i, j) += a * values.shape_value(i, q) * values.shape_value(j, q);
       }
+    }
   }
 
   /// Rates of point sources; in problems in time their mean over each step.
@@ -678,12 +772,31 @@ namespace varfield
     return weights;
   }
 
+  /// The mean over a time of what is constant in each step, as a sum over steps; at one time, the step that ends there
+  /// or is under way.
+  template <int dim>
+  std::vector<std::pair<unsigned int, double>> ForwardModel<dim>::step_weights(double from, double until) const
+  {
+    std::vector<std::pair<unsigned int, double>> weights;
+    for (unsigned int s = 0; s < steps_.size(); ++s)
+    {
+      const auto &step     = steps_[s];
+      const double overlap = std::min(until, step.end) - std::max(from, step.begin);
+      const bool is_last   = s + 1 == steps_.size() || from <= step.end + 1e-9 * step.size();
+      if (!time_.is_transient() || (from == until && is_last))
+        return {{s, 1.}};
+      if (overlap > 0.)
+        weights.emplace_back(s, overlap / (until - from));
+    }
+    return weights;
+  }
+
   template <int dim>
   void ForwardModel<dim>::make_observation_matrices(const Measurements<dim> &measurements)
   {
     const auto &owned  = space_->dof_handler().locally_owned_dofs();
     const double start = time_.start(), end = time_.end(), slack = 1e-9 * (end - start);
-    std::vector<std::vector<Eigen::Triplet<double>>> entries(n_columns());
+    std::vector<std::vector<Eigen::Triplet<double>>> entries(n_columns()), fluxes(steps_.size() * experiments_.size());
     last_snapshot_.assign(static_cast<std::size_t>(measurements.size()), -1);
     constants_ = Eigen::Map<const Vector>(measurements.constants().data(), measurements.size());
     for (Index i = 0; i < measurements.size(); ++i)
@@ -697,6 +810,17 @@ namespace varfield
                         (at_time.second > at_time.first ? " to " + to_text(at_time.second) : "") +
                         ", but the problem is solved from " + to_text(start) + " to " + to_text(end) +
                         " (Physics/Time).");
+      const unsigned int experiment = measurements.experiments()[row];
+      if (measurements.set_of(i).observation->is_flux())
+      {
+        for (const auto &[s, share] : step_weights(at_time.first, at_time.second))
+        {
+          last_snapshot_[row] = std::max(last_snapshot_[row], static_cast<int>(s + first_solved_));
+          for (const auto &[dof, weight] : measurements.functionals()[row])
+            fluxes[system({s, experiment})].emplace_back(static_cast<Index>(dof), i, share * weight);
+        }
+        continue;
+      }
       for (const auto &[n, share] :
            snapshot_weights(std::clamp(at_time.first, start, end), std::clamp(at_time.second, start, end)))
       {
@@ -705,8 +829,7 @@ namespace varfield
         last_snapshot_[row] = std::max(last_snapshot_[row], static_cast<int>(n));
         for (const auto &[dof, weight] : measurements.functionals()[row])
           if (owned.is_element(dof))
-            entries[column(n, measurements.experiments()[row])].emplace_back(i, owned.index_within_set(dof),
-                                                                             share * weight);
+            entries[column(n, experiment)].emplace_back(i, owned.index_within_set(dof), share * weight);
       }
     }
     observation_.assign(n_columns(), {});
@@ -715,6 +838,10 @@ namespace varfield
       observation_[c].resize(measurements.size(), space_->n_owned());
       observation_[c].setFromTriplets(entries[c].begin(), entries[c].end());
     }
+    flux_readings_.assign(fluxes.size(),
+                          Eigen::SparseMatrix<double>(space_->dof_handler().n_dofs(), measurements.size()));
+    for (std::size_t i = 0; i < fluxes.size(); ++i)
+      flux_readings_[i].setFromTriplets(fluxes[i].begin(), fluxes[i].end());
   }
 
   template <int dim>

@@ -9,11 +9,13 @@ namespace varfield
 {
   namespace
   {
+    const std::string reference_column = "reference_difference";
+
     /// Whether the program reads the column; others are for people.
     bool has_meaning(const std::string &column)
     {
-      static const std::vector<std::string> names{"x",          "y",         "z",     "value", "std",
-                                                  "experiment", "component", "group", "time",  "until"};
+      static const std::vector<std::string> names{"x",         "y",     "z",    "value", "std",           "experiment",
+                                                  "component", "group", "time", "until", reference_column};
       return std::find(names.begin(), names.end(), column) != names.end();
     }
 
@@ -140,6 +142,12 @@ namespace varfield
     prm.add_parameter(
         "Held out", held_out,
         "Conditions “column=value”, separated by semicolons: rows that meet one are not used, but are predicted.");
+    prm.add_parameter(
+        "Reference", reference,
+        "The observations.csv of a run with the same rows, of something that is known: by how much it was measured "
+        "differently from what was predicted there (the error of the model) is added to the predictions here. A column "
+        "“reference_difference” in the file does the same. See also Relative to reference of the noise.",
+        dealii::Patterns::FileName());
     prm.add_parameter("Of", of, "“state”, or the name of a field that was measured itself: cores, logs, tests.");
     prm.add_parameter("Transformed", transformed,
                       "Of a field: whether its coefficient k = T(m) was measured rather than m. Of a mean, the "
@@ -177,6 +185,8 @@ namespace varfield
                      comm);
       set->table = Table::read(sensors ? set->sensors : set->file, comm,
                                "table " + set->section() + (sensors ? "/Sensors" : "/File"));
+      if (!set->reference.empty())
+        read_reference(*set, comm);
       read_rows(*set, comm, experiments, values_needed, in_time);
       first_row_.push_back(values_.size());
       set->noise->read(comm, set->section() + "/" + set->noise.name());
@@ -185,6 +195,37 @@ namespace varfield
     }
     if (n_used() == 0)
       throw UserError("Measurements: all sets are only predicted (“Predict only”); one at least has to be used.");
+  }
+
+  template <int dim>
+  void Measurements<dim>::read_reference(MeasurementSet<dim> &set, MPI_Comm comm) const
+  {
+    const std::string origin = set.section() + "/Reference";
+    const Table table        = Table::read(set.reference, comm, "table " + origin);
+    const auto sets          = table.strings("set");
+    std::vector<unsigned int> rows;
+    for (unsigned int row = 0; row < sets.size(); ++row)
+      if (sets[row] == set.name)
+        rows.push_back(row);
+    if (rows.size() != set.table.n_rows())
+      throw UserError(origin + ": " + set.reference + " has " + counted(rows.size(), "row") + " of the set “" +
+                      set.name + "”, but " + set.table.path() + " has " + std::to_string(set.table.n_rows()) +
+                      "; the rows have to be the same.");
+    auto places = set.observation->place_columns();
+    for (const char *column : {"experiment", "component", "time", "until"})
+      places.push_back(column);
+    for (const auto &column : places)
+      if (set.table.has(column) && table.has(column))
+        for (unsigned int i = 0; i < rows.size(); ++i)
+          if (canonical(set.table.text(i, column)) != canonical(table.text(rows[i], column)))
+            throw UserError(set.table.where(i) + ": “" + column + "” is “" + set.table.text(i, column) +
+                            "”, but in the same row of " + origin + " (" + table.where(rows[i]) + ") it is “" +
+                            table.text(rows[i], column) + "”.");
+    const auto measured = table.numbers("measured"), predicted = table.numbers("predicted_mean");
+    std::vector<double> differences;
+    for (const unsigned int row : rows)
+      differences.push_back(measured[row] - predicted[row]);
+    set.table.set_column(reference_column, differences);
   }
 
   template <int dim>
@@ -246,6 +287,9 @@ namespace varfield
         take(space.functional_space(), components_of(set->table, state_names));
         continue;
       }
+      if (set->observation->is_flux())
+        throw UserError(set->section() + "/Of: fluxes through boundaries are of the state, but found “" + set->of +
+                        "”.");
       const unsigned int field = fields.find(set->of);
       auto known               = fields.names();
       known.push_back("state");
@@ -261,6 +305,13 @@ namespace varfield
       take({of.dof_handler(), of.mesh(), none}, std::vector<unsigned int>(set->table.n_rows(), 0));
     }
     constants_.resize(functionals_.size(), 0.);
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      if (const Table &table = sets_[s]->table; table.has(reference_column))
+      {
+        const auto differences = table.numbers(reference_column);
+        for (std::size_t i = 0; i < differences.size(); ++i)
+          constants_[static_cast<std::size_t>(first_row_[s]) + i] += differences[i];
+      }
   }
 
   template <int dim>

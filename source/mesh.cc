@@ -74,6 +74,11 @@ namespace varfield
         "A mesh of quadrilaterals or hexahedra: gmsh (.msh, version 2 or 4), VTK (.vtk, .vtu), UCD (.ucd, "
         ".inp) or .unv; relative to the parameter file. Boundary and material ids are kept.",
         FileName());
+    prm.add_parameter(
+        "Layers", layers_,
+        "In 3D: the file has a mesh in the plane, of which layers are made between these heights, "
+        "ascending, for example “0, 20, 60”. Boundaries keep their ids; those below and above are “bottom” "
+        "and “top”. Where the plane has one material, the layers have the materials 0, 1, … from below.");
     prm.add_parameter("Several parts", several_parts_,
                       "Whether a mesh file may consist of parts that share no face. (Mostly they were meant to, and "
                       "nodes are doubled where they meet.)");
@@ -100,6 +105,12 @@ namespace varfield
       throw UserError("Mesh/Lower corner, Mesh/Upper corner: need " + std::to_string(dim) +
                       " numbers each, one for each direction, but have " + std::to_string(lower_.size()) + " and " +
                       std::to_string(upper_.size()) + ".");
+    const auto heights = parse_numbers(layers_, "Mesh/Layers");
+    if (!heights.empty() && (dim == 2 || type_ == "box"))
+      throw UserError("Mesh/Layers: layers are made of a mesh file, in 3D; take them out.");
+    if (heights.size() == 1 ||
+        std::adjacent_find(heights.begin(), heights.end(), std::greater_equal<>()) != heights.end())
+      throw UserError("Mesh/Layers: needs two heights or more, ascending, but found “" + layers_ + "”.");
     for (unsigned int d = 0; d < dim; ++d)
       if (!(lower_[d] < upper_[d]))
         throw UserError("Mesh/Upper corner: has to be above the lower corner in every direction, but in direction " +
@@ -134,7 +145,7 @@ namespace varfield
             [this]
             {
               Triangulation<dim> mesh;
-              read_mesh_file(file_, several_parts_, mesh);
+              read_file(mesh);
             },
             most_seconds);
       if (message.rfind("the reader", 0) == 0)
@@ -142,7 +153,7 @@ namespace varfield
       throw_together(message, comm);
       try
       {
-        read_mesh_file(file_, several_parts_, *from_file_);
+        read_file(*from_file_);
       }
       catch (const UserError &error)
       {
@@ -151,6 +162,27 @@ namespace varfield
       throw_together(message, comm);
     }
     estimated_cells_ = estimate_cells();
+  }
+
+  template <int dim>
+  void Mesh<dim>::read_file(Triangulation<dim> &mesh) const
+  {
+    if constexpr (dim == 3)
+      if (const auto heights = parse_numbers(layers_, "Mesh/Layers"); !heights.empty())
+      {
+        Triangulation<2> plane;
+        read_mesh_file(file_, several_parts_, plane);
+        std::set<types::material_id> materials;
+        for (const auto &cell : plane.active_cell_iterators())
+          materials.insert(cell->material_id());
+        GridGenerator::extrude_triangulation(plane, heights, mesh);
+        for (const auto &cell : mesh.active_cell_iterators())
+          if (materials.size() == 1)
+            cell->set_material_id(std::upper_bound(heights.begin(), heights.end(), cell->center()[2]) -
+                                  heights.begin() - 1);
+        return;
+      }
+    read_mesh_file(file_, several_parts_, mesh);
   }
 
   template <int dim>
@@ -164,6 +196,9 @@ namespace varfield
     else
     {
       triangulation_->copy_triangulation(*from_file_);
+      // extrude_triangulation() gives the faces below and above the two ids behind all others.
+      if (!layers_.empty())
+        below_layers_ = from_file_->get_boundary_ids().back() - 1;
       from_file_.reset();
     }
     triangulation_->refine_global(std::min(halvings + global_refinements_, max_level));
@@ -414,12 +449,12 @@ namespace varfield
     types::boundary_id id;
     if (side != sides.end())
     {
-      if (type_ != "box")
+      if (type_ != "box" && (layers_.empty() || (name != "bottom" && name != "top")))
         throw UserError(origin + ": the side “" + name +
                         "” is known for a generated box only; the boundaries of a mesh from "
                         "a file have numbers, here " +
                         join(known_ids()) + ".");
-      id = side - sides.begin();
+      id = type_ == "box" ? side - sides.begin() : name == "bottom" ? below_layers_ : below_layers_ + 1;
       for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
         if (other == name)
           id = to_id(number, "Mesh/Boundary ids");

@@ -43,6 +43,11 @@ namespace varfield
     prm.add_parameter("Relative standard deviation", relative_,
                       "Added in quadrature: this fraction of the absolute value of each datum.",
                       dealii::Patterns::Double(0));
+    prm.add_parameter("Relative to reference", to_reference_,
+                      "Added in quadrature: this fraction of the difference that a reference measurement has from its "
+                      "prediction (Reference of the set, or the column “reference_difference”): how far the error of "
+                      "the model may be another one here.",
+                      dealii::Patterns::Double(0));
     prm.add_parameter("Group standard deviations", groups_,
                       "For the rows of a group (column “group”) in place of the standard deviation above, for example "
                       "“A: 0.1; B: 0.3”.");
@@ -52,13 +57,19 @@ namespace varfield
   {
     Vector absolute = base(table, section);
     apply_groups(table, section, absolute);
+    if (to_reference_ > 0. && !table.has("reference_difference"))
+      throw UserError(section + "/Relative to reference: the set has no Reference, nor " + table.path() +
+                      " a column “reference_difference”.");
+    const auto references = to_reference_ > 0. ? table.numbers("reference_difference")
+                                               : std::vector<double>(static_cast<std::size_t>(values.size()), 0.);
     deviations_.resize(values.size());
     for (Index i = 0; i < values.size(); ++i)
     {
       if (absolute(i) < 0.)
         throw UserError(table.where(i) + ": the standard deviation of a measurement cannot be negative, but is " +
                         to_text(absolute(i)) + ".");
-      deviations_(i) = std::hypot(absolute(i), relative_ * values(i));
+      deviations_(i) =
+          std::hypot(absolute(i), relative_ * values(i), to_reference_ * references[static_cast<std::size_t>(i)]);
       if (!(deviations_(i) > 0.))
         throw UserError(table.where(i) + ": the standard deviation of this measurement has to be positive, but is " +
                         to_text(deviations_(i)) + " (column “std”, or " + section + "/Standard deviation).");

@@ -181,6 +181,8 @@ namespace varfield
       add(result.map, "map");
       if (result.truth.size() > 0)
         add(result.truth, "truth");
+      if (result.state_mean_field.size() > 0)
+        add(result.state_mean_field, "state_mean_field_std");
       for (Index j = 0; j < result.modes.cols(); ++j)
         add(result.modes.col(j), "mode_" + std::to_string(j));
       for (Index j = 0; j < result.draws.cols(); ++j)

@@ -4,6 +4,7 @@
 #include <varfield/case.h>
 #include <varfield/pareto_smoothing.h>
 #include <varfield/results.h>
+#include <varfield/state_mean_field.h>
 #include <varfield/timing.h>
 
 namespace varfield
@@ -41,7 +42,8 @@ namespace varfield
       }
       // Not all of these are always there.
       for (const auto &[name, vector] :
-           {std::pair("mean", &field.mean), std::pair("MAP", &field.map), std::pair("truth", &field.truth)})
+           {std::pair("mean", &field.mean), std::pair("MAP", &field.map), std::pair("truth", &field.truth),
+            std::pair("state mean field", &field.state_mean_field)})
       {
         bool is_there = dealii::Utilities::MPI::max(vector->size() > 0 ? 1 : 0, layout.comm()) > 0;
         archive.number(std::string("has ") + name, is_there);
@@ -181,6 +183,12 @@ namespace varfield
       if (const auto truth = problem.truth(f))
         result.truth = *truth;
       fields.push_back(std::move(result));
+    }
+    if (!problem.inference().state_mean_field.empty() && has_spread && !interrupted)
+    {
+      const auto deviations = state_mean_field(problem, family.mean());
+      for (std::size_t f = 0; f < fields.size(); ++f)
+        fields[f].state_mean_field = deviations[f];
     }
   }
 

@@ -150,6 +150,18 @@ namespace varfield
     return std::find(names_.begin(), names_.end(), name) != names_.end();
   }
 
+  void Table::set_column(const std::string &name, const std::vector<double> &values)
+  {
+    if (!has(name))
+    {
+      names_.push_back(name);
+      for (auto &row : rows_)
+        row.emplace_back();
+    }
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      rows_[i][column(name)] = to_text(values[i]);
+  }
+
   std::string Table::text_without(const std::string &name) const
   {
     std::string result;

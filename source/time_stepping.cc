@@ -24,6 +24,11 @@ namespace varfield
         "Size of the first step after the start and after each jump; those that follow grow by a constant "
         "factor, at most 2, up to the end of the stretch. 0: all steps of a stretch are equal.",
         Double(0.));
+    prm.add_parameter("Tolerance", tolerance_,
+                      "0: the steps are those given. Else their sizes are chosen, at the prior mean of the fields, for "
+                      "the state to be off by this fraction of its largest change where it is taken as linear between "
+                      "two times; the steps given are where the search begins. They are the same for all parameters.",
+                      Double(0., 1.));
     prm.add_parameter(
         "Jumps", jumps_,
         "Times, separated by commas, at which data jump: the scheme starts anew there. Those of wells and "
@@ -43,7 +48,7 @@ namespace varfield
     const std::string section = "Physics/Time";
     if (stretches().empty())
       throw UserError(section + "/Steps: a problem in time needs stretches “end: number of steps”.");
-    parse_numbers(jumps_, section + "/Jumps");
+    jumps();
     double begin = start_;
     for (const auto &stretch : stretches())
     {
@@ -77,6 +82,11 @@ namespace varfield
     return result;
   }
 
+  std::vector<double> TimeSettings::jumps() const
+  {
+    return parse_numbers(jumps_, "Physics/Time/Jumps");
+  }
+
   double TimeSettings::end() const
   {
     const auto all = stretches();
@@ -106,18 +116,45 @@ namespace varfield
       return std::exp(0.5 * (low + high));
     }
 
+    /// The number of steps of a stretch with jumps in it is shared out by length, rounded up.
+    std::vector<double> given_sizes(double part, double n_steps, double first_step)
+    {
+      auto n           = static_cast<unsigned int>(std::ceil(n_steps - 1e-9));
+      const bool grows = first_step > 0. && first_step * n < part;
+      // BDF2 is stable for factors up to 1 + √2 (Hairer, Nørsett, Wanner I, sec. III.5).
+      while (grows && (n < 2 || growth(part / first_step, n) > 2.))
+        ++n;
+      const double q = grows ? growth(part / first_step, n) : 1.;
+      std::vector<double> sizes{grows ? first_step : part / n};
+      while (sizes.size() < n)
+        sizes.push_back(q * sizes.back());
+      return sizes;
+    }
+
+    std::vector<double> chosen_sizes(const std::function<double(double)> &size_at, double begin, double end)
+    {
+      std::vector<double> sizes;
+      double time = begin;
+      for (; time < end - 1e-6 * (end - begin); time += sizes.back())
+        sizes.push_back(size_at(time));
+      for (double &size : sizes)
+        size *= (end - begin) / (time - begin);
+      return sizes;
+    }
+
     bool is_close(double a, double b)
     {
       return std::abs(a - b) <= 1e-12 * std::max(std::abs(a), std::abs(b));
     }
   } // namespace
 
-  std::vector<TimeStep> TimeSettings::steps(std::vector<double> jumps) const
+  std::vector<TimeStep> TimeSettings::steps(std::vector<double> jumps,
+                                            const std::function<double(double)> &size_at) const
   {
     if (!is_transient())
       return {TimeStep()};
-    for (const double jump : parse_numbers(jumps_, "Physics/Time/Jumps"))
-      jumps.push_back(jump);
+    const auto named = this->jumps();
+    jumps.insert(jumps.end(), named.begin(), named.end());
     std::sort(jumps.begin(), jumps.end());
     const double tolerance = 1e-9 * (end() - start_);
 
@@ -162,27 +199,24 @@ namespace varfield
       ends.push_back(stretch.end);
       for (const double part_end : ends)
       {
-        // The number of steps of a stretch with jumps in it is shared out by length, rounded up.
         const double part = part_end - begin;
-        auto n            = static_cast<unsigned int>(std::ceil(stretch.steps * part / length - 1e-9));
-        const bool grows  = has_jumped && first_step_ > 0. && first_step_ * n < part;
-        // BDF2 is stable for factors up to 1 + √2 (Hairer, Nørsett, Wanner I, sec. III.5).
-        while (grows && (n < 2 || growth(part / first_step_, n) > 2.))
-          ++n;
-        const double q       = grows ? growth(part / first_step_, n) : 1.;
+        std::vector<double> sizes =
+            size_at ? chosen_sizes(size_at, begin, part_end)
+                    : given_sizes(part, stretch.steps * part / length, has_jumped ? first_step_ : 0.);
         const bool is_damped = scheme_ == "theta" && theta_ < 1.;
-        double size = grows ? first_step_ : part / n, time = begin;
+        double time          = begin;
         if (has_jumped)
           since_jump = 0;
-        for (unsigned int i = 0; i < n; ++i, size *= q)
+        for (std::size_t i = 0; i < sizes.size(); ++i)
         {
+          const double size = sizes[i], step_end = i + 1 == sizes.size() ? part_end : time + size;
           if (has_jumped && is_damped && i < 2)
           {
             add(0.5 * size, time + 0.5 * size, true);
-            add(0.5 * size, i + 1 == n ? part_end : time + size, true);
+            add(0.5 * size, step_end, true);
           }
           else
-            add(size, i + 1 == n ? part_end : time + size, false);
+            add(size, step_end, false);
           time += size;
         }
         begin      = part_end;

@@ -55,6 +55,40 @@ namespace
     check("set Group standard deviations = B: 4\nset Relative standard deviation = 0.15\n",
           {std::hypot(0.5, 1.5), 5., std::hypot(2., 4.5), std::hypot(1., 6.)});
   }
+
+  /// What a reference was measured differently from its prediction is added to the predictions, and a share of it to
+  /// the standard deviations.
+  BOOST_AUTO_TEST_CASE(difference_to_a_reference)
+  {
+    const ScratchFile rows("rows.csv", "x,y,value\n0.2,0.2,1\n0.4,0.4,2\n");
+    const ScratchFile reference("reference.csv", "set,x,y,measured,predicted_mean\nu,0.2,0.2,1.5,1.1\nother,0.1,0.1,"
+                                                 "9,9\nu,0.40,0.4,0.5,0.8\n");
+    const ScratchFile wrong("wrong.csv", "set,x,y,measured,predicted_mean\nu,0.2,0.2,1.5,1.1\nu,0.4,0.5,0.5,0.8\n");
+    const auto text = [&](const std::string &more, const std::string &noise)
+    {
+      return "subsection Mesh\nset Subdivisions = 4, 4\nend\nsubsection Physics\nset Source = 1\n"
+             "set Dirichlet = all: 0\nsubsection diffusion\nset Conductivity = m\nend\nend\n"
+             "subsection Measurements\nset Names = u\nsubsection u\nset File = " +
+             rows.path + "\n" + more + "subsection gaussian\nset Standard deviation = 0.3\n" + noise +
+             "end\nend\nend\n";
+    };
+    const auto predict = [](const Case<2> &problem)
+    {
+      const auto state = problem.model().solve(Vector::Zero(problem.density().prior().layout().n_local()));
+      BOOST_REQUIRE(state);
+      return state->predictions;
+    };
+    const auto with = case_from_text<2>(text("set Reference = " + reference.path + "\n", "set Relative to reference = "
+                                                                                         "1\n")),
+               without  = case_from_text<2>(text("", ""));
+    const Vector change = predict(*with) - predict(*without), deviations = with->measurements().standard_deviations();
+    BOOST_TEST(std::abs(change[0] - 0.4) < 1e-14);
+    BOOST_TEST(std::abs(change[1] + 0.3) < 1e-14);
+    BOOST_TEST(std::abs(deviations[0] - 0.5) < 1e-14);
+    BOOST_TEST(std::abs(deviations[1] - std::hypot(0.3, 0.3)) < 1e-14);
+    BOOST_CHECK_THROW(case_from_text<2>(text("set Reference = " + wrong.path + "\n", "")), UserError);
+    BOOST_CHECK_THROW(case_from_text<2>(text("", "set Relative to reference = 1\n")), UserError);
+  }
 } // namespace
 
 BOOST_AUTO_TEST_SUITE_END()

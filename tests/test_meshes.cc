@@ -123,6 +123,35 @@ namespace
     BOOST_TEST(std::abs(state->predictions(1) - (1. - 0.3 * flux / std::exp(3.))) < 0.02);
   }
 
+  /// Layers of 100, 50 and 50 m below the aquifer: three materials, and the state is linear in z.
+  BOOST_AUTO_TEST_CASE(layers_of_a_plane_mesh)
+  {
+    const auto problem = case_from_text<3>(
+        text_of<3>(from_file("two_materials.msh", "set Layers = -1, 0.5, 0.75, 1\n"), "0.3,0.2,0.6,0\n",
+                   "bottom: -1; top: 1", "set Space = blocks\nset Blocks = 1, 1, 1\nset Prior = independent\n"));
+    const auto plane = case_from_text<2>(text_of<2>(from_file("two_materials.msh"), sensors_2d, linear_2d));
+    BOOST_TEST(std::abs(measure(problem->mesh()) - 2. * measure(plane->mesh())) < 1e-12);
+    BOOST_TEST(problem->mesh().triangulation().n_global_active_cells() ==
+               3u * plane->mesh().triangulation().n_global_active_cells());
+    // Materials of the plane are kept, for it has two.
+    BOOST_TEST(problem->mesh().material_ids() == plane->mesh().material_ids(), boost::test_tools::per_element());
+    const auto state = problem->model().solve(Vector::Zero(problem->fields().prior().layout().n_local()));
+    BOOST_REQUIRE(state);
+    BOOST_TEST(std::abs(state->predictions(0) - 0.6) < 1e-10);
+
+    const auto valley = case_from_text<3>(
+        text_of<3>(from_file("wood_river_valley.msh", "set Layers = 0, 100, 150, 200\n"), "30015.2,20792.1,40,0\n",
+                   "bottom: 0; top: 1", "set Space = material ids\nset Prior = independent\n"));
+    BOOST_TEST(valley->mesh().material_ids() == std::vector<dealii::types::material_id>({0, 1, 2}),
+               boost::test_tools::per_element());
+    const auto &layout = valley->fields().prior().layout();
+    // Layers in series: k = 1, e, e² from below.
+    const auto in_layers = valley->model().solve(local_rows(layout, Eigen::Vector3d(0., 1., 2.)));
+    BOOST_REQUIRE(in_layers);
+    const double flux = 1. / (100. + 50. / std::exp(1.) + 50. / std::exp(2.));
+    BOOST_TEST(std::abs(in_layers->predictions(0) - 40. * flux) < 1e-9);
+  }
+
   BOOST_AUTO_TEST_CASE(one_value_for_the_whole_mesh)
   {
     const auto problem = case_from_text<2>(text_of<2>(

@@ -203,8 +203,8 @@ namespace
       "subsection history\nset Space = intervals of time\nset Intervals = 0: 1: 4\n"
       "set Transform = identity\nset Prior = kernel\nend\n";
   const std::string boundary = "set Dirichlet = left: field(b) + 2*field(a); right: field(history)*(1 + y) + "
-                               "t*field(c); bottom: field(b) - x\nset Source = 1 + t\n"
-                               "set Neumann = top: t\n";
+                               "t*field(c); bottom: field(b) - x\nset Source = 1 + t + x*t*field(a)\n"
+                               "set Neumann = top: t + field(history)\nset Robin = top: 1 + x, t*field(c)\n";
   const std::string experiments =
       "subsection Experiments\nset Names = first, second\nsubsection first\n"
       "set Source = 5*x\nend\nsubsection second\nset Dirichlet = left: 1; right: field(a); bottom: field(c)\n"
@@ -225,11 +225,24 @@ namespace
                    table, 5, experiments + more);
   }
 
+  /// Measurements of the flux through boundaries beside those of the state.
+  std::vector<std::string> fluxes_as_well()
+  {
+    const std::string file = std::filesystem::absolute("fluxes_in_time.csv").string();
+    MPI_Barrier(MPI_COMM_WORLD); // the table of before has been read
+    if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
+      std::ofstream(file) << "boundary,time,until,value,experiment\ntop,0.4,0.4,0,first\nleft,0.2,0.9,1,second\n"
+                             "right,1,1,0,first\n";
+    MPI_Barrier(MPI_COMM_WORLD);
+    return {"Measurements/Names=u, q", "Measurements/q/Type=boundary fluxes", "Measurements/q/File=" + file,
+            "Measurements/q/gaussian/Standard deviation=0.5"};
+  }
+
   void check_derivatives(const std::string &law, const std::string &scheme, const std::string &mesh)
   {
     BOOST_TEST_CONTEXT(law << ", " << scheme << mesh)
     {
-      const auto problem = case_from_text<2>(all_places(law, scheme, mesh));
+      const auto problem = case_from_text<2>(all_places(law, scheme, mesh), fluxes_as_well());
       BOOST_TEST(problem->model().is_affine() == false);
       for (const auto &result : verify(*problem))
         BOOST_TEST(result.passed, result.name << ": " << result.observed << ", wanted " << result.wanted);
@@ -282,6 +295,29 @@ namespace
       return Matrix(prior.layout().gather(at->apply_curvature(prior.draws({{4, Stream::verification, 0, 1.}}))));
     };
     BOOST_TEST(relative_difference(curvature("data space"), curvature("parameter space")) < 1e-10);
+  }
+
+  /// Where steps are chosen, cos(t) is linear between their ends up to h²/8 of its largest change. (BDF2 begins with a
+  /// step of implicit Euler, whose own error is seen as curvature.)
+  BOOST_AUTO_TEST_CASE(steps_are_chosen, *boost::unit_test::precondition(is_alone))
+  {
+    for (const double tolerance : {1e-3, 1e-4})
+      for (const std::string scheme : {"set Scheme = BDF2\n", "set Scheme = theta\n"})
+      {
+        const auto problem =
+            case_from_text<2>(bilinear_in_time(true, scheme + "set Tolerance = " + to_text(tolerance) + "\n", 7));
+        const auto &model = problem->model();
+        double largest    = 0.;
+        for (unsigned int n = 1; n < model.n_snapshots(); ++n)
+        {
+          const double a = model.snapshot_time(n - 1), b = model.snapshot_time(n), middle = 0.5 * (a + b);
+          const double off = std::abs(0.5 * (std::cos(a) + std::cos(b)) - std::cos(middle));
+          largest          = std::max(largest, off / (1. - std::cos(1.)));
+        }
+        BOOST_TEST_MESSAGE(scheme << tolerance << ": " << model.n_snapshots() - 1 << " steps, off by " << largest);
+        BOOST_TEST(largest < 2. * tolerance);
+        BOOST_TEST(largest > 0.3 * tolerance);
+      }
   }
 
   /// A well that pumps for some time: what is stored in the end is what was pumped, nothing flows through the boundary.

@@ -46,7 +46,7 @@ namespace varfield
     double time_budget          = 0.;
     bool coarse_to_fine         = true;
     unsigned int coarsest_cells = 200;
-    std::string start_from;
+    std::string start_from, state_mean_field;
     unsigned int prior_draws = 100, starts = 4;
     static constexpr unsigned int least_prior_draws = 10; ///< fewer say nothing
   };

@@ -64,10 +64,12 @@ namespace varfield
   struct FluxCondition
   {
     BoundaryPlace place;
-    Expression<dim> flux;        ///< Neumann: flux into the domain
-    Expression<dim> coefficient; ///< Robin: a
-    Expression<dim> reference;   ///< Robin: u_ref
+    FieldExpression<dim> flux;      ///< Neumann: flux into the domain
+    Expression<dim> coefficient;    ///< Robin: a
+    FieldExpression<dim> reference; ///< Robin: u_ref
     bool is_robin = false;
+    /// What flows in where u is zero, without the factor a: the flux, or u_ref.
+    const FieldExpression<dim> &given() const { return is_robin ? reference : flux; }
   };
 
   /// `state_names`: of the components; `in_time`: whether t may occur. UserError that names the section's key for what

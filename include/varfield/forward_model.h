@@ -1,12 +1,14 @@
 #ifndef varfield_forward_model_h
 #define varfield_forward_model_h
 
+#include <deal.II/fe/fe_values.h>
+
 #include <Eigen/SparseCore>
 #include <set>
 #include <tuple>
 #include <varfield/archive.h>
 #include <varfield/assembler.h>
-#include <varfield/experiment.h>
+#include <varfield/load.h>
 #include <varfield/log_density.h>
 #include <varfield/measurements.h>
 #include <varfield/time_stepping.h>
@@ -57,13 +59,17 @@ namespace varfield
     /// Of a linear law one for every kind of step, else one for every step and experiment.
     std::vector<std::shared_ptr<StateMatrix>> matrices;
     std::shared_ptr<SparseMatrix> storage; ///< M = ∫ S φᵢφⱼ dx; in problems in time only
-    /// C: ∂R/∂m for each slot that is a field, Dirichlet rows zero, of every step and experiment.
+    /// C: ∂R/∂m for each slot that is a field, of every step and experiment.
     std::vector<std::shared_ptr<std::deque<SparseMatrix>>> by_field;
+    MultiVector loads;                ///< owned degrees of freedom × systems, where fields are in them; else empty
+    std::vector<Vector> load_slopes;  ///< T'(m) at the degrees of freedom of the field of each load
     std::vector<Vector> trace_slopes; ///< T'(m) at the nodes of every trace
     Vector field_slopes;              ///< of the measurements of fields, T'(m) or 1; of all measurements
   };
 
-  /// From parameter vectors to predicted measurements: R(u, m; v) = 0 for every experiment, F(m) = B u.
+  /// From parameter vectors to predicted measurements: R(u, m; v) = ℓ(m; v) for every experiment, F(m) = B u. A flux
+  /// through the boundary is measured as what is left of R − ℓ at Dirichlet nodes, and is known at the others: see
+  /// boundary_flux().
   ///
   /// The state matrix is assembled whole first (K) and then with the Dirichlet nodes d split off: K_ff for the free
   /// nodes f and the identity for d. Where the Dirichlet values are the trace g(m) of a field, with slope G, the
@@ -143,6 +149,12 @@ namespace varfield
     /// Jᵀ W: dual parameter vectors from weights of the predictions (the same on every rank). False if a solve failed.
     bool adjoint(const ModelState<dim> &state, const Matrix &weights, MultiVector &result, double tolerance = 0.) const;
 
+    /// Σ GᵀWG V over all experiments and steps, G = ∂(R − ℓ)/∂m with the states held, at free nodes, and W diagonal:
+    /// what a residual whose errors have the precision W says about the parameters where nothing else may change. The
+    /// part of a field `but` in the loads is left out. Of a state that has been linearised.
+    MultiVector residual_curvature(const ModelState<dim> &state, const Vector &weights, unsigned int but,
+                                   const MultiVector &directions) const;
+
     /// ∫ φᵢ n·f₁ ds at every owned node i for a solved state: what flows into the domain there, in problems in time
     /// during the step that ends at the snapshot (the first one, for the initial state). At Dirichlet nodes it is the
     /// residual of the weak form with the node's shape function, elsewhere what Neumann and Robin conditions
@@ -176,6 +188,14 @@ namespace varfield
       unsigned int step, experiment;
     };
 
+    /// A part of the loads: ∫ c k v of the coefficient k of a field.
+    struct FieldLoad
+    {
+      Load::OfField part;
+      std::vector<Index> systems; ///< steps and experiments that have it, ascending
+      bool is_of(Index system) const { return std::binary_search(systems.begin(), systems.end(), system); }
+    };
+
     /// Measurements of a field itself: on owned degrees of freedom.
     struct FieldReading
     {
@@ -189,6 +209,8 @@ namespace varfield
     void check_trace_field(const std::string &name, const std::string &origin, std::set<std::string> &referenced);
     std::vector<FieldExpression<dim>> initial_state() const;
     void make_steps();
+    void choose_steps();
+    std::vector<double> wanted_sizes() const;
     void make_prescribed();
     void prescribe(const FieldExpression<dim> &value, const std::vector<double> &coefficients, unsigned int node,
                    double field_time, unsigned int column, TraceEntries &traces);
@@ -203,20 +225,27 @@ namespace varfield
     dirichlet_nodes(const std::vector<DirichletCondition<dim>> &conditions) const;
     void make_trace(unsigned int field, unsigned int interval, const TraceParts &parts);
     void make_loads();
-    void add_source(const std::vector<Expression<dim>> &source, double time, GhostedVector &load) const;
-    std::vector<Expression<dim>> source_of(const Experiment &experiment) const;
-    void add_fluxes(const std::vector<FluxCondition<dim>> &conditions, double time, GhostedVector &load,
-                    bool with_robin_matrices);
+    std::vector<FieldExpression<dim>> source_of(const Experiment &experiment) const;
+    std::vector<FluxCondition<dim>> fluxes_of(Experiment experiment) const;
+    void make_robin_matrices(const std::vector<FluxCondition<dim>> &conditions);
+    void add_robin_matrix(const FluxCondition<dim> &condition,
+                          const typename dealii::DoFHandler<dim>::active_cell_iterator &cell,
+                          dealii::FEFaceValues<dim> &values);
     void add_wells(unsigned int experiment);
     void make_observation_matrices(const Measurements<dim> &measurements);
     void make_field_readings(const Measurements<dim> &measurements);
     std::vector<std::pair<unsigned int, double>> snapshot_weights(double from, double until) const;
+    std::vector<std::pair<unsigned int, double>> step_weights(double from, double until) const;
 
     std::unique_ptr<ModelState<dim>> solve_once(const Vector &parameters, const SampleGroups *together) const;
     std::shared_ptr<StateMatrix> take_matrix() const;
     std::vector<GhostedVector> ghosted_fields(const Vector &parameters) const;
     bool factorise(StateMatrix &matrix) const;
     MultiVector prescribed_values(ModelState<dim> &state) const;
+    std::pair<Vector, Vector> coefficient(const Vector &parameters, unsigned int field) const;
+    void add_field_loads(ModelState<dim> &state) const;
+    const MultiVector &loads(const ModelState<dim> &state) const { return field_loads_.empty() ? loads_ : state.loads; }
+    MultiVector robin_product(MultiVector states) const;
     void assemble_storage(ModelState<dim> &state, const std::vector<GhostedVector> &fields) const;
     bool solve_states(const StateMatrix &matrix, MultiVector &x, double tolerance = 0.) const;
     bool solve_states_from(const MultiVector &start, const StateMatrix &matrix, MultiVector &x) const;
@@ -228,7 +257,7 @@ namespace varfield
                          unsigned int experiment) const;
     bool solve_shared(ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                       const SampleGroups &groups) const;
-    double newton_target(double cold_residual, const Solved &at) const;
+    double newton_target(const ModelState<dim> &state, double cold_residual, const Solved &at) const;
     double cold_residual(const ModelState<dim> &state, const std::vector<GhostedVector> &fields,
                          const Solved &at) const;
     bool solve_newton(ModelState<dim> &state, const std::vector<GhostedVector> &fields, const Solved &at, MultiVector u,
@@ -254,6 +283,8 @@ namespace varfield
     }
     unsigned int column_of(const Solved &at) const { return column(at.step + first_solved_, at.experiment); }
     bool has_trace(unsigned int column) const;
+    bool measures_flux(const Solved &at) const { return flux_readings_[system(at)].nonZeros() > 0; }
+    Eigen::SparseMatrix<double> owned_flux_readings(const Solved &at) const;
     template <class Action>
     void for_traces_in(unsigned int column, const Action &action) const;
     std::vector<std::vector<Index>> active_columns(const Matrix &weights, int &last_snapshot) const;
@@ -279,6 +310,7 @@ namespace varfield
     std::vector<int> last_snapshot_;          ///< that each measurement depends on; −1: on none
     SolverSettings settings_;
     std::vector<TimeStep> steps_{TimeStep()};
+    std::vector<double> jumps_;
     unsigned int first_solved_ = 0; ///< snapshot; the one before is the initial state
     std::unique_ptr<StateSpace<dim>> space_;
     dealii::AffineConstraints<double> condensed_; ///< hanging nodes, and zero at Dirichlet nodes
@@ -287,9 +319,12 @@ namespace varfield
     std::deque<Trace> traces_;
     MultiVector loads_;          ///< owned nodes × systems
     MultiVector boundary_loads_; ///< the part of them that Neumann and Robin conditions give
+    std::vector<FieldLoad> field_loads_;
     std::unique_ptr<Assembler<dim>> assembler_;
     std::unique_ptr<Electrodes<dim>> electrodes_;
     std::vector<FieldReading> field_readings_;
+    /// Of each system: all nodes × measurements of the flux at a node. The same on all ranks.
+    std::vector<Eigen::SparseMatrix<double>> flux_readings_;
     Vector constants_; ///< parts of the predictions that do not depend on the state
     std::vector<Eigen::SparseMatrix<double, Eigen::RowMajor>> observation_; ///< B of each column, owned columns
     bool is_affine_ = false, constant_matrix_ = false;

@@ -22,7 +22,7 @@ namespace varfield
     std::string section() const { return "Measurements/" + name; }
 
     const std::string name;
-    std::string file, sensors, held_out, unit, of = "state";
+    std::string file, sensors, held_out, reference, unit, of = "state";
     bool predict_only = false, transformed = true;
     bool is_of_state() const { return of == "state"; }
     Choice<Observation<dim>> observation{"Type", "point values"};
@@ -97,6 +97,7 @@ namespace varfield
   private:
     template <typename Function>
     void for_each_set(const Function &function) const;
+    void read_reference(MeasurementSet<dim> &set, MPI_Comm comm) const;
     void read_rows(MeasurementSet<dim> &set, MPI_Comm comm, const std::vector<std::string> &experiments,
                    bool values_needed, bool in_time);
     /// The noise of set s, of these values of all its rows.

@@ -44,8 +44,8 @@ namespace varfield
     /// The smallest box around the mesh.
     const dealii::BoundingBox<dim> &bounding_box() const { return bounding_box_; }
 
-    /// Boundary ids from a name: "left", "right", "bottom", "top", "front", "back" of a generated box, a number, or
-    /// "all". UserError that begins with `origin` if the mesh has no such boundary.
+    /// Boundary ids from a name: "left", "right", "bottom", "top", "front", "back" of a generated box, "bottom" and
+    /// "top" of layers, a number, or "all". UserError that begins with `origin` if the mesh has no such boundary.
     std::vector<dealii::types::boundary_id> boundary_ids(const std::string &name, const std::string &origin) const;
     /// Material ids in use, ascending.
     const std::vector<dealii::types::material_id> &material_ids() const { return material_ids_; }
@@ -60,6 +60,7 @@ namespace varfield
 
   private:
     std::uint64_t estimate_cells() const;
+    void read_file(dealii::Triangulation<dim> &mesh) const;
     void make_triangulation(MPI_Comm comm);
     void refine_like(const Mesh &fine);
     unsigned int create_box();
@@ -73,7 +74,7 @@ namespace varfield
     std::string type_          = "box";
     std::vector<double> lower_ = std::vector<double>(dim, 0.), upper_ = std::vector<double>(dim, 1.);
     std::vector<unsigned int> subdivisions_ = std::vector<unsigned int>(dim, 32);
-    std::string side_ids_, file_, unit_;
+    std::string side_ids_, file_, layers_, unit_;
     bool several_parts_              = false;
     unsigned int global_refinements_ = 0, sensor_refinements_ = 0;
     static constexpr unsigned int most_seconds = 1800; ///< for reading a file
@@ -83,6 +84,7 @@ namespace varfield
     std::unique_ptr<dealii::Triangulation<dim>> from_file_; ///< between load() and create()
     std::unique_ptr<dealii::parallel::distributed::Triangulation<dim>> triangulation_;
     mutable std::unique_ptr<Mesh> coarsened_;
+    dealii::types::boundary_id below_layers_ = 0; ///< the boundary above them is the next one
     dealii::MappingQ<dim> mapping_{1};
     dealii::BoundingBox<dim> bounding_box_;
     std::vector<dealii::types::boundary_id> boundary_ids_;

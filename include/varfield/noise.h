@@ -58,8 +58,8 @@ namespace varfield
     std::vector<Index> rows_; ///< in use
   };
 
-  /// What independent errors share: standard deviations with σᵢ² = aᵢ² + (b dᵢ)², aᵢ from the parameter, the group or
-  /// the column “std”, b relative.
+  /// What independent errors share: standard deviations with σᵢ² = aᵢ² + (b dᵢ)² + (c eᵢ)², aᵢ from the parameter, the
+  /// group or the column “std”, b relative, eᵢ the difference of a reference measurement from its prediction.
   class ScaledNoise : public Noise
   {
   public:
@@ -74,7 +74,7 @@ namespace varfield
     Vector base(const Table &table, const std::string &section) const;
     void apply_groups(const Table &table, const std::string &section, Vector &absolute) const;
 
-    double absolute_ = 0., relative_ = 0.;
+    double absolute_ = 0., relative_ = 0., to_reference_ = 0.;
     std::string groups_;
   };
 } // namespace varfield

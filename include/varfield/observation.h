@@ -30,6 +30,8 @@ namespace varfield
     virtual std::vector<Functional> functionals(const Table &table, const FunctionalSpace<dim> &space,
                                                 const std::vector<unsigned int> &components,
                                                 const std::string &section) const = 0;
+    /// Whether the functionals are of the flux into the domain at the nodes, ForwardModel::boundary_flux().
+    virtual bool is_flux() const { return false; }
     /// The voltages between electrodes are affine functions of the state: functionals, and constants in `constants`.
     virtual bool is_of_electrodes() const { return false; }
     virtual std::vector<Functional> voltages(const Table &, const Electrodes<dim> &,

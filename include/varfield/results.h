@@ -20,6 +20,7 @@ namespace varfield
     /// Of the variational posterior, where chains have corrected the answer; else empty.
     Vector variational_mean, variational_deviation;
     MultiVector modes, draws; ///< leading directions of the covariance's change; draws of the posterior
+    Vector state_mean_field;  ///< standard deviations, see varfield::state_mean_field(); else empty
   };
 
   /// A quantity of interest.

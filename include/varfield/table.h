@@ -35,6 +35,8 @@ namespace varfield
     const std::string &text(std::size_t row, const std::string &name) const { return rows_[row][column(name)]; }
     /// The same as finite numbers; an empty cell, "nan" and "inf" are refused.
     std::vector<double> numbers(const std::string &name) const;
+    /// Adds a column, or takes the place of one.
+    void set_column(const std::string &name, const std::vector<double> &values);
 
   private:
     std::size_t column(const std::string &name) const;

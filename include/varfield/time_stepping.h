@@ -4,6 +4,7 @@
 #include <deal.II/base/parameter_handler.h>
 
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ namespace varfield
     bool is_transient() const { return scheme_ != "stationary"; }
     double start() const { return start_; }
     double end() const;
+    /// Those that the parameters name.
+    std::vector<double> jumps() const;
     const std::string &initial_state() const { return initial_state_; }
     const std::string &storage() const { return storage_; }
     /// The steps, for data that also jump at the times `jumps`; those outside of start and end do not matter. Each
@@ -44,7 +47,11 @@ namespace varfield
     /// excites (BDF2 also where a step is more than 2.4 times as large as the one before): BDF2 with one, the θ-scheme
     /// with θ < 1 with four of half the size in place of two (R. Rannacher, Numerische Mathematik 43 (1984) 309; M. B.
     /// Giles, R. Carter, Journal of Computational Finance 9 (2006) 89).
-    std::vector<TimeStep> steps(std::vector<double> jumps) const;
+    /// `size_at`: if given, in place of the sizes that the parameters ask for, how large a step from a time should be;
+    /// all steps between two jumps or ends of stretches are made smaller by one factor, so that they end there.
+    std::vector<TimeStep> steps(std::vector<double> jumps, const std::function<double(double)> &size_at = {}) const;
+    /// Of the steps that are chosen by the program; 0: they are given.
+    double tolerance() const { return tolerance_; }
     std::string describe() const;
 
   private:
@@ -56,7 +63,7 @@ namespace varfield
     std::vector<Stretch> stretches() const;
 
     std::string scheme_ = "stationary", stretches_, jumps_, initial_state_ = "0", storage_ = "1";
-    double start_ = 0., theta_ = 0.5, first_step_ = 0.;
+    double start_ = 0., theta_ = 0.5, first_step_ = 0., tolerance_ = 0.;
   };
 } // namespace varfield
 

@@ -490,6 +490,46 @@ namespace varfield
       return c;
     }
 
+    /// N(0, s²M⁻¹) with the lumped mass M: A = M/s.
+    template <int dim>
+    class WhiteNoise : public Prior<dim>
+    {
+    public:
+      void add_parameters(ParameterHandler &prm) override
+      {
+        prm.add_parameter("Standard deviation", standard_deviation_,
+                          "s: the mean of the field over a volume V has the standard deviation s/√V.",
+                          Patterns::Double(0));
+      }
+
+      void check(const std::string &section) const override
+      {
+        if (!(standard_deviation_ > 0.))
+          throw UserError(section + "/Standard deviation: has to be positive, but is " + to_text(standard_deviation_) +
+                          ".");
+      }
+
+      bool is_nodal() const override { return true; }
+
+      std::shared_ptr<const GaussianPrior> build(const FieldSpace<dim> &space, const SolverSettings &settings,
+                                                 const std::string &) const override
+      {
+        SpdeCoefficients<dim> c;
+        c.gamma = 0.;
+        c.delta = 1. / standard_deviation_;
+        return std::make_shared<SpdePrior<dim>>(space, c, settings);
+      }
+
+      std::string describe() const override { return "white noise, s = " + to_text(standard_deviation_); }
+
+    private:
+      double standard_deviation_ = 1.;
+    };
+
+    const char *const white_noise_text =
+        "White noise, for nodal fields: values at different places are independent. For the error of an equation.";
+    const Registration<Prior<2>, WhiteNoise<2>> white_noise_2("white noise", white_noise_text);
+    const Registration<Prior<3>, WhiteNoise<3>> white_noise_3("white noise", white_noise_text);
     const Registration<Prior<2>, Spde<2>> spde_2("spde", "Whittle–Matérn field of a stochastic PDE, for nodal fields.");
     const Registration<Prior<3>, Spde<3>> spde_3("spde", "Whittle–Matérn field of a stochastic PDE, for nodal fields.");
   } // namespace

@@ -1,0 +1,77 @@
+#include <varfield/state_mean_field.h>
+#include <varfield/text.h>
+
+namespace varfield
+{
+  namespace
+  {
+    constexpr Index most_unknowns = 6000;
+  }
+
+  template <int dim>
+  std::vector<Vector> state_mean_field(const Case<dim> &problem, const Vector &parameters)
+  {
+    const std::string origin = "Inference/State mean field", name = problem.inference().state_mean_field;
+    const auto &fields       = problem.fields();
+    const auto &model        = problem.model();
+    const auto &prior        = problem.density().prior();
+    const auto &layout       = prior.layout();
+    const unsigned int error = fields.find(name);
+    if (error == fields.size())
+      throw UserError(origin + ": there is no field “" + name + "”; the fields are " + join(fields.names()) +
+                      did_you_mean(name, fields.names()) + ".");
+    if (problem.parameters().get({"Fields", name}, "Prior") != "white noise")
+      throw UserError(origin + ": the error of an equation has a prior of white noise here, but “" + name +
+                      "” has another one.");
+    const Index n = layout.n_global();
+    if (n > most_unknowns)
+      throw UserError(origin + ": is computed by dense algebra, for at most " + std::to_string(most_unknowns) +
+                      " unknowns, but there are " + std::to_string(n) + ".");
+    const double scale = problem.parameters().get_double({"Fields", name, "white noise"}, "Standard deviation");
+    auto state         = model.solve(parameters);
+    if (!state)
+      throw ComputationError(origin + ": the problem cannot be solved at the posterior mean.");
+    model.linearize(*state);
+    const std::vector<FieldExpression<dim>> one(model.space().n_components(), FieldExpression<dim>("1", origin, false));
+    const Vector mass    = assemble_load<dim>(model.space(), fields, one, {}, 0., 0.).volume;
+    const Vector weights = (scale * scale * mass).cwiseInverse();
+
+    // Column by column, all rows on every rank.
+    Matrix precision(n, n);
+    constexpr Index block = 64;
+    for (Index first = 0; first < n; first += block)
+    {
+      const Index k    = std::min(block, n - first);
+      MultiVector unit = MultiVector::Zero(layout.n_local(), k);
+      for (Index j = 0; j < k; ++j)
+        if (const Index i = first + j - layout.offset(); i >= 0 && i < layout.n_local())
+          unit(i, j) = 1.;
+      const MultiVector column       = prior.precision(unit) + model.residual_curvature(*state, weights, error, unit);
+      precision.middleCols(first, k) = layout.gather(column);
+    }
+    const Eigen::LLT<Matrix> factor(0.5 * (precision + precision.transpose()));
+    if (factor.info() != Eigen::Success)
+      throw ComputationError(origin + ": the precision is not positive definite in floating-point numbers.");
+    std::vector<Vector> result(fields.size());
+    for (unsigned int f = 0; f < fields.size(); ++f)
+    {
+      if (f == error)
+        continue;
+      // Rows of the expansion E of the coefficients: the variance at a degree of freedom is that of its row.
+      const auto n_dofs = fields[f].space().n_owned();
+      result[f]         = Vector::Zero(n_dofs);
+      for (Index first = 0; first < n; first += block)
+      {
+        const Index k       = std::min(block, n - first);
+        const Matrix root   = factor.matrixL().transpose().solve(Matrix::Identity(n, n).middleCols(first, k));
+        const MultiVector o = root.middleRows(layout.offset(), layout.n_local());
+        result[f] += fields[f].expand(fields.part(o, f)).rowwise().squaredNorm();
+      }
+      result[f] = result[f].cwiseSqrt();
+    }
+    return result;
+  }
+
+  template std::vector<Vector> state_mean_field(const Case<2> &, const Vector &);
+  template std::vector<Vector> state_mean_field(const Case<3> &, const Vector &);
+} // namespace varfield
