@@ -5,6 +5,7 @@
 #include <varfield/hyper_inference.h>
 #include <varfield/inversion.h>
 #include <varfield/output.h>
+#include <varfield/state_mean_field.h>
 #include <varfield/text.h>
 #include <varfield/trust.h>
 #include <varfield/unfinished_run.h>
@@ -139,6 +140,7 @@ namespace varfield
       problem->certification().chains.check_groups(problem->groups().n_groups());
     refuse_unsolvable(*problem);
     refuse_bad_truths(*problem);
+    check_state_mean_field(*problem);
     problem->begin_faults();
     if (extras.cross_validation)
       assign_folds(*problem);

@@ -9,26 +9,38 @@ namespace varfield
   }
 
   template <int dim>
+  void check_state_mean_field(const Case<dim> &problem)
+  {
+    const std::string name = problem.inference().state_mean_field;
+    if (name.empty())
+      return;
+    const std::string origin = "Inference/State mean field";
+    const auto &fields       = problem.fields();
+    if (fields.find(name) == fields.size())
+      throw UserError(origin + ": there is no field “" + name + "”; the fields are " + join(fields.names()) +
+                      did_you_mean(name, fields.names()) + ".");
+    if (problem.parameters().get({"Fields", name}, "Prior") != "white noise")
+      throw UserError(origin + ": the error of an equation has a prior of white noise here, but “" + name +
+                      "” has another one.");
+    const Index n = fields.prior().layout().n_global();
+    if (n > most_unknowns)
+      throw UserError(origin + ": is computed by dense algebra, for at most " + std::to_string(most_unknowns) +
+                      " unknowns, but there are " + std::to_string(n) + ".");
+  }
+
+  template <int dim>
   std::vector<Vector> state_mean_field(const Case<dim> &problem, const Vector &parameters)
   {
+    check_state_mean_field(problem);
     const std::string origin = "Inference/State mean field", name = problem.inference().state_mean_field;
     const auto &fields       = problem.fields();
     const auto &model        = problem.model();
     const auto &prior        = problem.density().prior();
     const auto &layout       = prior.layout();
     const unsigned int error = fields.find(name);
-    if (error == fields.size())
-      throw UserError(origin + ": there is no field “" + name + "”; the fields are " + join(fields.names()) +
-                      did_you_mean(name, fields.names()) + ".");
-    if (problem.parameters().get({"Fields", name}, "Prior") != "white noise")
-      throw UserError(origin + ": the error of an equation has a prior of white noise here, but “" + name +
-                      "” has another one.");
-    const Index n = layout.n_global();
-    if (n > most_unknowns)
-      throw UserError(origin + ": is computed by dense algebra, for at most " + std::to_string(most_unknowns) +
-                      " unknowns, but there are " + std::to_string(n) + ".");
-    const double scale = problem.parameters().get_double({"Fields", name, "white noise"}, "Standard deviation");
-    auto state         = model.solve(parameters);
+    const Index n            = layout.n_global();
+    const double scale       = problem.parameters().get_double({"Fields", name, "white noise"}, "Standard deviation");
+    auto state               = model.solve(parameters);
     if (!state)
       throw ComputationError(origin + ": the problem cannot be solved at the posterior mean.");
     model.linearize(*state);
@@ -72,6 +84,8 @@ namespace varfield
     return result;
   }
 
+  template void check_state_mean_field(const Case<2> &);
+  template void check_state_mean_field(const Case<3> &);
   template std::vector<Vector> state_mean_field(const Case<2> &, const Vector &);
   template std::vector<Vector> state_mean_field(const Case<3> &, const Vector &);
 } // namespace varfield

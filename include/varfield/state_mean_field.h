@@ -15,6 +15,10 @@ namespace varfield
   /// that of the error is left empty. Collective over the world; UserError.
   template <int dim>
   std::vector<Vector> state_mean_field(const Case<dim> &problem, const Vector &parameters);
+
+  /// UserError for a field of that setting that is no error of an equation, or for too many unknowns.
+  template <int dim>
+  void check_state_mean_field(const Case<dim> &problem);
 } // namespace varfield
 
 #endif
