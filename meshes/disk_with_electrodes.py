@@ -21,8 +21,8 @@ def parse():
     parser.add_argument("--rings", type=int, default=5, help="of cells around the middle (default: %(default)s)")
     parser.add_argument("--sweeps", type=int, default=400, help="that move the nodes (default: %(default)s)")
     options = parser.parse_args()
-    if options.electrodes < 4 or options.electrodes % 4 or options.edges < 2 or options.edges % 2:
-        sys.exit("The number of electrodes has to be divisible by 4, that of their edges by 2.")
+    if options.electrodes < 8 or options.electrodes % 8 or options.edges < 2 or options.edges % 2:
+        sys.exit("The number of electrodes has to be divisible by 8, that of their edges by 2.")
     if not 0 < options.width * options.electrodes < 2 * math.pi * options.radius or options.rings < 1:
         sys.exit("There has to be room for gaps between the electrodes, and one ring at least.")
     return options
