@@ -310,6 +310,17 @@ namespace
     return words;
   }
 
+  /// −v = f_u, −∇·(m∇u) = f_v: the equation of waves without time.
+  InWords<2> waves()
+  {
+    const std::string m = "(1+x*y/2)", u_x = "(exp(x)*sin(2*y))", u_y = "(2*exp(x)*cos(2*y))";
+    InWords<2> words{"wave", m, "set Squared speed = m\n", {"exp(x)*sin(2*y)", "cos(3*x)*y*y"}, {}, {}, {}};
+    words.gradient = {{{u_x, u_y}}, {{"(-3*sin(3*x)*y*y)", "(2*cos(3*x)*y)"}}};
+    words.flux     = {{{"0", "0"}}, {{m + "*" + u_x, m + "*" + u_y}}};
+    words.density  = {"-cos(3*x)*y*y", "0"};
+    return words;
+  }
+
   // The sources of these are long texts; that states do not depend on the partition is seen below.
 
   BOOST_AUTO_TEST_CASE(orders_of_nonlinear_laws)
@@ -352,6 +363,14 @@ namespace
                  manufactured(elastic<3>("elasticity", "set Young's modulus = m\nset Poisson's ratio = 0.25\n",
                                          m + "*0.4", m + "*0.4")),
                  3, 1);
+  }
+
+  BOOST_AUTO_TEST_CASE(orders_of_waves_without_time)
+  {
+    if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+      return;
+    check_orders("wave", manufactured(waves()), 8, 1);
+    check_orders("wave", manufactured(waves()), 4, 2);
   }
 
   BOOST_AUTO_TEST_CASE(orders_in_the_square)
