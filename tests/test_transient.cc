@@ -3,6 +3,7 @@
 #include "dense_models.h"
 
 #include <deal.II/dofs/dof_tools.h>
+#include <deal.II/fe/fe_values.h>
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
@@ -367,6 +368,208 @@ namespace
     BOOST_TEST_MESSAGE("errors " << coarse << ", " << fine);
     BOOST_TEST(coarse < 5e-3);
     BOOST_TEST(fine < 0.32 * coarse);
+  }
+
+  /// A case of the equation `wave`; S is a field with this mean.
+  std::string waves(const std::string &speed, const std::string &robin, const std::string &time, double storage = 1.)
+  {
+    return text_of("set Names = s\nsubsection s\nset Transform = identity\nset Mean = " + to_text(storage) + "\nend\n",
+                   "set Equation = wave\nset Robin = " + robin + "\nsubsection wave\nset Squared speed = " + speed +
+                       "\nend\n",
+                   "set Scheme = theta\nset Storage = s\n" + time, "x,y,time,component,value\n0.4,0.6,0.1,u,0\n");
+  }
+
+  /// ½ ∫ v² + k|∇u|² dx of every snapshot, and ∫ ((vₙ + vₙ₋₁)/2)² ds over all sides for the step before it; k = 1 +
+  /// xy/2.
+  std::vector<std::array<double, 2>> energies(const Case<2> &problem, const ModelState<2> &state)
+  {
+    const auto &space = problem.model().space();
+    dealii::FEValues<2> inside(problem.mesh().mapping(), space.fe(), dealii::QGauss<2>(2),
+                               dealii::update_values | dealii::update_gradients | dealii::update_quadrature_points |
+                                   dealii::update_JxW_values);
+    dealii::FEFaceValues<2> side(problem.mesh().mapping(), space.fe(), dealii::QGauss<1>(2),
+                                 dealii::update_values | dealii::update_JxW_values);
+    const dealii::FEValuesExtractors::Scalar u(0), v(1);
+    const unsigned int n = problem.model().n_snapshots();
+    Vector sums          = Vector::Zero(2 * n);
+    for (unsigned int s = 0; s < n; ++s)
+    {
+      const auto now    = space.ghosted(state.states.col(s));
+      const auto middle = space.ghosted(0.5 * (state.states.col(s) + state.states.col(s > 0 ? s - 1 : 0)));
+      std::vector<double> values(4), side_values(2);
+      std::vector<dealii::Tensor<1, 2>> gradients(4);
+      for (const auto &cell : space.dof_handler().active_cell_iterators())
+      {
+        if (!cell->is_locally_owned())
+          continue;
+        inside.reinit(cell);
+        inside[v].get_function_values(now, values);
+        inside[u].get_function_gradients(now, gradients);
+        for (unsigned int q = 0; q < 4; ++q)
+        {
+          const auto &x = inside.quadrature_point(q);
+          sums[2 * s] +=
+              0.5 * inside.JxW(q) * (values[q] * values[q] + (1. + x[0] * x[1] / 2.) * gradients[q].norm_square());
+        }
+        for (const auto f : cell->face_indices())
+          if (cell->face(f)->at_boundary())
+          {
+            side.reinit(cell, f);
+            side[v].get_function_values(middle, side_values);
+            for (unsigned int q = 0; q < 2; ++q)
+              sums[2 * s + 1] += side.JxW(q) * side_values[q] * side_values[q];
+          }
+      }
+    }
+    sums = sum(sums, MPI_COMM_WORLD);
+    std::vector<std::array<double, 2>> result;
+    for (unsigned int s = 0; s < n; ++s)
+      result.push_back({{sums[2 * s], sums[2 * s + 1]}});
+    return result;
+  }
+
+  /// From the sum of the equations tested with the mean of −∂v/∂t and of v: in a step of Crank–Nicolson the energy
+  /// falls by Δt ∫ a v² ds, the work at the boundary, and not at all where a = 0. Euler steps lose some more.
+  BOOST_AUTO_TEST_CASE(energy_of_waves)
+  {
+    const unsigned int n = 40;
+    for (const double a : {0., 0.7})
+    {
+      const auto problem =
+          case_from_text<2>(waves("1+x*y/2", "all[v]: " + to_text(a) + ", 0",
+                                  "set Steps = 2: 40\nset Initial state = cos(pi*x)*y + x^2; sin(4*x*y)\n"),
+                            {"Mesh/Subdivisions=6, 7"});
+      const auto state = problem->model().solve(Vector::Zero(problem->density().prior().layout().n_local()));
+      BOOST_REQUIRE(state);
+      const auto all = energies(*problem, *state);
+      BOOST_REQUIRE_EQUAL(all.size(), n + 3);
+      for (unsigned int s = 1; s <= 4; ++s)
+        BOOST_TEST(all[s][0] < all[s - 1][0]);
+      for (unsigned int s = 5; s < all.size(); ++s)
+        BOOST_TEST(std::abs(all[s][0] - all[s - 1][0] + 2. / n * a * all[s][1]) < 1e-12 * all[0][0]);
+      BOOST_TEST((a > 0. ? all.back()[0] < 0.2 * all[4][0] : all.back()[0] > 0.5 * all[0][0]));
+    }
+  }
+
+  /// Largest errors of u and v at the nodes at the end.
+  std::array<double, 2> errors_of_waves(const std::string &text, const std::vector<std::string> &overrides,
+                                        const std::array<std::function<double(const dealii::Point<2> &)>, 2> &exact)
+  {
+    const auto problem = case_from_text<2>(text, overrides);
+    const auto &model  = problem->model();
+    const auto state   = model.solve(Vector::Zero(problem->density().prior().layout().n_local()));
+    BOOST_REQUIRE(state);
+    std::array<double, 2> errors{};
+    for (unsigned int c = 0; c < 2; ++c)
+    {
+      std::map<dealii::types::global_dof_index, dealii::Point<2>> support;
+      dealii::ComponentMask mask(2, false);
+      mask.set(c, true);
+      dealii::DoFTools::map_dofs_to_support_points(problem->mesh().mapping(), model.space().dof_handler(), support,
+                                                   mask);
+      const auto &owned = model.space().dof_handler().locally_owned_dofs();
+      for (const auto &[dof, x] : support)
+        if (owned.is_element(dof))
+          errors[c] =
+              std::max(errors[c],
+                       std::abs(state->states(static_cast<Index>(owned.index_within_set(dof)), model.n_columns() - 1) -
+                                exact[c](x)));
+      errors[c] = dealii::Utilities::MPI::max(errors[c], MPI_COMM_WORLD);
+    }
+    return errors;
+  }
+
+  /// u = cos(√2 πt) cos πx cos πy in a closed box, or with sines where it is held at the sides.
+  BOOST_AUTO_TEST_CASE(standing_waves)
+  {
+    const double w   = std::sqrt(2.) * M_PI;
+    const auto error = [w](unsigned int n, bool is_held)
+    {
+      const auto at_end = [w, is_held](double in_time)
+      {
+        return [in_time, is_held](const auto &x)
+        {
+          return in_time * (is_held ? std::sin(M_PI * x[0]) * std::sin(M_PI * x[1])
+                                    : std::cos(M_PI * x[0]) * std::cos(M_PI * x[1]));
+        };
+      };
+      const std::string size = std::to_string(n);
+      std::vector<std::string> overrides{"Mesh/Subdivisions=" + size + ", " + size};
+      if (is_held)
+        overrides.emplace_back("Physics/Dirichlet=all: 0");
+      return errors_of_waves(waves("1", "all[v]: 0, 0",
+                                   "set Steps = 1: " + std::to_string(2 * n) + "\nset Initial state = " +
+                                       (is_held ? "sin(pi*x)*sin(pi*y)" : "cos(pi*x)*cos(pi*y)") + "; 0\n"),
+                             overrides, {{at_end(std::cos(w)), at_end(-w * std::sin(w))}});
+    };
+    for (const bool is_held : {false, true})
+    {
+      const auto coarse = error(12, is_held), fine = error(24, is_held);
+      for (unsigned int c = 0; c < 2; ++c)
+      {
+        BOOST_TEST_MESSAGE("component " << c << ": errors " << coarse[c] << ", " << fine[c]);
+        BOOST_TEST(std::log2(coarse[c] / fine[c]) > 1.85);
+        BOOST_TEST(fine[c] < 0.1);
+      }
+    }
+  }
+
+  /// A pulse g(x − ct) with c = √k/S (d'Alembert) passes the right side where n·k∇u = −√k v: it is on its way there as
+  /// it was, and then there is nothing. Where the side is closed, what comes back is as large.
+  BOOST_AUTO_TEST_CASE(a_pulse_leaves_through_an_absorbing_side)
+  {
+    struct Setting
+    {
+      double k, storage;
+    };
+    for (const auto &[k, storage] : {Setting{4., 1.}, Setting{1., 2.}})
+    {
+      const double speed = std::sqrt(k) / storage, root = std::sqrt(k);
+      const auto errors = [&](double travelled, double a, double left)
+      {
+        const auto g = [travelled, left](const auto &x)
+        { return left * std::exp(-std::pow((x[0] - 0.4 - travelled) / 0.1, 2)); };
+        const auto v = [g, travelled, root](const auto &x)
+        { return root * 2. * (x[0] - 0.4 - travelled) / 0.01 * g(x); };
+        return errors_of_waves(waves(to_text(k), "right[v]: " + to_text(a) + ", 0; left[v]: " + to_text(root) + ", 0",
+                                     "set Steps = " + to_text(travelled / speed) + ": " +
+                                         to_text(std::round(160. * travelled)) +
+                                         "\nset Initial state = exp(-((x-0.4)/0.1)^2); " + to_text(root) +
+                                         "*2*(x-0.4)/0.01*exp(-((x-0.4)/0.1)^2)\n",
+                                     storage),
+                               {"Mesh/Subdivisions=80, 1"}, {{g, v}})[0];
+      };
+      const double on_its_way = errors(0.25, root, 1.), gone = errors(1., root, 0.), back = errors(0.8, 0., 0.);
+      BOOST_TEST_MESSAGE("error on its way " << on_its_way << ", reflected " << gone << ", by a closed side " << back);
+      BOOST_TEST(on_its_way < 0.02);
+      BOOST_TEST(gone < 0.02);
+      BOOST_TEST(back > 0.9);
+    }
+  }
+
+  /// k, S and the initial state are fields, in two experiments, with an absorbing side.
+  BOOST_AUTO_TEST_CASE(derivatives_of_waves)
+  {
+    const std::string fields  = "set Names = k, s, a\nsubsection k\nsubsection spde\nset Standard deviation = "
+                                "0.3\nend\nend\nsubsection s\nsubsection spde\nset Standard deviation = "
+                                "0.2\nend\nend\nsubsection a\nset Transform = identity\nend\n";
+    const std::string physics = "set Equation = wave\nset Robin = right[v]: 1, 0\nset Dirichlet = left: 0\n"
+                                "set Neumann = top[v]: t\nsubsection wave\nset Squared speed = k\nend\n";
+    const std::string shots   = "subsection Experiments\nset Names = first, second\nsubsection first\nset Source = 0; "
+                                "5*x*t\nend\nsubsection second\nset Source = t; 0\nend\nend\n";
+    const std::string table   = "x,y,time,value,experiment,component\n0.3,0.3,0.3,1,first,u\n0.6,0.4,1,2,first,v\n"
+                                "0.2,0.3,0.9,0.5,second,u\n0.9,0.7,1,1.5,second,u\n";
+    for (const std::string scheme : {"BDF2", "theta"})
+      BOOST_TEST_CONTEXT(scheme)
+      {
+        const auto problem = case_from_text<2>(text_of(
+            fields, physics,
+            "set Storage = s\nset Initial state = x*field(a); field(a)\nset Steps = 1: 6\nset Scheme = " + scheme +
+                "\n",
+            table, 5, shots));
+        for (const auto &result : verify(*problem))
+          BOOST_TEST(result.passed, result.name << ": " << result.observed << ", wanted " << result.wanted);
+      }
   }
 } // namespace
 
