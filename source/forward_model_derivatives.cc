@@ -208,26 +208,40 @@ namespace varfield
     return solved && result.allFinite();
   }
 
-  /// The columns with a weight in each experiment (a measurement belongs to one), and the last snapshot with one.
+  /// Of each experiment (a measurement belongs to one), and the last snapshot of all.
   template <int dim>
-  std::vector<std::vector<Index>> ForwardModel<dim>::active_columns(const Matrix &weights, int &last_snapshot) const
+  std::vector<typename ForwardModel<dim>::ActiveColumns> ForwardModel<dim>::active_columns(const Matrix &weights,
+                                                                                           int &last_snapshot) const
   {
-    std::vector<std::vector<Index>> columns(experiments_.size());
+    std::vector<std::vector<std::pair<int, Index>>> found(experiments_.size()); // minus the snapshot, to be ascending
     last_snapshot = -1;
     for (Index j = 0; j < weights.cols(); ++j)
     {
-      std::vector<bool> present(experiments_.size(), false);
+      std::vector<int> last(experiments_.size(), -1);
       for (Index i = 0; i < weights.rows(); ++i)
-        if (const int last = last_snapshot_[static_cast<std::size_t>(i)]; weights(i, j) != 0. && last >= 0)
+        if (weights(i, j) != 0.)
         {
-          present[experiment_of_[static_cast<std::size_t>(i)]] = true;
-          last_snapshot                                        = std::max(last_snapshot, last);
+          int &of_experiment = last[experiment_of_[static_cast<std::size_t>(i)]];
+          of_experiment      = std::max(of_experiment, last_snapshot_[static_cast<std::size_t>(i)]);
         }
       for (unsigned int e = 0; e < experiments_.size(); ++e)
-        if (present[e])
-          columns[e].push_back(j);
+        if (last[e] >= 0)
+        {
+          found[e].emplace_back(-last[e], j);
+          last_snapshot = std::max(last_snapshot, last[e]);
+        }
     }
-    return columns;
+    std::vector<ActiveColumns> result(experiments_.size());
+    for (unsigned int e = 0; e < experiments_.size(); ++e)
+    {
+      std::sort(found[e].begin(), found[e].end());
+      for (const auto &[minus_last, j] : found[e])
+      {
+        result[e].columns.push_back(j);
+        result[e].last.push_back(-minus_last);
+      }
+    }
+    return result;
   }
 
   template <int dim>
@@ -236,7 +250,7 @@ namespace varfield
   {
     const unsigned int n = experiments_.size();
     int last_snapshot    = -1; // the states behind it do not matter
-    const auto columns   = active_columns(weights, last_snapshot);
+    const auto active    = active_columns(weights, last_snapshot);
 
     std::vector<MultiVector> gradients(fields_->size()), of_traces;
     for (unsigned int f = 0; f < fields_->size(); ++f)
@@ -250,20 +264,29 @@ namespace varfield
                     [&](const Trace &trace, std::size_t t, const auto &factors)
                     {
                       const MultiVector part = factors.asDiagonal() * multipliers(trace.nodes, Eigen::all);
-                      for (std::size_t j = 0; j < columns[e].size(); ++j)
-                        of_traces[t].col(columns[e][j]) += part.col(static_cast<Index>(j));
+                      for (Index j = 0; j < part.cols(); ++j)
+                        of_traces[t].col(active[e].columns[static_cast<std::size_t>(j)]) += part.col(j);
                     });
     };
 
-    // Of every experiment: what the steps behind add to the right-hand side of the next one, and of the one before it.
-    std::vector<MultiVector> to_next(n), to_second(n);
-    for (unsigned int e = 0; e < n; ++e)
-      to_next[e] = to_second[e] = MultiVector::Zero(space_->n_owned(), static_cast<Index>(columns[e].size()));
-    const auto right_hand_side = [&](unsigned int column, unsigned int e)
+    // Of every experiment: what the steps behind add to the right-hand side of the next one, and of the one before it,
+    // for the columns that matter by then.
+    std::vector<MultiVector> to_next(n, MultiVector(space_->n_owned(), 0)), to_second = to_next;
+    const auto of_columns = [&](unsigned int e, Index count) -> Matrix
+    { return weights(Eigen::all, std::vector<Index>(active[e].columns.begin(), active[e].columns.begin() + count)); };
+    const auto right_hand_side = [&](int snapshot, unsigned int e)
     {
-      MultiVector q = to_next[e];
-      if (observation_[column].nonZeros() > 0)
-        q += observation_[column].transpose() * weights(Eigen::all, columns[e]);
+      const Index count = active[e].n_at(snapshot);
+      for (MultiVector *later : {&to_next[e], &to_second[e]})
+        if (const Index known = later->cols(); known < count)
+        {
+          later->conservativeResize(Eigen::NoChange, count);
+          later->rightCols(count - known).setZero();
+        }
+      MultiVector q      = to_next[e];
+      const auto &values = observation_[column(static_cast<unsigned int>(snapshot), e)];
+      if (values.nonZeros() > 0)
+        q += values.transpose() * of_columns(e, count);
       return q;
     };
     bool solved = true;
@@ -274,10 +297,10 @@ namespace varfield
       for (unsigned int e = 0; e < n; ++e)
       {
         const Solved at{static_cast<unsigned int>(s), e};
-        blocks.push_back(right_hand_side(column_of(at), e));
+        blocks.push_back(right_hand_side(s + static_cast<int>(first_solved_), e));
         if (!measures_flux(at))
           continue;
-        of_fluxes[e]     = owned_flux_readings(at) * weights(Eigen::all, columns[e]);
+        of_fluxes[e]     = owned_flux_readings(at) * of_columns(e, blocks[e].cols());
         at_dirichlet[e]  = of_fluxes[e];
         MultiVector free = of_fluxes[e];
         zero_dirichlet(free);
@@ -292,8 +315,8 @@ namespace varfield
         const MultiVector &p = blocks[e];
         const auto add       = [&](unsigned int field, const MultiVector &part)
         {
-          for (std::size_t j = 0; j < columns[e].size(); ++j)
-            gradients[field].col(columns[e][j]) += part.col(static_cast<Index>(j));
+          for (Index j = 0; j < part.cols(); ++j)
+            gradients[field].col(active[e].columns[static_cast<std::size_t>(j)]) += part.col(j);
         };
         // The multipliers of the free rows of R − ℓ, and less the weights of those that are fluxes.
         MultiVector free = p;
@@ -326,7 +349,7 @@ namespace varfield
     }
     if (first_solved_ > 0 && last_snapshot >= 0)
       for (unsigned int e = 0; e < n; ++e)
-        add_traces(e, column(0, e), right_hand_side(column(0, e), e));
+        add_traces(e, column(0, e), right_hand_side(0, e));
     for (std::size_t t = 0; t < traces_.size(); ++t)
     {
       MultiVector at_nodes                   = MultiVector::Zero(space_->n_owned(), weights.cols());

@@ -287,7 +287,18 @@ namespace varfield
     Eigen::SparseMatrix<double> owned_flux_readings(const Solved &at) const;
     template <class Action>
     void for_traces_in(unsigned int column, const Action &action) const;
-    std::vector<std::vector<Index>> active_columns(const Matrix &weights, int &last_snapshot) const;
+    /// Columns of weights with a weight in an experiment, and the last snapshot with one, which falls.
+    struct ActiveColumns
+    {
+      std::vector<Index> columns;
+      std::vector<int> last;
+      /// How many of them matter at a snapshot: the first ones.
+      Index n_at(int snapshot) const
+      {
+        return std::partition_point(last.begin(), last.end(), [=](int l) { return l >= snapshot; }) - last.begin();
+      }
+    };
+    std::vector<ActiveColumns> active_columns(const Matrix &weights, int &last_snapshot) const;
     void predict(ModelState<dim> &state) const;
     void finish_state_matrix(SparseMatrix &matrix, double per_state) const;
     void zero_dirichlet(MultiVector &block) const;
