@@ -9,7 +9,7 @@ set(VARFIELD_PACKAGE ${CMAKE_INSTALL_LIBDIR}/cmake/varfield)
 set_target_properties(varfield PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS varfield RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/varfield DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
-install(DIRECTORY parameter_files meshes DESTINATION ${VARFIELD_DATA})
+install(DIRECTORY parameter_files meshes DESTINATION ${VARFIELD_DATA} PATTERN ktc2023/data EXCLUDE PATTERN __pycache__ EXCLUDE)
 install(PROGRAMS scripts/render.py scripts/scenes.py scripts/score.py DESTINATION ${VARFIELD_DATA}/scripts)
 install(FILES LICENSE CHANGELOG.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
