@@ -173,7 +173,7 @@ def draw(folder, maps, reliabilities, outlines):
                        cmap=matplotlib.colors.ListedColormap(["#e8f0f4", "#d58a2e", "#1b5a8a"]), vmin=-0.5, vmax=2.5)
         axes[2].set_title(f"most probable phase; {text}", fontsize=9)
         for axis in axes:
-            for digit in (1, 2) if outlines else ():
+            for digit in {x for row in truth for x in row if x} if outlines else ():
                 axis.contour([[float(x == digit) for x in row] for row in truth], levels=[0.5], extent=extent, origin="upper",
                              colors="#c0203a", linewidths=1)
             axis.plot(*rim, color="#333333", linewidth=0.6)
