@@ -118,7 +118,8 @@ namespace varfield
     {
       if (fields_[field].space().is_in_time())
         throw UserError(origin + ": the field “" + text +
-                        "” is on intervals of time; such a field can be in a Dirichlet condition only.");
+                        "” is on intervals of time; such a field can be in sources, boundary conditions and the "
+                        "initial state only.");
       field_slots_.push_back({slot, field});
       return;
     }

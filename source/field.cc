@@ -43,7 +43,8 @@ namespace varfield
     prm.add_parameter(
         "Space", space_kind_,
         "“nodal”: continuous finite elements. Zonal: one value for every material id of the mesh, every block of "
-        "a structured grid, or the whole mesh. In time: one value for every interval of time, for boundary conditions.",
+        "a structured grid, or the whole mesh. In time: one value for every interval of time, for sources and boundary "
+        "conditions.",
         Selection("nodal|material ids|blocks|global|intervals of time"));
     prm.add_parameter("Degree", degree_, "of a nodal field's finite elements.", Integer(1, 2));
     prm.add_parameter("Blocks", blocks_,
@@ -80,7 +81,7 @@ namespace varfield
     const bool nodal = space_kind_ == "nodal";
     if (nodal != prior_choice_->is_nodal())
       throw UserError(section + "/Prior: “" + prior_choice_.name() + "” is for " +
-                      (nodal ? "zonal fields; a nodal field takes “spde”."
+                      (nodal ? "zonal fields; a nodal field takes “spde” or “white noise”."
                              : "nodal fields; a zonal field takes “independent”, “kernel” or “matrix”."));
     prior_choice_->check(section + "/" + prior_choice_.name());
     if (space_kind_ == "blocks")

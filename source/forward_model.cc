@@ -266,7 +266,7 @@ namespace varfield
       if (const auto &transform = (*fields_)[reading.field].transform(); reading.transformed)
         for (const Index i : reading.rows)
         {
-          state.predictions[i]  = transform.derivative(0, predictions[i]);
+          state.predictions[i]  = transform.derivative(0, predictions[i]) + constants_[i];
           state.field_slopes[i] = transform.derivative(1, predictions[i]);
         }
   }
@@ -361,42 +361,39 @@ namespace varfield
       n_kinds = std::max(n_kinds, step.kind + 1);
     GhostedVector zero_state(space_->dof_handler().locally_owned_dofs(), space_->relevant(), space_->comm());
     const bool have_matrices = !constant_matrices_.empty();
-    // Matrices are combined from K and M, of which only K is assembled here; where rates are in the law itself, from
-    // what it gives.
+    // Matrices are combined from K and M, of which only K is assembled here, in the place of the first; where rates are
+    // in the law itself, they are what it gives.
     const bool combine = first_solved_ > 0 && !physics_->uses_rates();
-    std::shared_ptr<StateMatrix> by_state;
-    state.matrices = constant_matrices_;
+    state.matrices     = constant_matrices_;
+    std::vector<const TimeStep *> kinds;
     for (unsigned int kind = 0; kind < n_kinds; ++kind)
     {
+      kinds.push_back(&*std::find_if(steps_.begin(), steps_.end(), [=](const auto &s) { return s.kind == kind; }));
       typename Assembler<dim>::Task task{fields};
       if (kind == 0)
         task.residual = &zero_state;
-      const auto step      = std::find_if(steps_.begin(), steps_.end(), [=](const auto &s) { return s.kind == kind; });
-      SparseMatrix *matrix = nullptr;
       if (!have_matrices)
-      {
         state.matrices.push_back(take_matrix());
-        matrix = &state.matrices.back()->full;
-        if (combine && kind == 0)
-          by_state = take_matrix();
-        if (!combine || kind == 0)
-        {
-          task.state_matrix  = combine ? &by_state->full : matrix;
-          task.per_state     = combine ? 1. : step->level[0];
-          task.per_rate      = combine ? 0. : step->rate[0];
-          *task.state_matrix = 0.;
-        }
+      if (!have_matrices && (!combine || kind == 0))
+      {
+        task.state_matrix  = &state.matrices.back()->full;
+        task.per_state     = combine ? 1. : kinds[kind]->level[0];
+        task.per_rate      = combine ? 0. : kinds[kind]->rate[0];
+        *task.state_matrix = 0.;
       }
       if (task.residual != nullptr || task.state_matrix != nullptr)
         assembler_->sweep(task);
       if (task.state_matrix != nullptr)
         finish_state_matrix(*task.state_matrix, task.per_state);
-      if (matrix != nullptr && combine)
-      {
-        MatCopy(by_state->full, *matrix, SAME_NONZERO_PATTERN);
-        MatScale(*matrix, step->level[0]);
-        MatAXPY(*matrix, step->rate[0], *state.storage, electrodes_ ? SUBSET_NONZERO_PATTERN : SAME_NONZERO_PATTERN);
-      }
+    }
+    for (unsigned int kind = n_kinds; kind-- > 0 && combine && !have_matrices;)
+    {
+      SparseMatrix &matrix = state.matrices[kind]->full;
+      if (kind > 0)
+        MatCopy(state.matrices[0]->full, matrix, SAME_NONZERO_PATTERN);
+      MatScale(matrix, kinds[kind]->level[0]);
+      MatAXPY(matrix, kinds[kind]->rate[0], *state.storage,
+              electrodes_ ? SUBSET_NONZERO_PATTERN : SAME_NONZERO_PATTERN);
     }
     zero_state.compress(VectorOperation::add);
     if (!have_matrices)

@@ -117,18 +117,13 @@ namespace varfield
     std::vector<MultiVector> expanded(fields_->size());
     for (unsigned int f = 0; f < fields_->size(); ++f)
       expanded[f] = (*fields_)[f].expand(fields_->part(directions, f));
-    // What changes in the loads.
-    std::vector<MultiVector> of_loads;
-    for (std::size_t l = 0; l < field_loads_.size(); ++l)
-      of_loads.push_back(multiply(*field_loads_[l].part.matrix,
-                                  state.load_slopes[l].asDiagonal() * expanded[field_loads_[l].part.field]));
     const auto load = [&](const Solved &at, bool only_on_boundary)
     {
       MultiVector change = MultiVector::Zero(space_->n_owned(), k);
       for (std::size_t l = 0; l < field_loads_.size(); ++l)
-        if (field_loads_[l].is_of(static_cast<Index>(system(at))) &&
-            (field_loads_[l].part.on_boundary || !only_on_boundary))
-          change += of_loads[l];
+        if (const auto &part = field_loads_[l].part;
+            field_loads_[l].is_of(static_cast<Index>(system(at))) && (part.on_boundary || !only_on_boundary))
+          change += multiply(*part.matrix, state.load_slopes[l].asDiagonal() * expanded[part.field]);
       return change;
     };
     // T'(m) δm at the nodes of every trace.
@@ -321,13 +316,13 @@ namespace varfield
         // The multipliers of the free rows of R − ℓ, and less the weights of those that are fluxes.
         MultiVector free = p;
         zero_dirichlet(free);
-        const MultiVector rows = at_dirichlet[e].size() > 0 ? MultiVector(free - at_dirichlet[e]) : free;
+        const MultiVector rows = measures_flux(at) ? MultiVector(free - at_dirichlet[e]) : free;
         for (unsigned int f = 0; f < assembler_->field_slots().size(); ++f)
           add(assembler_->field_slots()[f].field, -multiply_transpose((*state.by_field[system(at)])[f], rows));
         for (std::size_t l = 0; l < field_loads_.size(); ++l)
           if (const auto &part = field_loads_[l].part; field_loads_[l].is_of(static_cast<Index>(system(at))))
           {
-            const bool is_flux   = part.on_boundary && of_fluxes[e].size() > 0;
+            const bool is_flux   = part.on_boundary && measures_flux(at);
             const MultiVector by = is_flux ? MultiVector(rows + of_fluxes[e]) : rows;
             add(part.field, state.load_slopes[l].asDiagonal() * multiply_transpose(*part.matrix, by));
           }
@@ -342,7 +337,7 @@ namespace varfield
         to_next[e]                   = to_second[e] - (step.rate[1] - step.rate[0] * ratio) * by_storage;
         if (ratio != 0.)
           to_next[e] -= ratio * multiply_transpose(matrix_of(state, at).full, rows);
-        if (ratio != 0. && of_fluxes[e].size() > 0)
+        if (ratio != 0. && measures_flux(at))
           to_next[e] -= step.level[1] * robin_product(of_fluxes[e]);
         to_second[e] = -step.rate[2] * by_storage;
       }

@@ -120,7 +120,7 @@ namespace varfield
     if (electrode_settings_.are_there())
       electrodes_ = std::make_unique<Electrodes<dim>>(electrode_settings_, *space_);
     make_loads();
-    if (time_.tolerance() > 0.)
+    if (time_.is_transient() && time_.tolerance() > 0.)
       choose_steps();
     measurements.initialize(*space_, physics_->state_names(), fields, electrodes_.get());
     experiment_of_ = measurements.experiments();
@@ -249,39 +249,50 @@ namespace varfield
   }
 
   /// Where the state is linear in a step of size h it is off by h²∣∂²u/∂t²∣/8. Sizes change by less than the half of
-  /// the time between two steps, which keeps BDF2 stable.
+  /// the time between two steps, which keeps BDF2 stable. The search begins with three steps for each that is given, so
+  /// that there are second differences everywhere.
   template <int dim>
   void ForwardModel<dim>::choose_steps()
   {
     experiment_of_.clear();
     constants_.resize(0);
     field_readings_.clear();
-    for (unsigned int round = 0; round < 4; ++round)
+    constexpr unsigned int most_rounds = 8;
+    for (unsigned int round = 0; round < most_rounds; ++round)
     {
-      observation_.assign(n_columns(), {});
-      flux_readings_.assign(steps_.size() * experiments_.size(), {});
-      const auto wanted = wanted_sizes();
-      const auto old    = steps_;
-      double n_steps    = 0.;
+      const auto old = steps_;
+      std::vector<double> wanted;
+      if (round == 0)
+        for (const auto &step : old)
+          wanted.push_back(step.size() / 3.);
+      else
+      {
+        observation_.assign(n_columns(), {});
+        flux_readings_.assign(steps_.size() * experiments_.size(), {});
+        wanted = wanted_sizes();
+      }
+      double n_steps = 0.;
       for (std::size_t s = 0; s < old.size(); ++s)
         n_steps += old[s].size() / wanted[s];
       if (n_steps > 1e5)
         throw UserError("Physics/Time/Tolerance: " + to_text(time_.tolerance()) + " asks for about " +
                         to_text(std::round(n_steps)) + " steps; at most 100000 are possible.");
-      steps_ = time_.steps(
-          jumps_,
-          [&](double time)
-          {
-            double size = std::numeric_limits<double>::max();
-            for (std::size_t s = 0; s < old.size(); ++s)
-              size = std::min(size, wanted[s] + 0.5 * std::max({0., old[s].begin - time, time - old[s].end}));
-            return size;
-          });
+      const auto size_at = [&](double time)
+      {
+        double size = std::numeric_limits<double>::max();
+        for (std::size_t s = 0; s < old.size(); ++s)
+          size = std::min(size, wanted[s] + 0.5 * std::max({0., old[s].begin - time, time - old[s].end}));
+        return size;
+      };
+      steps_ = time_.steps(jumps_, size_at);
       constant_matrices_.clear();
       constant_storage_.reset();
       forget();
       make_prescribed();
       make_loads();
+      const double change = static_cast<double>(steps_.size()) / static_cast<double>(old.size());
+      if (round > 2 && change > 0.95 && change < 1.05)
+        break;
     }
   }
 
@@ -292,12 +303,13 @@ namespace varfield
     const auto state = solve(Vector::Zero(fields_->prior().layout().n_local()));
     if (!state)
       throw ComputationError("Physics/Time/Tolerance: the problem cannot be solved at the prior mean with the steps "
-                             "given, so none can be chosen.");
+                             "tried, so none can be chosen.");
     const auto &owned = space_->dof_handler().locally_owned_dofs();
     const Index n     = experiments_.size();
     const auto at     = [&](std::size_t snapshot)
     { return state->states.middleCols(static_cast<Index>(snapshot) * n, n).array(); };
     Eigen::ArrayXd scales(state->states.rows());
+    bool any_change = false;
     for (unsigned int c = 0; c < space_->n_components(); ++c)
     {
       ComponentMask mask(space_->n_components(), false);
@@ -306,11 +318,21 @@ namespace varfield
       for (const auto dof : DoFTools::extract_dofs(space_->dof_handler(), mask))
         if (owned.is_element(dof))
           rows.push_back(owned.index_within_set(dof));
-      double largest = 0.;
+      std::vector<double> largest(2, 0.); // change, and size
       for (std::size_t s = 1; s <= steps_.size() && !rows.empty(); ++s)
-        largest = std::max(largest, (at(s) - at(0))(rows, Eigen::all).abs().maxCoeff());
-      scales(rows) = std::max(Utilities::MPI::max(largest, space_->comm()), std::numeric_limits<double>::min());
+      {
+        largest[0] = std::max(largest[0], (at(s) - at(0))(rows, Eigen::all).abs().maxCoeff());
+        largest[1] = std::max(largest[1], at(s)(rows, Eigen::all).abs().maxCoeff());
+      }
+      Utilities::MPI::max(largest, space_->comm(), largest);
+      // What does not change but for rounding has no say.
+      const bool changes = largest[0] > 1e-7 * largest[1];
+      any_change         = any_change || changes;
+      scales(rows)       = changes ? largest[0] : std::numeric_limits<double>::max();
     }
+    if (!any_change)
+      throw UserError("Physics/Time/Tolerance: at the prior mean the state does not change in time, so no steps can be "
+                      "chosen: give them, with the tolerance 0.");
     std::vector<double> curvature(steps_.size(), 0.);
     for (std::size_t s = 1; s < steps_.size(); ++s)
     {
@@ -628,6 +650,8 @@ namespace varfield
           field_loads_[l].systems.push_back(i);
       }
     }
+    for (auto &load : field_loads_)
+      std::sort(load.systems.begin(), load.systems.end());
     for (unsigned int e = 0; e < experiments_.size(); ++e)
     {
       for (unsigned int s = 0; s < steps_.size() && electrodes_; ++s)
@@ -670,6 +694,7 @@ namespace varfield
     const QGauss<dim - 1> quadrature(fe.degree + 1);
     FEFaceValues<dim> values(mesh_->mapping(), fe, quadrature,
                              update_values | update_quadrature_points | update_JxW_values);
+    assembler_->robin().clear();
     std::string message;
     for (const auto &cell : space_->dof_handler().active_cell_iterators())
       for (const auto &condition : conditions)

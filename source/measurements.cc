@@ -221,10 +221,13 @@ namespace varfield
             throw UserError(set.table.where(i) + ": “" + column + "” is “" + set.table.text(i, column) +
                             "”, but in the same row of " + origin + " (" + table.where(rows[i]) + ") it is “" +
                             table.text(rows[i], column) + "”.");
-    const auto measured = table.numbers("measured"), predicted = table.numbers("predicted_mean");
     std::vector<double> differences;
     for (const unsigned int row : rows)
-      differences.push_back(measured[row] - predicted[row]);
+      differences.push_back(parse_number(table.text(row, "measured"), table.where(row) + ", column measured") -
+                            parse_number(table.text(row, "predicted_mean"), table.where(row)));
+    if (set.table.has(reference_column))
+      throw UserError(origin + ": " + set.table.path() + " has a column “" + reference_column +
+                      "” already; take one of the two out.");
     set.table.set_column(reference_column, differences);
   }
 

@@ -450,13 +450,14 @@ namespace varfield
     if (side != sides.end())
     {
       if (type_ != "box" && (layers_.empty() || (name != "bottom" && name != "top")))
-        throw UserError(origin + ": the side “" + name +
-                        "” is known for a generated box only; the boundaries of a mesh from "
-                        "a file have numbers, here " +
-                        join(known_ids()) + ".");
+        throw UserError(
+            origin + ": the side “" + name +
+            "” is known for a generated box only (“bottom” and “top” for Mesh/Layers too); the boundaries of "
+            "a mesh from a file have numbers, here " +
+            join(known_ids()) + ".");
       id = type_ == "box" ? side - sides.begin() : name == "bottom" ? below_layers_ : below_layers_ + 1;
       for (const auto &[other, number] : parse_boundary_map(side_ids_, "Mesh/Boundary ids"))
-        if (other == name)
+        if (other == name && type_ == "box")
           id = to_id(number, "Mesh/Boundary ids");
     }
     else if (!name.empty() && std::isdigit(static_cast<unsigned char>(name[0])))

@@ -186,9 +186,16 @@ namespace varfield
     }
     if (!problem.inference().state_mean_field.empty() && has_spread && !interrupted)
     {
-      const auto deviations = state_mean_field(problem, family.mean());
-      for (std::size_t f = 0; f < fields.size(); ++f)
-        fields[f].state_mean_field = deviations[f];
+      // A comparison does not lose the results: on a mesh that has become too fine it is left out.
+      try
+      {
+        const auto deviations = state_mean_field(problem, family.mean());
+        for (std::size_t f = 0; f < fields.size(); ++f)
+          fields[f].state_mean_field = deviations[f];
+      }
+      catch (const std::runtime_error &)
+      {
+      }
     }
   }
 

@@ -22,6 +22,13 @@ namespace varfield
     if (problem.parameters().get({"Fields", name}, "Prior") != "white noise")
       throw UserError(origin + ": the error of an equation has a prior of white noise here, but “" + name +
                       "” has another one.");
+    const auto &model       = problem.model();
+    const bool is_in_source = model.experiments()[0].source.find("field(" + name + ")") != std::string::npos;
+    if (!is_in_source || !fields[fields.find(name)].transform().is_identity())
+      throw UserError(origin + ": “" + name + "” has to occur in the Source, as “field(" + name +
+                      ")” with the transform identity.");
+    if (model.experiments().size() > 1 || model.n_snapshots() > 1 || model.state_names().size() > 1)
+      throw UserError(origin + ": is for stationary problems of one experiment and one state.");
     const Index n = fields.prior().layout().n_global();
     if (n > most_unknowns)
       throw UserError(origin + ": is computed by dense algebra, for at most " + std::to_string(most_unknowns) +
@@ -45,8 +52,9 @@ namespace varfield
       throw ComputationError(origin + ": the problem cannot be solved at the posterior mean.");
     model.linearize(*state);
     const std::vector<FieldExpression<dim>> one(model.space().n_components(), FieldExpression<dim>("1", origin, false));
-    const Vector mass    = assemble_load<dim>(model.space(), fields, one, {}, 0., 0.).volume;
-    const Vector weights = (scale * scale * mass).cwiseInverse();
+    const Vector mass = assemble_load<dim>(model.space(), fields, one, {}, 0., 0.).volume;
+    const Vector weights =
+        (mass.array() > 0.).select((scale * scale * mass).cwiseInverse(), 0.); // not of hanging nodes
 
     // Column by column, all rows on every rank.
     Matrix precision(n, n);

@@ -133,10 +133,13 @@ namespace varfield
 
     std::vector<double> chosen_sizes(const std::function<double(double)> &size_at, double begin, double end)
     {
+      // Few different sizes need few matrices: powers of √2, of the part, and one factor for all in the end.
+      const auto rounded = [&](double size)
+      { return (end - begin) * std::pow(2., std::min(0., std::floor(2. * std::log2(size / (end - begin))) / 2.)); };
       std::vector<double> sizes;
       double time = begin;
       for (; time < end - 1e-6 * (end - begin); time += sizes.back())
-        sizes.push_back(size_at(time));
+        sizes.push_back(rounded(size_at(time)));
       for (double &size : sizes)
         size *= (end - begin) / (time - begin);
       return sizes;

@@ -62,7 +62,7 @@ namespace
   {
     const ScratchFile rows("rows.csv", "x,y,value\n0.2,0.2,1\n0.4,0.4,2\n");
     const ScratchFile reference("reference.csv", "set,x,y,measured,predicted_mean\nu,0.2,0.2,1.5,1.1\nother,0.1,0.1,"
-                                                 "9,9\nu,0.40,0.4,0.5,0.8\n");
+                                                 "9,9\nother,0.3,0.1,,9\nu,0.40,0.4,0.5,0.8\n");
     const ScratchFile wrong("wrong.csv", "set,x,y,measured,predicted_mean\nu,0.2,0.2,1.5,1.1\nu,0.4,0.5,0.5,0.8\n");
     const auto text = [&](const std::string &more, const std::string &noise)
     {
