@@ -56,7 +56,11 @@ class Field:
         return self.name.replace(" ", "_") + "_" + suffix
 
     def label(self):
-        return f"{self.name} [{self.unit}]" if self.unit else self.name
+        return f"{self.name} [{self.field_unit()}]" if self.field_unit() else self.name
+
+    def field_unit(self):
+        """`unit` is that of the coefficient, which only the identity has in common with the field."""
+        return self.unit if self.transform == "identity" else ""
 
 
 class Folder:
@@ -140,12 +144,12 @@ def field_panels(scene, field, arrays):
     """Truth, mean, standard deviation, variance reduction; where the truth is not known, the physical coefficient too."""
     mean, std, truth = field.array("mean"), field.array("std"), field.array("truth")
     shared = colors.Normalize(*limits(scene, *[name for name in (mean, truth) if name in arrays]))
-    panels = [Panel("Posterior mean", mean, MEAN_COLORS, shared, field.unit)]
+    panels = [Panel("Posterior mean", mean, MEAN_COLORS, shared, field.field_unit())]
     if truth in arrays:
-        panels.insert(0, Panel("Truth", truth, MEAN_COLORS, shared, field.unit))
+        panels.insert(0, Panel("Truth", truth, MEAN_COLORS, shared, field.field_unit()))
     if std in arrays:
         norm = colors.Normalize(*limits(scene, std))
-        panels.append(Panel("Posterior standard deviation", std, STD_COLORS, norm, field.unit))
+        panels.append(Panel("Posterior standard deviation", std, STD_COLORS, norm, field.field_unit()))
     reduction = field.array("variance_reduction")
     if reduction in arrays:
         norm = colors.Normalize(min(0.0, scene.range(reduction)[0]), 1)
@@ -161,7 +165,7 @@ def physical_panels(scene, field, arrays):
     norm = colors.LogNorm(low, high) if field.transform == "exp" and low > 0 else colors.Normalize(low, high)
     what = f"exp({field.name})" if field.transform == "exp" else f"coefficient ({field.transform})"
     titles = (f"{what}: 5 % quantile", "median", "95 % quantile")
-    return [Panel(title, name, MEAN_COLORS, norm) for title, name in zip(titles, names)]
+    return [Panel(title, name, MEAN_COLORS, norm, field.unit) for title, name in zip(titles, names)]
 
 
 def make_figure(scene, n, title):
@@ -341,7 +345,7 @@ def state_figure(folder, scene, state, n_states):
         norm = colors.Normalize(*limits(scene, std))
         panels.append(Panel("Standard deviation", std, STD_COLORS, norm, folder.state_unit))
     extra = [name for name in ("standardised_residual", "weight", "predicted_mean") if has_sensors and name in folder.sensors]
-    if "weight" in extra and np.all(folder.sensors["weight"][rows] == 1):
+    if "weight" in extra and np.allclose(folder.sensors["weight"][rows], 1):
         extra.remove("weight")
     name = "predicted state" if state == "state" else "predicted state, " + state[len("state_"):].replace("_", " ")
     figure, axes = make_figure(scene, len(panels) + len(extra), f"{folder.case}: {name}")
