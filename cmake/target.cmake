@@ -13,9 +13,9 @@ set(CMAKE_UNITY_BUILD_BATCH_SIZE 15 CACHE STRING "How many")
 function(varfield_target target)
   deal_ii_setup_target(${target})
   target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/include)
-  target_include_directories(${target} SYSTEM PRIVATE ${RANDOM123_INCLUDE} ${MUMPS_INCLUDE} ${HTTPLIB_INCLUDE})
+  target_include_directories(${target} SYSTEM PRIVATE ${RANDOM123_INCLUDE} ${MUMPS_INCLUDE} ${HTTPLIB_INCLUDE} ${KLU_INCLUDE})
   # The property: whether target_link_libraries() takes PRIVATE here depends on the version of deal.II's macros.
-  set_property(TARGET ${target} APPEND PROPERTY LINK_LIBRARIES Eigen3::Eigen nlohmann_json::nlohmann_json CLI11::CLI11 ${MUMPS_LIBRARY} ${HTTPLIB_LIBRARY})
+  set_property(TARGET ${target} APPEND PROPERTY LINK_LIBRARIES Eigen3::Eigen nlohmann_json::nlohmann_json CLI11::CLI11 ${MUMPS_LIBRARY} ${KLU_LIBRARY} ${HTTPLIB_LIBRARY})
   # Eigen's dense products go to the BLAS that the system provides.
   target_compile_definitions(${target} PRIVATE EIGEN_USE_BLAS)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-psabi $<$<CONFIG:Release>:-g0> $<$<CONFIG:Release>:-fno-unroll-all-loops> $<$<CONFIG:Release>:-fno-unroll-loops>)

@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(g++ cmake make ccache git clang-format python3
           libdeal.ii-dev openmpi-bin libopenblas0-serial
-          libmumps-dev libeigen3-dev librandom123-dev libcli11-dev nlohmann-json3-dev libcpp-httplib-dev
+          libmumps-dev libsuitesparse-dev libeigen3-dev librandom123-dev libcli11-dev nlohmann-json3-dev libcpp-httplib-dev
           libboost-test-dev)
 
 for option in "$@"; do

@@ -151,52 +151,143 @@ namespace varfield
   void Assembler<dim>::sweep(const Task &task) const
   {
     const Timed timed(Work::assembly);
-    if (!scratch_)
-      scratch_ = std::make_unique<Scratch>(*this);
-    Scratch &scratch   = *scratch_;
+    Scratch &scratch   = this->scratch();
     std::size_t cached = 0;
     for (const auto &cell : space_.dof_handler().active_cell_iterators())
       if (cell->is_locally_owned())
       {
-        read_cell(cell, task, scratch);
-        for (unsigned int q = 0; q < quadrature_.size(); ++q, ++cached)
-        {
-          read_point(q, cached, scratch);
-          if (is_transient())
-            read_rate(scratch);
-          physics_.evaluate(scratch.point, scratch.fluxes);
-          if (is_transient())
-            add_rate(scratch);
-          const double weight = scratch.values.JxW(q);
-          if (task.residual != nullptr)
-            add_residual(weight, scratch);
-          if (task.state_matrix != nullptr)
-            add_state_matrix(weight, task, scratch);
-          if (task.field_matrices != nullptr)
-            add_field_matrices(weight, q, scratch);
-        }
+        read_cell(cell, task.fields, scratch);
+        read_states(task.state, task.rate, scratch);
+        evaluate(task, cached, scratch);
+        cached += quadrature_.size();
         write_cell(cell, task, scratch);
       }
   }
 
-  /// Local coefficients of the state and the fields; zero local results.
   template <int dim>
-  void Assembler<dim>::read_cell(const Cell &cell, const Task &task, Scratch &scratch) const
+  bool Assembler<dim>::depends_on_rate() const
+  {
+    return is_transient() &&
+           (physics_.uses_rates() || std::any_of(field_slots_.begin(), field_slots_.end(),
+                                                 [this](const FieldSlot &slot) { return is_storage(slot); }));
+  }
+
+  template <int dim>
+  unsigned int Assembler<dim>::n_linear_evaluations() const
+  {
+    return 1 + (depends_on_rate() ? 2 : 1) * space_.fe().dofs_per_cell;
+  }
+
+  template <int dim>
+  void Assembler<dim>::sweep_linear(const std::vector<GhostedVector> &fields, const std::vector<Linearized> &all,
+                                    const AffineConstraints<double> &row_constraints) const
+  {
+    const Timed timed(Work::assembly);
+    Scratch &scratch     = this->scratch();
+    const unsigned int n = scratch.n, n_evaluations = n_linear_evaluations();
+    Task task{fields};
+    std::deque<SparseMatrix> none;
+    task.field_matrices = &none; // they are asked for, but not written from there
+    // Of each field slot: ∂R/∂m with all coefficients zero, and how it changes with each of them, in the columns.
+    std::vector<Matrix> slopes(field_slots_.size()), results(field_slots_.size());
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+      slopes[f].resize(static_cast<Index>(scratch.field_matrices[f].n_elements()), n_evaluations);
+    Matrix coefficients(n_evaluations, all.size());
+    coefficients.row(0).setOnes();
+    std::size_t cached = 0;
+    for (const auto &cell : space_.dof_handler().active_cell_iterators())
+      if (cell->is_locally_owned())
+      {
+        read_cell(cell, fields, scratch);
+        for (unsigned int k = 0; k < n_evaluations; ++k)
+        {
+          read_states(nullptr, nullptr, scratch);
+          if (k > 0)
+            (k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n]) = 1.;
+          for (auto &matrix : scratch.field_matrices)
+            matrix = 0.;
+          evaluate(task, cached, scratch);
+          for (unsigned int f = 0; f < field_slots_.size(); ++f)
+          {
+            slopes[f].col(k) = Eigen::Map<const Vector>(&scratch.field_matrices[f](0, 0), slopes[f].rows());
+            if (k > 0)
+              slopes[f].col(k) -= slopes[f].col(0);
+          }
+        }
+        cached += quadrature_.size();
+        for (std::size_t s = 0; s < all.size(); ++s)
+        {
+          read_states(all[s].state, all[s].rate, scratch);
+          for (unsigned int k = 1; k < n_evaluations; ++k)
+            coefficients(k, static_cast<Index>(s)) =
+                k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n];
+        }
+        for (unsigned int f = 0; f < field_slots_.size(); ++f)
+          results[f].noalias() = slopes[f] * coefficients;
+        for (std::size_t s = 0; s < all.size(); ++s)
+        {
+          for (unsigned int f = 0; f < field_slots_.size(); ++f)
+            Eigen::Map<Vector>(&scratch.field_matrices[f](0, 0), slopes[f].rows()) =
+                results[f].col(static_cast<Index>(s));
+          write_field_matrices(*all[s].field_matrices, row_constraints, scratch);
+        }
+      }
+  }
+
+  template <int dim>
+  typename Assembler<dim>::Scratch &Assembler<dim>::scratch() const
+  {
+    if (!scratch_)
+      scratch_ = std::make_unique<Scratch>(*this);
+    return *scratch_;
+  }
+
+  /// Local results of the quadrature.
+  template <int dim>
+  void Assembler<dim>::evaluate(const Task &task, std::size_t first_cached, Scratch &scratch) const
+  {
+    for (unsigned int q = 0; q < quadrature_.size(); ++q)
+    {
+      read_point(q, first_cached + q, scratch);
+      if (is_transient())
+        read_rate(scratch);
+      physics_.evaluate(scratch.point, scratch.fluxes);
+      if (is_transient())
+        add_rate(scratch);
+      const double weight = scratch.values.JxW(q);
+      if (task.residual != nullptr)
+        add_residual(weight, scratch);
+      if (task.state_matrix != nullptr)
+        add_state_matrix(weight, task, scratch);
+      if (task.field_matrices != nullptr)
+        add_field_matrices(weight, q, scratch);
+    }
+  }
+
+  /// Local coefficients of the state.
+  template <int dim>
+  void Assembler<dim>::read_states(const GhostedVector *state, const GhostedVector *rate, Scratch &scratch) const
+  {
+    for (unsigned int i = 0; i < scratch.n; ++i)
+    {
+      scratch.state[i]             = state != nullptr ? (*state)(scratch.dofs[i]) : 0.;
+      scratch.rate_coefficients[i] = rate != nullptr ? (*rate)(scratch.dofs[i]) : 0.;
+    }
+  }
+
+  /// Local coefficients of the fields; zero local results.
+  template <int dim>
+  void Assembler<dim>::read_cell(const Cell &cell, const std::vector<GhostedVector> &fields, Scratch &scratch) const
   {
     scratch.values.reinit(cell);
     cell->get_dof_indices(scratch.dofs);
-    for (unsigned int i = 0; i < scratch.n; ++i)
-    {
-      scratch.state[i]             = task.state != nullptr ? (*task.state)(scratch.dofs[i]) : 0.;
-      scratch.rate_coefficients[i] = task.rate != nullptr ? (*task.rate)(scratch.dofs[i]) : 0.;
-    }
     for (unsigned int f = 0; f < field_slots_.size(); ++f)
     {
       const auto &handler = fields_[field_slots_[f].field].space().dof_handler();
       const Cell field_cell(&handler.get_triangulation(), cell->level(), cell->index(), &handler);
       field_cell->get_dof_indices(scratch.field_dofs[f]);
       for (unsigned int j = 0; j < scratch.field_dofs[f].size(); ++j)
-        scratch.field_coefficients[f][j] = task.fields[f](scratch.field_dofs[f][j]);
+        scratch.field_coefficients[f][j] = fields[f](scratch.field_dofs[f][j]);
       // Values of shape functions are the same on all cells; gradients are not.
       if (scratch.first_cell || physics_.uses_field_gradients())
         scratch.field_values[f]->reinit(field_cell);
@@ -371,9 +462,16 @@ namespace varfield
     if (task.state_matrix != nullptr)
       space_.hanging().distribute_local_to_global(scratch.matrix, scratch.dofs, *task.state_matrix);
     if (task.field_matrices != nullptr)
-      for (unsigned int f = 0; f < field_slots_.size(); ++f)
-        task.row_constraints->distribute_local_to_global(scratch.field_matrices[f], scratch.dofs, no_constraints_,
-                                                         scratch.field_dofs[f], (*task.field_matrices)[f]);
+      write_field_matrices(*task.field_matrices, *task.row_constraints, scratch);
+  }
+
+  template <int dim>
+  void Assembler<dim>::write_field_matrices(std::deque<SparseMatrix> &matrices, const AffineConstraints<double> &rows,
+                                            const Scratch &scratch) const
+  {
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+      rows.distribute_local_to_global(scratch.field_matrices[f], scratch.dofs, no_constraints_, scratch.field_dofs[f],
+                                      matrices[f]);
   }
 
   template <int dim>

@@ -11,6 +11,10 @@ namespace varfield
     if (assembler_->field_slots().empty())
       return;
     const auto fields = ghosted_fields(state.parameters);
+    const bool one_sweep =
+        physics_->is_linear() && steps_.size() * experiments_.size() > assembler_->n_linear_evaluations();
+    std::deque<GhostedVector> held;
+    std::vector<typename Assembler<dim>::Linearized> all;
     for (unsigned int s = 0; s < steps_.size(); ++s)
       for (unsigned int e = 0; e < experiments_.size(); ++e)
       {
@@ -21,22 +25,30 @@ namespace varfield
           assembler_->reinit_field_matrices(matrices, space_->hanging());
         for (auto &matrix : matrices)
           matrix = 0.;
-        const Vector u        = state.states.col(column_of(at));
-        const GhostedVector v = space_->ghosted(level(state, u, at));
-        std::unique_ptr<const GhostedVector> w;
-        typename Assembler<dim>::Task task{fields};
-        task.state           = &v;
-        task.field_matrices  = &matrices;
-        task.row_constraints = &space_->hanging();
+        const Vector u = state.states.col(column_of(at));
+        held.push_back(space_->ghosted(level(state, u, at)));
+        all.push_back({&held.back(), nullptr, &matrices});
         if (first_solved_ > 0)
         {
-          w.reset(new GhostedVector(space_->ghosted(rate(state, u, at))));
-          task.rate = w.get();
+          held.push_back(space_->ghosted(rate(state, u, at)));
+          all.back().rate = &held.back();
         }
+        if (one_sweep)
+          continue;
+        typename Assembler<dim>::Task task{fields};
+        task.state           = all.back().state;
+        task.rate            = all.back().rate;
+        task.field_matrices  = &matrices;
+        task.row_constraints = &space_->hanging();
         assembler_->sweep(task);
-        for (auto &matrix : matrices)
-          matrix.compress(VectorOperation::add);
+        all.clear();
+        held.clear();
       }
+    if (one_sweep)
+      assembler_->sweep_linear(fields, all, space_->hanging());
+    for (const auto &matrices : state.by_field)
+      for (auto &matrix : *matrices)
+        matrix.compress(VectorOperation::add);
   }
 
   template <int dim>

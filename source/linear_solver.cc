@@ -230,8 +230,7 @@ namespace varfield
         // Minimum degree (QAMD): the ordering costs a quarter of the nested dissection that MUMPS would choose, and up
         // to this size the factor is as sparse.
         const bool quick_ordering = dim == 2 && n <= 100000;
-        auto solver               = make_direct(kind, quick_ordering);
-        return kind == MatrixKind::general ? std::move(solver) : make_small_direct(kind, most_small, std::move(solver));
+        return make_small_direct(kind, most_small, make_direct(kind, quick_ordering));
       }
       const bool by_option = chosen_by_option(kind);
       if (kind == MatrixKind::mass && !by_option)

@@ -1,6 +1,7 @@
 #include <Eigen/SparseCholesky>
 
 #include <cmath>
+#include <klu.h>
 #include <varfield/block_matrix.h>
 #include <varfield/direct_solver.h>
 
@@ -8,36 +9,53 @@ namespace varfield
 {
   namespace
   {
-    /// LDLᵀ of a symmetric matrix that one rank owns whole, by Eigen's simplicial factorisation (Davis 2005, ACM
-    /// Transactions on Mathematical Software 31) in approximate minimum degree order.
+    /// The rows of a matrix that one rank owns whole, while the object lives.
+    class Rows
+    {
+    public:
+      explicit Rows(Mat a) : mat_(a)
+      {
+        PetscBool parallel = PETSC_FALSE;
+        PetscObjectTypeCompare(reinterpret_cast<PetscObject>(mat_), MATMPIAIJ, &parallel);
+        if (parallel == PETSC_TRUE)
+          MatMPIAIJGetSeqAIJ(mat_, &mat_, nullptr, nullptr);
+        PetscBool done = PETSC_FALSE;
+        MatGetRowIJ(mat_, 0, PETSC_FALSE, PETSC_FALSE, &n, &start, &column, &done);
+        MatSeqAIJGetArrayRead(mat_, &value);
+      }
+      ~Rows()
+      {
+        MatSeqAIJRestoreArrayRead(mat_, &value);
+        PetscBool done = PETSC_FALSE;
+        MatRestoreRowIJ(mat_, 0, PETSC_FALSE, PETSC_FALSE, &n, &start, &column, &done);
+      }
+      Rows(const Rows &)            = delete;
+      Rows &operator=(const Rows &) = delete;
+
+      PetscInt n            = 0;
+      const PetscInt *start = nullptr, *column = nullptr;
+      const PetscScalar *value = nullptr;
+
+    private:
+      Mat mat_;
+    };
+
+    /// LDLᵀ of a positive definite matrix that one rank owns whole, by Eigen's simplicial factorisation (Davis 2005,
+    /// ACM Transactions on Mathematical Software 31) in approximate minimum degree order.
     class SmallFactor : public LinearSolver
     {
     public:
-      explicit SmallFactor(MatrixKind kind) : kind_(kind) {}
-
       bool set_matrix(Mat a) override
       {
-        // All columns are the rank's own, and the rows of a symmetric matrix are its columns.
-        PetscBool parallel = PETSC_FALSE;
-        PetscObjectTypeCompare(reinterpret_cast<PetscObject>(a), MATMPIAIJ, &parallel);
-        if (parallel == PETSC_TRUE)
-          MatMPIAIJGetSeqAIJ(a, &a, nullptr, nullptr);
-        PetscInt n            = 0;
-        const PetscInt *start = nullptr, *row = nullptr;
-        PetscBool done           = PETSC_FALSE;
-        const PetscScalar *value = nullptr;
-        MatGetRowIJ(a, 0, PETSC_FALSE, PETSC_FALSE, &n, &start, &row, &done);
-        MatSeqAIJGetArrayRead(a, &value);
-        const Eigen::Map<const Eigen::SparseMatrix<double>> matrix(n, n, start[n], start, row, value);
+        const Rows rows(a); // of a symmetric matrix its columns
+        const Eigen::Map<const Eigen::SparseMatrix<double>> matrix(rows.n, rows.n, rows.start[rows.n], rows.start,
+                                                                   rows.column, rows.value);
         if (!is_analysed_)
           factor_.analyzePattern(matrix);
         is_analysed_ = true;
         factor_.factorize(matrix);
-        MatSeqAIJRestoreArrayRead(a, &value);
-        MatRestoreRowIJ(a, 0, PETSC_FALSE, PETSC_FALSE, &n, &start, &row, &done);
         const Vector &d = factor_.vectorD();
-        return factor_.info() == Eigen::Success && d.allFinite() && (d.array() != 0.).all() &&
-               (kind_ == MatrixKind::general || (d.array() > 0.).all());
+        return factor_.info() == Eigen::Success && d.allFinite() && (d.array() > 0.).all();
       }
 
       bool solve(MultiVector &x, bool, double) const override
@@ -78,9 +96,58 @@ namespace varfield
         }
       }
 
-      const MatrixKind kind_;
       bool is_analysed_ = false;
       Eigen::SimplicialLDLT<Eigen::SparseMatrix<double>> factor_;
+    };
+
+    /// LU with partial pivoting of a matrix that one rank owns whole, by KLU (T. A. Davis, E. Palamadai Natarajan,
+    /// Algorithm 907, ACM Transactions on Mathematical Software 37 (2010) 36). KLU reads columns, so it is given Aᵀ.
+    class SmallLu : public LinearSolver
+    {
+    public:
+      SmallLu() { klu_defaults(&common_); }
+      ~SmallLu() override
+      {
+        klu_free_numeric(&numeric_, &common_);
+        klu_free_symbolic(&symbolic_, &common_);
+      }
+      SmallLu(const SmallLu &)            = delete;
+      SmallLu &operator=(const SmallLu &) = delete;
+
+      bool set_matrix(Mat a) override
+      {
+        const Rows rows(a);
+        auto *start = const_cast<PetscInt *>(rows.start), *column = const_cast<PetscInt *>(rows.column);
+        if (symbolic_ == nullptr)
+          symbolic_ = klu_analyze(rows.n, start, column, &common_);
+        klu_free_numeric(&numeric_, &common_);
+        if (symbolic_ != nullptr)
+          numeric_ = klu_factor(start, column, const_cast<double *>(rows.value), symbolic_, &common_);
+        return numeric_ != nullptr && common_.status == KLU_OK && std::isfinite(log_determinant());
+      }
+
+      bool solve(MultiVector &x, bool transpose, double) const override
+      {
+        const auto n = static_cast<int>(x.rows()), columns = static_cast<int>(x.cols());
+        if (n > 0 && columns > 0)
+          (transpose ? klu_solve : klu_tsolve)(symbolic_, numeric_, n, columns, x.data(), &common_);
+        return x.allFinite();
+      }
+
+      double log_determinant() const override
+      {
+        const auto *diagonal = static_cast<const double *>(numeric_->Udiag);
+        double sum           = 0.;
+        for (int i = 0; i < symbolic_->n; ++i)
+          sum += std::log(std::abs(diagonal[i] * (numeric_->Rs != nullptr ? numeric_->Rs[i] : 1.)));
+        return sum;
+      }
+      bool is_iterative() const override { return false; }
+
+    private:
+      klu_symbolic *symbolic_ = nullptr;
+      klu_numeric *numeric_   = nullptr;
+      mutable klu_common common_;
     };
 
     /// Decides when the first matrix is known.
@@ -101,7 +168,12 @@ namespace varfield
           PetscInt n = 0;
           MatGetSize(a, &n, nullptr);
           if (n_ranks == 1 && n <= most_unknowns_)
-            solver_ = std::make_unique<SmallFactor>(kind_);
+          {
+            if (kind_ == MatrixKind::general)
+              solver_ = std::make_unique<SmallLu>();
+            else
+              solver_ = std::make_unique<SmallFactor>();
+          }
           is_decided_ = true;
         }
         return solver_->set_matrix(a);

@@ -579,7 +579,7 @@ namespace
       {
         const auto problem = case_from_text<2>(text_of(
             fields, physics,
-            "set Storage = s\nset Initial state = x*field(a); field(a)\nset Steps = 1: 6\nset Scheme = " + scheme +
+            "set Storage = s\nset Initial state = x*field(a); field(a)\nset Steps = 1: 12\nset Scheme = " + scheme +
                 "\n",
             table, 5, shots));
         for (const auto &result : verify(*problem))

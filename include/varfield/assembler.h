@@ -60,11 +60,28 @@ namespace varfield
                                const dealii::AffineConstraints<double> &row_constraints) const;
     void sweep(const Task &task) const;
 
+    /// u and w, and ∂R/∂m there: of each field slot, condensed by `row_constraints`; to be finished by the caller.
+    struct Linearized
+    {
+      const GhostedVector *state, *rate; ///< nullptr: zero
+      std::deque<SparseMatrix> *field_matrices;
+    };
+    /// Of a law that is linear in u and w, ∂R/∂m of many states in one pass: on every cell it is found once for all its
+    /// shape functions.
+    void sweep_linear(const std::vector<GhostedVector> &fields, const std::vector<Linearized> &all,
+                      const dealii::AffineConstraints<double> &row_constraints) const;
+    /// How often sweep_linear() evaluates the law at a point; sweep() does once for every state.
+    unsigned int n_linear_evaluations() const;
+
   private:
     struct Scratch; ///< shape functions, local vectors and matrices of a cell
     using Cell = typename dealii::DoFHandler<dim>::active_cell_iterator;
 
-    void read_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
+    Scratch &scratch() const;
+    void read_cell(const Cell &cell, const std::vector<GhostedVector> &fields, Scratch &scratch) const;
+    void read_states(const GhostedVector *state, const GhostedVector *rate, Scratch &scratch) const;
+    void evaluate(const Task &task, std::size_t first_cached, Scratch &scratch) const;
+    bool depends_on_rate() const;
     void read_point(unsigned int q, std::size_t cached, Scratch &scratch) const;
     void read_rate(Scratch &scratch) const;
     void add_rate(Scratch &scratch) const;
@@ -74,6 +91,8 @@ namespace varfield
     void add_state_matrix(double weight, const Task &task, Scratch &scratch) const;
     void add_field_matrices(double weight, unsigned int q, Scratch &scratch) const;
     void write_cell(const Cell &cell, const Task &task, Scratch &scratch) const;
+    void write_field_matrices(std::deque<SparseMatrix> &matrices, const dealii::AffineConstraints<double> &rows,
+                              const Scratch &scratch) const;
 
     const StateSpace<dim> &space_;
     const FieldSet<dim> &fields_;

@@ -16,8 +16,8 @@ namespace varfield
   /// `quick_ordering`: by minimum degree (QAMD) in place of MUMPS's own choice.
   std::unique_ptr<LinearSolver> make_direct(MatrixKind kind, bool quick_ordering);
 
-  /// For symmetric matrices (kinds spd and mass) that one rank owns whole, of at most so many unknowns, a factorisation
-  /// without MUMPS, whose fixed cost is most of the time there; for all others `beyond`.
+  /// For matrices that one rank owns whole, of at most so many unknowns, a factorisation without MUMPS (LDLᵀ for the
+  /// kinds spd and mass, else LU by KLU), whose fixed cost is most of the time there; for all others `beyond`.
   std::unique_ptr<LinearSolver> make_small_direct(MatrixKind kind, Index most_unknowns,
                                                   std::unique_ptr<LinearSolver> beyond);
 } // namespace varfield
