@@ -188,17 +188,43 @@ namespace varfield
     Task task{fields};
     std::deque<SparseMatrix> none;
     task.field_matrices = &none; // they are asked for, but not written from there
-    // Of each field slot: ∂R/∂m with all coefficients zero, and how it changes with each of them, in the columns.
-    std::vector<Matrix> slopes(field_slots_.size()), results(field_slots_.size());
-    for (unsigned int f = 0; f < field_slots_.size(); ++f)
-      slopes[f].resize(static_cast<Index>(scratch.field_matrices[f].n_elements()), n_evaluations);
-    Matrix coefficients(n_evaluations, all.size());
-    coefficients.row(0).setOnes();
+    std::size_t entries = 0;
+    for (const auto &matrix : scratch.field_matrices)
+      entries += matrix.n_elements();
+    // Some cells at a time, and all of these for each state: what is written of a matrix stays in the cache.
+    const std::size_t n_cells = std::max<std::size_t>(1, 100000 / (entries * n_evaluations));
+    struct Slopes
+    {
+      Cell cell;
+      std::vector<Matrix> of_slots; ///< ∂R/∂m with all coefficients zero, and how it changes with each, in the columns
+    };
+    std::vector<Slopes> slopes;
+    const auto write = [&]
+    {
+      Vector coefficients(n_evaluations);
+      coefficients[0] = 1.;
+      for (const auto &[state, rate, field_matrices] : all)
+        for (const auto &[cell, of_slots] : slopes)
+        {
+          read_dofs(cell, scratch);
+          read_states(state, rate, scratch);
+          for (unsigned int k = 1; k < n_evaluations; ++k)
+            coefficients[k] = k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n];
+          for (unsigned int f = 0; f < field_slots_.size(); ++f)
+            Eigen::Map<Vector>(&scratch.field_matrices[f](0, 0), of_slots[f].rows()).noalias() =
+                of_slots[f] * coefficients;
+          write_field_matrices(*field_matrices, row_constraints, scratch);
+        }
+      slopes.clear();
+    };
     std::size_t cached = 0;
     for (const auto &cell : space_.dof_handler().active_cell_iterators())
       if (cell->is_locally_owned())
       {
         read_cell(cell, fields, scratch);
+        slopes.push_back({cell, {}});
+        for (const auto &matrix : scratch.field_matrices)
+          slopes.back().of_slots.emplace_back(static_cast<Index>(matrix.n_elements()), n_evaluations);
         for (unsigned int k = 0; k < n_evaluations; ++k)
         {
           read_states(nullptr, nullptr, scratch);
@@ -209,29 +235,17 @@ namespace varfield
           evaluate(task, cached, scratch);
           for (unsigned int f = 0; f < field_slots_.size(); ++f)
           {
-            slopes[f].col(k) = Eigen::Map<const Vector>(&scratch.field_matrices[f](0, 0), slopes[f].rows());
+            Matrix &of_slot = slopes.back().of_slots[f];
+            of_slot.col(k)  = Eigen::Map<const Vector>(&scratch.field_matrices[f](0, 0), of_slot.rows());
             if (k > 0)
-              slopes[f].col(k) -= slopes[f].col(0);
+              of_slot.col(k) -= of_slot.col(0);
           }
         }
         cached += quadrature_.size();
-        for (std::size_t s = 0; s < all.size(); ++s)
-        {
-          read_states(all[s].state, all[s].rate, scratch);
-          for (unsigned int k = 1; k < n_evaluations; ++k)
-            coefficients(k, static_cast<Index>(s)) =
-                k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n];
-        }
-        for (unsigned int f = 0; f < field_slots_.size(); ++f)
-          results[f].noalias() = slopes[f] * coefficients;
-        for (std::size_t s = 0; s < all.size(); ++s)
-        {
-          for (unsigned int f = 0; f < field_slots_.size(); ++f)
-            Eigen::Map<Vector>(&scratch.field_matrices[f](0, 0), slopes[f].rows()) =
-                results[f].col(static_cast<Index>(s));
-          write_field_matrices(*all[s].field_matrices, row_constraints, scratch);
-        }
+        if (slopes.size() == n_cells)
+          write();
       }
+    write();
   }
 
   template <int dim>
@@ -275,22 +289,35 @@ namespace varfield
     }
   }
 
+  /// A cell with the degrees of freedom of the field of a slot.
+  template <int dim>
+  typename Assembler<dim>::Cell Assembler<dim>::field_cell(const Cell &cell, unsigned int slot) const
+  {
+    const auto &handler = fields_[field_slots_[slot].field].space().dof_handler();
+    return Cell(&handler.get_triangulation(), cell->level(), cell->index(), &handler);
+  }
+
+  template <int dim>
+  void Assembler<dim>::read_dofs(const Cell &cell, Scratch &scratch) const
+  {
+    cell->get_dof_indices(scratch.dofs);
+    for (unsigned int f = 0; f < field_slots_.size(); ++f)
+      field_cell(cell, f)->get_dof_indices(scratch.field_dofs[f]);
+  }
+
   /// Local coefficients of the fields; zero local results.
   template <int dim>
   void Assembler<dim>::read_cell(const Cell &cell, const std::vector<GhostedVector> &fields, Scratch &scratch) const
   {
     scratch.values.reinit(cell);
-    cell->get_dof_indices(scratch.dofs);
+    read_dofs(cell, scratch);
     for (unsigned int f = 0; f < field_slots_.size(); ++f)
     {
-      const auto &handler = fields_[field_slots_[f].field].space().dof_handler();
-      const Cell field_cell(&handler.get_triangulation(), cell->level(), cell->index(), &handler);
-      field_cell->get_dof_indices(scratch.field_dofs[f]);
       for (unsigned int j = 0; j < scratch.field_dofs[f].size(); ++j)
         scratch.field_coefficients[f][j] = fields[f](scratch.field_dofs[f][j]);
       // Values of shape functions are the same on all cells; gradients are not.
       if (scratch.first_cell || physics_.uses_field_gradients())
-        scratch.field_values[f]->reinit(field_cell);
+        scratch.field_values[f]->reinit(field_cell(cell, f));
       scratch.field_matrices[f] = 0.;
     }
     scratch.first_cell = false;

@@ -79,6 +79,8 @@ namespace varfield
 
     Scratch &scratch() const;
     void read_cell(const Cell &cell, const std::vector<GhostedVector> &fields, Scratch &scratch) const;
+    Cell field_cell(const Cell &cell, unsigned int slot) const;
+    void read_dofs(const Cell &cell, Scratch &scratch) const;
     void read_states(const GhostedVector *state, const GhostedVector *rate, Scratch &scratch) const;
     void evaluate(const Task &task, std::size_t first_cached, Scratch &scratch) const;
     bool depends_on_rate() const;
