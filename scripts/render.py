@@ -1,6 +1,6 @@
 """Figures of an output folder of varfield.
 
-  xvfb-run -a pvbatch scripts/render.py OUTPUT_FOLDER [--field NAME] [-o picture.png]
+  xvfb-run -a pvbatch scripts/render.py OUTPUT_FOLDER [--field NAME] [--window=X0,Y0,X1,Y1] [-o picture.png]
 
 writes OUTPUT_FOLDER/figures/<field>.png for every inferred field (posterior mean and standard deviation, variance reduction,
 the truth where it is known, the sensors), <field>_certificate.png where chains were run (their distance from the variational
@@ -389,7 +389,7 @@ def draw_fields(folder, options, figures):
     posterior = scenes.open_data(os.path.join(folder.path, "posterior.pvd"))
     if posterior is None:
         raise UserError(f"{folder.path}: has no posterior.pvd. Is it the output folder of a finished run?")
-    scene = scenes.make_scene(posterior, folder.length_unit)
+    scene = scenes.make_scene(posterior, folder.length_unit, options.window)
     fields = folder.fields(scene.arrays())
     if options.field:
         known = [f.name for f in fields]
@@ -406,14 +406,21 @@ def draw_fields(folder, options, figures):
             save(certificate, os.path.join(figures, file_name(field.name + "_certificate")))
 
 
-def draw_states(folder, figures):
+def draw_states(folder, figures, window):
     reader = scenes.open_data(os.path.join(folder.path, "state.pvd"))
     if reader is None:
         return
-    scene = scenes.make_scene(reader, folder.length_unit)
+    scene = scenes.make_scene(reader, folder.length_unit, window)
     names = states(scene.arrays())
     for state in names:
         save(state_figure(folder, scene, state, len(names)), os.path.join(figures, file_name(state)))
+
+
+def window(text):
+    numbers = tuple(float(word) for word in text.split(","))
+    if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+        raise ValueError
+    return numbers
 
 
 def main():
@@ -421,6 +428,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="output folder of varfield")
     parser.add_argument("--field", metavar="NAME", help="only this field")
+    parser.add_argument("--window", metavar="X0,Y0,X1,Y1", type=window, help="the part of a 2D mesh that is drawn")
     parser.add_argument("-o", "--output", metavar="PICTURE",
                         help="where the picture (of --field, or of the first field) goes")
     options = parser.parse_args()
@@ -431,7 +439,7 @@ def main():
         figures = os.path.join(folder.path, "figures")
         draw_fields(folder, options, figures)
         if not options.field and not options.output:
-            draw_states(folder, figures)
+            draw_states(folder, figures, options.window)
     except UserError as error:
         sys.exit(str(error))
 

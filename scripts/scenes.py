@@ -29,9 +29,12 @@ def open_data(path):
     return reader
 
 
-def make_scene(reader, length_unit):
+def make_scene(reader, length_unit, window=None):
+    """`window`: x0, y0, x1, y1 of what is drawn of a 2D mesh; None: all."""
     bounds = reader.GetDataInformation().GetBounds()
     is_flat = bounds[5] - bounds[4] <= 1e-12 * (bounds[1] - bounds[0])
+    if window and is_flat:
+        bounds = (window[0], window[2], window[1], window[3], *bounds[4:])
     scene = Flat(reader, bounds) if is_flat else Box(reader, bounds)
     scene.coordinates = [f"{name} [{length_unit}]" if length_unit else name for name in "xyz"]
     return scene
@@ -104,7 +107,10 @@ class Flat:
 
     def scatter(self, axes, points, solid=True, **how):
         del solid
-        return axes.scatter(points[:, 0], points[:, 1], clip_on=False, zorder=5, **how)
+        x0, x1, y0, y1 = self.extent
+        x, y = points.T
+        outside = (x < x0) | (x > x1) | (y < y0) | (y > y1)
+        return axes.scatter(np.where(outside, np.nan, x), y, clip_on=False, zorder=5, **how)
 
 
 # The three planes through the middle, each with its normal into the corner (high x, low y, high z) that looks at the camera.

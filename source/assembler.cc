@@ -158,7 +158,7 @@ namespace varfield
       {
         read_cell(cell, task.fields, scratch);
         read_states(task.state, task.rate, scratch);
-        evaluate(task, cached, scratch);
+        evaluate(task, task.field_matrices != nullptr, cached, scratch);
         cached += quadrature_.size();
         write_cell(cell, task, scratch);
       }
@@ -184,68 +184,69 @@ namespace varfield
   {
     const Timed timed(Work::assembly);
     Scratch &scratch     = this->scratch();
-    const unsigned int n = scratch.n, n_evaluations = n_linear_evaluations();
-    Task task{fields};
-    std::deque<SparseMatrix> none;
-    task.field_matrices = &none; // they are asked for, but not written from there
-    std::size_t entries = 0;
+    const unsigned int n = scratch.n;
+    std::size_t entries  = 0;
     for (const auto &matrix : scratch.field_matrices)
       entries += matrix.n_elements();
     // Some cells at a time, and all of these for each state: what is written of a matrix stays in the cache.
-    const std::size_t n_cells = std::max<std::size_t>(1, 100000 / (entries * n_evaluations));
-    struct Slopes
-    {
-      Cell cell;
-      std::vector<Matrix> of_slots; ///< ∂R/∂m with all coefficients zero, and how it changes with each, in the columns
-    };
-    std::vector<Slopes> slopes;
+    constexpr std::size_t n_held = 100000; // numbers
+    std::vector<std::vector<Matrix>> slopes(std::max<std::size_t>(1, n_held / (entries * n_linear_evaluations())));
+    std::vector<Cell> cells;
+    Vector coefficients(n_linear_evaluations());
+    coefficients[0]  = 1.;
     const auto write = [&]
     {
-      Vector coefficients(n_evaluations);
-      coefficients[0] = 1.;
       for (const auto &[state, rate, field_matrices] : all)
-        for (const auto &[cell, of_slots] : slopes)
+        for (std::size_t c = 0; c < cells.size(); ++c)
         {
-          read_dofs(cell, scratch);
+          read_dofs(cells[c], scratch);
           read_states(state, rate, scratch);
-          for (unsigned int k = 1; k < n_evaluations; ++k)
+          for (Index k = 1; k < coefficients.size(); ++k)
             coefficients[k] = k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n];
           for (unsigned int f = 0; f < field_slots_.size(); ++f)
-            Eigen::Map<Vector>(&scratch.field_matrices[f](0, 0), of_slots[f].rows()).noalias() =
-                of_slots[f] * coefficients;
+            Eigen::Map<Vector>(&scratch.field_matrices[f](0, 0), slopes[c][f].rows()).noalias() =
+                slopes[c][f] * coefficients;
           write_field_matrices(*field_matrices, row_constraints, scratch);
         }
-      slopes.clear();
+      cells.clear();
     };
     std::size_t cached = 0;
     for (const auto &cell : space_.dof_handler().active_cell_iterators())
       if (cell->is_locally_owned())
       {
         read_cell(cell, fields, scratch);
-        slopes.push_back({cell, {}});
-        for (const auto &matrix : scratch.field_matrices)
-          slopes.back().of_slots.emplace_back(static_cast<Index>(matrix.n_elements()), n_evaluations);
-        for (unsigned int k = 0; k < n_evaluations; ++k)
-        {
-          read_states(nullptr, nullptr, scratch);
-          if (k > 0)
-            (k <= n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - n]) = 1.;
-          for (auto &matrix : scratch.field_matrices)
-            matrix = 0.;
-          evaluate(task, cached, scratch);
-          for (unsigned int f = 0; f < field_slots_.size(); ++f)
-          {
-            Matrix &of_slot = slopes.back().of_slots[f];
-            of_slot.col(k)  = Eigen::Map<const Vector>(&scratch.field_matrices[f](0, 0), of_slot.rows());
-            if (k > 0)
-              of_slot.col(k) -= of_slot.col(0);
-          }
-        }
+        find_slopes(fields, cached, slopes[cells.size()], scratch);
+        cells.push_back(cell);
         cached += quadrature_.size();
-        if (slopes.size() == n_cells)
+        if (cells.size() == slopes.size())
           write();
       }
     write();
+  }
+
+  /// Of the cell that was read and of each field slot A₀, the Aₖ and the Bₖ of sweep_linear(), in the columns.
+  template <int dim>
+  void Assembler<dim>::find_slopes(const std::vector<GhostedVector> &fields, std::size_t first_cached,
+                                   std::vector<Matrix> &slopes, Scratch &scratch) const
+  {
+    slopes.resize(field_slots_.size());
+    for (unsigned int k = 0; k < n_linear_evaluations(); ++k)
+    {
+      read_states(nullptr, nullptr, scratch);
+      if (k > 0)
+        (k <= scratch.n ? scratch.state[k - 1] : scratch.rate_coefficients[k - 1 - scratch.n]) = 1.;
+      for (auto &matrix : scratch.field_matrices)
+        matrix = 0.;
+      evaluate(Task{fields}, true, first_cached, scratch);
+      for (unsigned int f = 0; f < field_slots_.size(); ++f)
+      {
+        auto &matrix = scratch.field_matrices[f];
+        slopes[f].resize(static_cast<Index>(matrix.n_elements()), n_linear_evaluations());
+        slopes[f].col(k) = Eigen::Map<const Vector>(&matrix(0, 0), slopes[f].rows());
+        if (k > 0)
+          slopes[f].col(k) -= slopes[f].col(0);
+      }
+    }
   }
 
   template <int dim>
@@ -258,7 +259,7 @@ namespace varfield
 
   /// Local results of the quadrature.
   template <int dim>
-  void Assembler<dim>::evaluate(const Task &task, std::size_t first_cached, Scratch &scratch) const
+  void Assembler<dim>::evaluate(const Task &task, bool field_matrices, std::size_t first_cached, Scratch &scratch) const
   {
     for (unsigned int q = 0; q < quadrature_.size(); ++q)
     {
@@ -273,7 +274,7 @@ namespace varfield
         add_residual(weight, scratch);
       if (task.state_matrix != nullptr)
         add_state_matrix(weight, task, scratch);
-      if (task.field_matrices != nullptr)
+      if (field_matrices)
         add_field_matrices(weight, q, scratch);
     }
   }

@@ -327,7 +327,8 @@ namespace varfield
         {
           auto box = cell->bounding_box();
           box.extend(0.25 * cell->minimum_vertex_distance());
-          if (std::any_of(points.begin(), points.end(), [&box](const auto &p) { return box.point_inside(p); }))
+          if (std::any_of(points.begin(), points.end(),
+                          [&box](const auto &p) { return std::isfinite(p[0]) && box.point_inside(p); }))
             cell->set_refine_flag();
         }
       triangulation_->execute_coarsening_and_refinement();

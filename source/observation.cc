@@ -1,3 +1,4 @@
+#include <limits>
 #include <varfield/mesh_file.h>
 #include <varfield/observation.h>
 #include <varfield/text.h>
@@ -18,6 +19,17 @@ namespace varfield
         points[row][d] = column[row];
     }
     return points;
+  }
+
+  template <int dim>
+  std::vector<Point<dim>> points_if_given(const Table &table)
+  {
+    if (table.has("x"))
+      return points_of<dim>(table);
+    Point<dim> none;
+    for (unsigned int d = 0; d < dim; ++d)
+      none[d] = std::numeric_limits<double>::quiet_NaN();
+    return std::vector<Point<dim>>(table.n_rows(), none);
   }
 
   std::vector<unsigned int> components_of(const Table &table, const std::vector<std::string> &state_names)
@@ -55,6 +67,8 @@ namespace varfield
 
   template std::vector<Point<2>> points_of<2>(const Table &, const std::string &);
   template std::vector<Point<3>> points_of<3>(const Table &, const std::string &);
+  template std::vector<Point<2>> points_if_given<2>(const Table &);
+  template std::vector<Point<3>> points_if_given<3>(const Table &);
   template void refuse_points_outside<2>(const Table &, const std::vector<Point<2>> &, const std::vector<Functional> &,
                                          const Mesh<2> &);
   template void refuse_points_outside<3>(const Table &, const std::vector<Point<3>> &, const std::vector<Functional> &,

@@ -362,7 +362,10 @@ namespace varfield
         const auto &set     = *measurements_.sets()[s];
         std::vector<Cell> all{set.name};
         for (unsigned int d = 0; d < dim; ++d)
-          all.push_back(measurements_.locations()[i][d]);
+        {
+          const double x = measurements_.locations()[i][d];
+          all.push_back(std::isfinite(x) ? Cell(x) : Cell(""));
+        }
         all.insert(all.end(), cells.begin(), cells.end());
         for (const auto &column : carried_)
           all.push_back(set.table.has(column) ? set.table.text(row, column) : "");
@@ -411,9 +414,10 @@ namespace varfield
     std::string as_vtp(const Case<dim> &problem, const Results<dim> &results)
     {
       const auto &measurements = problem.measurements();
-      std::vector<Index> rows; // those with a value
+      std::vector<Index> rows; // those with a value and a place
       for (Index i = 0; i < measurements.size(); ++i)
-        if (measurements.known()[static_cast<std::size_t>(i)])
+        if (measurements.known()[static_cast<std::size_t>(i)] &&
+            std::isfinite(measurements.locations()[static_cast<std::size_t>(i)][0]))
           rows.push_back(i);
       const std::size_t n = rows.size();
       std::ostringstream out;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <klu.h>
+#include <type_traits>
 #include <varfield/block_matrix.h>
 #include <varfield/direct_solver.h>
 
@@ -15,6 +16,7 @@ namespace varfield
     public:
       explicit Rows(Mat a) : mat_(a)
       {
+        static_assert(std::is_same_v<PetscInt, int>, "varfield needs a PETSc with 32-bit indices.");
         PetscBool parallel = PETSC_FALSE;
         PetscObjectTypeCompare(reinterpret_cast<PetscObject>(mat_), MATMPIAIJ, &parallel);
         if (parallel == PETSC_TRUE)
@@ -100,8 +102,9 @@ namespace varfield
       Eigen::SimplicialLDLT<Eigen::SparseMatrix<double>> factor_;
     };
 
-    /// LU with partial pivoting of a matrix that one rank owns whole, by KLU (T. A. Davis, E. Palamadai Natarajan,
-    /// Algorithm 907, ACM Transactions on Mathematical Software 37 (2010) 36). KLU reads columns, so it is given Aᵀ.
+    /// LU of a matrix that one rank owns whole, by KLU (T. A. Davis, E. Palamadai Natarajan, Algorithm 907, ACM
+    /// Transactions on Mathematical Software 37 (2010) 36): pivots are on the diagonal where they are not below a
+    /// thousandth of their column. KLU reads columns, so it is given Aᵀ.
     class SmallLu : public LinearSolver
     {
     public:
@@ -129,9 +132,10 @@ namespace varfield
       bool solve(MultiVector &x, bool transpose, double) const override
       {
         const auto n = static_cast<int>(x.rows()), columns = static_cast<int>(x.cols());
-        if (n > 0 && columns > 0)
-          (transpose ? klu_solve : klu_tsolve)(symbolic_, numeric_, n, columns, x.data(), &common_);
-        return x.allFinite();
+        if (columns == 0)
+          return true;
+        return (transpose ? klu_solve : klu_tsolve)(symbolic_, numeric_, n, columns, x.data(), &common_) != 0 &&
+               x.allFinite();
       }
 
       double log_determinant() const override

@@ -87,8 +87,8 @@ namespace
   {
     const std::string file = std::filesystem::absolute("two_experiments.csv").string();
     if (dealii::Utilities::MPI::this_mpi_process(MPI_COMM_WORLD) == 0)
-      std::ofstream(file) << "x,y,value,experiment\n0.2,0.3,1,first\n0.6,0.4,2,first\n0.2,0.3,0.5,second\n"
-                             "0.9,0.7,1.5,second\n0.45,0.55,1,second\n";
+      std::ofstream(file) << "x,y,z,value,experiment\n0.2,0.3,0.5,1,first\n0.6,0.4,0.2,2,first\n"
+                             "0.2,0.3,0.5,0.5,second\n0.9,0.7,0.6,1.5,second\n0.45,0.55,0.3,1,second\n";
     MPI_Barrier(MPI_COMM_WORLD);
     return file;
   }
@@ -288,6 +288,37 @@ namespace
     double potential;
     Matrix gradient, curvature;
   };
+
+  /// Of the laws that are linear in the state the derivatives of many states are found together: the same as one by
+  /// one.
+  template <int dim>
+  void check_many_experiments(Words<dim> words)
+  {
+    for (const auto &equation : one_of_each_kind<dim>())
+      if (const auto physics = Registry<Physics<dim>>::members().at(equation).create(); physics->is_linear())
+        BOOST_TEST_CONTEXT(equation << " in " << dim << "D, degree " << words.degree)
+        {
+          words.experiments = "subsection Experiments\nset Names = first, second\nend\n";
+          const AtOnePoint<dim> few(words.text(equation));
+          std::string names = "first, second";
+          for (std::size_t e = 0; e < physics->state_names().size() * std::pow(words.degree + 1, dim); ++e)
+            names += ", more " + std::to_string(e);
+          words.experiments = "subsection Experiments\nset Names = " + names + "\nend\n";
+          AtOnePoint<dim>(words.text(equation)).check_equal(few, 1e-11);
+        }
+  }
+
+  BOOST_AUTO_TEST_CASE(many_experiments)
+  {
+    Words<2> words;
+    words.mesh = "set Refinements towards boundaries = right: 1";
+    check_many_experiments(words);
+    words.degree = 2;
+    check_many_experiments(words);
+    Words<3> in_3d;
+    in_3d.n = 2;
+    check_many_experiments(in_3d);
+  }
 
   /// On a mesh that was refined once, solved by multigrid.
   std::unique_ptr<Case<2>> iterative_case(const std::string &equation, const std::string &extra = "")

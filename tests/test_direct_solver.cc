@@ -122,11 +122,57 @@ BOOST_AUTO_TEST_CASE(closed_form_inverse)
     }
 }
 
+/// On one rank: [T 0; B I] with B of one column, as Dirichlet nodes make it; a singular one between two that are not.
+BOOST_AUTO_TEST_CASE(reducible_matrices)
+{
+  if (dealii::Utilities::MPI::n_mpi_processes(MPI_COMM_WORLD) > 1)
+    return;
+  constexpr PetscInt half = n / 2;
+  Mat a                   = nullptr;
+  MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 4, nullptr, &a);
+  const auto fill = [=](double diagonal)
+  {
+    for (PetscInt i = 0; i < half; ++i)
+      for (PetscInt j = std::max<PetscInt>(0, i - 1); j < std::min(half, i + 2); ++j)
+        MatSetValue(a, i, j, i == j ? diagonal : diagonal == 0. ? 0. : -1., INSERT_VALUES);
+    for (PetscInt i = half; i < n; ++i)
+    {
+      MatSetValue(a, i, 0, 3., INSERT_VALUES);
+      MatSetValue(a, i, i, 1., INSERT_VALUES);
+    }
+    MatAssemblyBegin(a, MAT_FINAL_ASSEMBLY);
+    MatAssemblyEnd(a, MAT_FINAL_ASSEMBLY);
+  };
+  const auto solver = make_small_direct(MatrixKind::general, n, make_direct(MatrixKind::general, false));
+  for (const double diagonal : {2., 0., 2.})
+  {
+    fill(diagonal);
+    BOOST_TEST(solver->set_matrix(a) == (diagonal != 0.));
+  }
+  BOOST_TEST(solver->log_determinant() == std::log(half + 1.), boost::test_tools::tolerance(1e-12));
+  // T⁻¹ (1, …, 1) has the entries i (half + 1 − i) / 2 with i from 1.
+  MultiVector x = MultiVector::Ones(n, 5), y = x;
+  BOOST_REQUIRE(solver->solve(x));
+  BOOST_REQUIRE(solver->solve(y, true));
+  for (PetscInt i = 0; i < n; ++i)
+    for (Index k = 0; k < x.cols(); ++k)
+    {
+      BOOST_TEST(x(i, k) == (i < half ? 0.5 * (i + 1.) * (half - i) : 1. - 1.5 * half),
+                 boost::test_tools::tolerance(1e-11));
+      // Tᵀ y = 1 − 3 half e₀, and the first column of T⁻¹ is (half + 1 − i) / (half + 1).
+      BOOST_TEST(y(i, k) == (i < half ? 0.5 * (i + 1.) * (half - i) - 3. * half * (half - i) / (half + 1.) : 1.),
+                 boost::test_tools::tolerance(1e-10));
+    }
+  MatDestroy(&a);
+}
+
 BOOST_AUTO_TEST_CASE(singular_and_indefinite_matrices_are_told)
 {
   const Tridiagonal negative(1., -1.);
   BOOST_TEST(!make_direct(MatrixKind::spd, false)->set_matrix(negative.mat()));
   BOOST_TEST(make_direct(MatrixKind::general, false)->set_matrix(negative.mat()));
+  BOOST_TEST(
+      make_small_direct(MatrixKind::general, n, make_direct(MatrixKind::general, false))->set_matrix(negative.mat()));
   BOOST_TEST(!make_small_direct(MatrixKind::spd, n, make_direct(MatrixKind::spd, false))->set_matrix(negative.mat()));
   const Tridiagonal zero(1., 0.), not_finite(1., std::nan(""));
   for (const MatrixKind kind : {MatrixKind::spd, MatrixKind::general})

@@ -78,6 +78,16 @@ namespace
               "\nset Matrix = " + std::filesystem::absolute("matrix.csv").string() + "\n");
   }
 
+  /// What has no place is measured nowhere: not at the origin.
+  BOOST_AUTO_TEST_CASE(without_a_place)
+  {
+    write_file("table.csv", "boundary,value\nright,0\n");
+    const auto problem =
+        case_from_text<2>(text_of("boundary means", "table.csv", "", "", "set Refinements towards sensors = 1\n"));
+    BOOST_TEST(std::isnan(problem->measurements().locations()[0][0]));
+    BOOST_TEST(problem->mesh().triangulation().n_global_active_cells() == 64u);
+  }
+
   BOOST_AUTO_TEST_CASE(of_a_field)
   {
     const std::string table = "x,y,value\n0.5,0.25,0\n0.125,1,0\n";

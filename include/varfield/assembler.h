@@ -66,11 +66,11 @@ namespace varfield
       const GhostedVector *state, *rate; ///< nullptr: zero
       std::deque<SparseMatrix> *field_matrices;
     };
-    /// Of a law that is linear in u and w, ∂R/∂m of many states in one pass: on every cell it is found once for all its
-    /// shape functions.
+    /// Of a law that is affine in u and w, ∂R/∂m of many states in one pass: on every cell it is A₀ + Σₖ uₖ Aₖ + Σₖ wₖ
+    /// Bₖ, where uₖ and wₖ are the local coefficients. What one pass of sweep() evaluates is evaluated
+    /// n_linear_evaluations() times, for all states together.
     void sweep_linear(const std::vector<GhostedVector> &fields, const std::vector<Linearized> &all,
                       const dealii::AffineConstraints<double> &row_constraints) const;
-    /// How often sweep_linear() evaluates the law at a point; sweep() does once for every state.
     unsigned int n_linear_evaluations() const;
 
   private:
@@ -82,7 +82,9 @@ namespace varfield
     Cell field_cell(const Cell &cell, unsigned int slot) const;
     void read_dofs(const Cell &cell, Scratch &scratch) const;
     void read_states(const GhostedVector *state, const GhostedVector *rate, Scratch &scratch) const;
-    void evaluate(const Task &task, std::size_t first_cached, Scratch &scratch) const;
+    void evaluate(const Task &task, bool field_matrices, std::size_t first_cached, Scratch &scratch) const;
+    void find_slopes(const std::vector<GhostedVector> &fields, std::size_t first_cached, std::vector<Matrix> &slopes,
+                     Scratch &scratch) const;
     bool depends_on_rate() const;
     void read_point(unsigned int q, std::size_t cached, Scratch &scratch) const;
     void read_rate(Scratch &scratch) const;

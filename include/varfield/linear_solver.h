@@ -51,9 +51,9 @@ namespace varfield
     std::string petsc_options; ///< given to PETSc as they are
   };
 
-  /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (MUMPS), or conjugate
-  /// gradients / GMRES with multigrid, on the hierarchy of meshes where there is one (multigrid.h), else algebraic
-  /// (PETSc's GAMG). Failures are values: the caller decides what they mean.
+  /// Solves A X = B for blocks of right-hand sides: a sparse Cholesky or LU factorisation (direct_solver.h), or
+  /// conjugate gradients / GMRES with multigrid, on the hierarchy of meshes where there is one (multigrid.h), else
+  /// algebraic (PETSc's GAMG). Failures are values: the caller decides what they mean.
   class LinearSolver
   {
   public:

@@ -9,6 +9,10 @@ namespace varfield
   /// The points in the columns x, y (and z in 3D), with an ending.
   template <int dim>
   std::vector<dealii::Point<dim>> points_of(const Table &table, const std::string &ending = "");
+  /// The same, not a number where the table has no column x.
+  template <int dim>
+  std::vector<dealii::Point<dim>> points_if_given(const Table &table);
+
   /// What is measured: each row of a measurement file is a linear functional of a component of the state, or of a
   /// field.
   template <int dim>
@@ -20,7 +24,8 @@ namespace varfield
     /// The columns that say where a row measures: two rows that agree in all of them (and experiment, component, time)
     /// are the same measurement. Columns that a table does not have do not count.
     virtual std::vector<std::string> place_columns() const { return {"x", "y", "z"}; }
-    /// Where the rows measure: for refinement of the mesh, for pictures and for tables of results. UserError.
+    /// Where the rows measure, not a number where that is no place: for refinement of the mesh, for pictures and for
+    /// tables of results. UserError.
     virtual std::vector<dealii::Point<dim>> locations(const Table &table, MPI_Comm) const
     {
       return points_of<dim>(table);

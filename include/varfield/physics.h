@@ -55,7 +55,7 @@ namespace varfield
 
     virtual std::vector<Slot> slots() const              = 0;
     virtual std::vector<std::string> state_names() const = 0; ///< one for every component
-    virtual bool is_linear() const                       = 0; ///< in u
+    virtual bool is_linear() const                       = 0; ///< affine in u and S ∂u/∂t, together
     virtual bool is_symmetric() const                    = 0; ///< the state matrix is symmetric positive definite
     virtual bool uses_field_gradients() const            = 0; ///< whether ∇k occurs
     virtual bool uses_rates() const = 0; ///< whether S ∂u/∂t occurs in f₀ and f₁ themselves

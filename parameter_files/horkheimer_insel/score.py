@@ -4,7 +4,7 @@
   parameter_files/horkheimer_insel/score.py horkheimer-insel-output/observations.csv measured.csv
 
 measured.csv has the columns test, well, t_s, drawdown_m; the pumped well (of the same name as the test) is left out. Predictions are linear
-between their times in log t. Errors of measurement, max(0.02 m, 8 %), come to the spread of the prediction. Only Python's standard library is
+between their times in log t. Errors of measurement, max(0.02 m, 10 %), come to the spread of the prediction. Only Python's standard library is
 needed.
 """
 import argparse
@@ -51,7 +51,7 @@ def main():
         compared = [(t, s, interpolate(curves[key], t)) for t, s in sorted(points)]
         compared = [(t, s, *p) for t, s, p in compared if p]
         for t, s, mean, spread in compared:
-            z = (s - mean) / math.hypot(spread, max(0.02, 0.08 * s))
+            z = (s - mean) / math.hypot(spread, max(0.02, 0.1 * s))
             residuals.append(z)
             inside.append(abs(z) <= Z90)
         logs = [math.log10(s / mean) for t, s, mean, _ in compared[-10:] if s > 0 and mean > 0]

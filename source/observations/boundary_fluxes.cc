@@ -15,7 +15,7 @@ namespace varfield
       std::vector<std::string> place_columns() const override { return {"boundary"}; }
       std::vector<dealii::Point<dim>> locations(const Table &table, MPI_Comm) const override
       {
-        return table.has("x") ? points_of<dim>(table) : std::vector<dealii::Point<dim>>(table.n_rows());
+        return points_if_given<dim>(table);
       }
       bool is_flux() const override { return true; }
 

@@ -11,7 +11,7 @@ namespace varfield
       std::vector<std::string> place_columns() const override { return {"boundary"}; }
       std::vector<dealii::Point<dim>> locations(const Table &table, MPI_Comm) const override
       {
-        return table.has("x") ? points_of<dim>(table) : std::vector<dealii::Point<dim>>(table.n_rows());
+        return points_if_given<dim>(table);
       }
 
       std::vector<Functional> functionals(const Table &table, const FunctionalSpace<dim> &space,

@@ -137,7 +137,7 @@ namespace varfield
       /// The table may have no places; then the origin stands for them.
       std::vector<Point<dim>> locations(const Table &table, MPI_Comm) const override
       {
-        return table.has("x") ? points_of<dim>(table) : std::vector<Point<dim>>(table.n_rows());
+        return points_if_given<dim>(table);
       }
 
       std::vector<Region<dim>> make_regions(const Table &table, const Mesh<dim> &mesh) const override
