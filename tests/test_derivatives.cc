@@ -1,6 +1,8 @@
 // ranks: 2
+#include "dense_models.h"
 #include "words.h"
 
+#include <boost/test/unit_test.hpp>
 #include <map>
 #include <tuple>
 #include <varfield/output.h>
@@ -184,6 +186,35 @@ namespace
       if (takes(equation, words))
         check(equation, words);
   }
+
+  /// Potential, gradient and curvature of a case at a point, whole.
+  template <int dim>
+  struct AtOnePoint
+  {
+    explicit AtOnePoint(const std::string &text)
+    {
+      const auto problem = case_from_text<dim>(text);
+      const auto &prior  = problem->density().prior();
+      const auto at      = problem->density().linearize(prior.draw({3, Stream::verification, 0, 0.5}));
+      BOOST_REQUIRE(at);
+      potential = at->potential;
+      gradient  = prior.layout().gather(at->gradient);
+      MultiVector directions(prior.layout().n_local(), 4);
+      for (Index k = 0; k < directions.cols(); ++k)
+        directions.col(k) = prior.draw({4, Stream::verification, static_cast<std::uint32_t>(k), 1.});
+      curvature = prior.layout().gather(at->apply_curvature(directions));
+    }
+
+    void check_equal(const AtOnePoint &other, double tolerance) const
+    {
+      BOOST_TEST(std::abs(potential / other.potential - 1.) < tolerance);
+      BOOST_TEST(relative_difference(gradient, other.gradient) < tolerance);
+      BOOST_TEST(relative_difference(curvature, other.curvature) < tolerance);
+    }
+
+    double potential;
+    Matrix gradient, curvature;
+  };
 
   /// Of the laws that are linear in the state the derivatives of many states are found together: the same as one by
   /// one.

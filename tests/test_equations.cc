@@ -1,6 +1,7 @@
 // ranks: 3 4
 #include "words.h"
 
+#include <boost/test/unit_test.hpp>
 #include <varfield/physics.h>
 
 /// Every registered equation on all ranks and on one alone, in the same test.

@@ -2,9 +2,7 @@
 #define varfield_tests_words_h
 
 #include "cases.h"
-#include "dense_models.h"
 
-#include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <varfield/text.h>
 
@@ -80,35 +78,6 @@ namespace varfield::tests
              (experiments.empty() ? "parameter_files/" + file : two_experiments_file()) +
              "\nsubsection gaussian\nset Standard deviation = 0.1\nend\nend\nend\n";
     }
-  };
-
-  /// Potential, gradient and curvature of a case at a point, whole.
-  template <int dim>
-  struct AtOnePoint
-  {
-    explicit AtOnePoint(const std::string &text)
-    {
-      const auto problem = case_from_text<dim>(text);
-      const auto &prior  = problem->density().prior();
-      const auto at      = problem->density().linearize(prior.draw({3, Stream::verification, 0, 0.5}));
-      BOOST_REQUIRE(at);
-      potential = at->potential;
-      gradient  = prior.layout().gather(at->gradient);
-      MultiVector directions(prior.layout().n_local(), 4);
-      for (Index k = 0; k < directions.cols(); ++k)
-        directions.col(k) = prior.draw({4, Stream::verification, static_cast<std::uint32_t>(k), 1.});
-      curvature = prior.layout().gather(at->apply_curvature(directions));
-    }
-
-    void check_equal(const AtOnePoint &other, double tolerance) const
-    {
-      BOOST_TEST(std::abs(potential / other.potential - 1.) < tolerance);
-      BOOST_TEST(relative_difference(gradient, other.gradient) < tolerance);
-      BOOST_TEST(relative_difference(curvature, other.curvature) < tolerance);
-    }
-
-    double potential;
-    Matrix gradient, curvature;
   };
 } // namespace varfield::tests
 

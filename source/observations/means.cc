@@ -134,7 +134,6 @@ namespace varfield
     class MaterialMeans : public MeanObservation<dim>
     {
       std::vector<std::string> place_columns() const override { return {"material"}; }
-      /// The table may have no places; then the origin stands for them.
       std::vector<Point<dim>> locations(const Table &table, MPI_Comm) const override
       {
         return points_if_given<dim>(table);
